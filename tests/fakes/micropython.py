@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""CPython's stand-in for MicroPython's `micropython` module: decorators and const() that change nothing."""
+
+
+def const(value):
+    """MicroPython folds `NAME = const(number)` at compile time; here it is the number."""
+    return value
+
+
+def native(function):
+    return function
+
+
+def viper(function):
+    return function
+
+
+def opt_level(level=None):
+    return 0
+
+
+def kbd_intr(character):
+    return None
+
+
+ptr = ptr8 = ptr16 = ptr32 = int
