@@ -77,7 +77,7 @@ world = World(1 << 20, 0x200000, None, ())
 
 def reset(dma_bytes=1 << 20, dma_phys_addr=0x200000, machine=None, arguments=()):
     """A fresh world; returns it. Frames and views of an earlier world stay readable but belong to nothing."""
-    global world
+    global world  # noqa: PLW0603
     world = World(dma_bytes, dma_phys_addr, machine, arguments)
     return world
 

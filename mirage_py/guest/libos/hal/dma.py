@@ -28,8 +28,8 @@ class Frame:
     next: the continuation of a received frame in another buffer, or None. The first fragment holds at least the first
         128 octets, or all of them.
     flags: CSUM_VALID on a received frame, CSUM_PARTIAL on one to send.
-    csum_start, csum_offset: with CSUM_PARTIAL, relative to start: the checksum of csum_start to the end goes to csum_start +
-        csum_offset, which holds the folded pseudo-header sum (not inverted).
+    csum_start, csum_offset: with CSUM_PARTIAL, relative to start: the checksum of csum_start to the end goes to
+        csum_start + csum_offset, which holds the folded pseudo-header sum (not inverted).
     gso_size: TCP payload octets per segment, 0 for none; gso_type: GSO_TCPV4 or GSO_TCPV6; hdr_len: octets of the
         Ethernet, IP and TCP headers.
     index: the buffer's number in its pool.
@@ -182,11 +182,15 @@ class FramePool:
 
 
 class Dma:
-    """The platform's DMA region, handed out piece by piece from its start."""
+    """The platform's DMA region, handed out piece by piece from its start.
 
-    def __init__(self):
+    users: how many drivers share it; each sizes its rings and buffers to `share_bytes`.
+    """
+
+    def __init__(self, users=1):
         self._memory, self._phys_addr = _mirage.dma_region()
         self.size_bytes = len(self._memory)
+        self.share_bytes = self.size_bytes // users
         self.used_bytes = 0
 
     def region(self):

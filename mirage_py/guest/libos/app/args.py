@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""Boot arguments: the runtime keys of an application, parsed and checked.
+
+A specification is a sequence of (name, type, default, doc). Types and what comes out:
+
+    str         the text
+    int         an int; decimal, 0x… or -…
+    bool        `--name`, `--no-name`, `--name=true|false`
+    tcp_port    1 to 65535
+    ipv4        "10.0.0.1", checked
+    ipv4_cidr   "10.0.0.2/24", checked
+    loglevel    what app.log.parse_levels() makes of it
+    duration    milliseconds, from `250ms`, `3s`, `2m`, `1h`
+"""
+
+import sys
+
+from .log import parse_levels
+
+EXIT_USAGE = 64  # EX_USAGE of sysexits.h, as MirageOS has it
+_DURATION_MS = {"ms": 1, "s": 1000, "m": 60000, "h": 3600000}
+
+
+def _parse_int(text):
+    return int(text, 0)
+
+
+def _parse_bool(text):
+    if text in ("true", "yes", "1"):
+        return True
+    if text in ("false", "no", "0"):
+        return False
+    raise ValueError("neither true nor false")
+
+
+def _parse_tcp_port(text):
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise ValueError("not from 1 to 65535")
+    return port
+
+
+def _parse_ipv4(text):
+    parts = text.split(".")
+    if len(parts) != 4:
+        raise ValueError("not an IPv4 address")
+    for part in parts:
+        # Not isdigit() alone: "010" would be eight for some and ten for others.
+        if not part.isdigit() or len(part) > 3 or int(part) > 255 or (len(part) > 1 and part[0] == "0"):
+            raise ValueError("not an IPv4 address")
+    return text
+
+
+def _parse_ipv4_cidr(text):
+    address, slash, prefix = text.partition("/")
+    _parse_ipv4(address)
+    if not slash or not prefix.isdigit() or len(prefix) > 2 or int(prefix) > 32:
+        raise ValueError("not ADDRESS/PREFIX with a prefix from 0 to 32")
+    return text
+
+
+def _parse_duration(text):
+    digits = text.rstrip("hms")
+    unit = _DURATION_MS.get(text[len(digits) :])
+    if unit is None or not digits.isdigit():
+        raise ValueError("not a duration such as 250ms, 3s, 2m or 1h")
+    return int(digits) * unit
+
+
+_PARSERS = {
+    "str": str,
+    "int": _parse_int,
+    "bool": _parse_bool,
+    "tcp_port": _parse_tcp_port,
+    "ipv4": _parse_ipv4,
+    "ipv4_cidr": _parse_ipv4_cidr,
+    "loglevel": parse_levels,
+    "duration": _parse_duration,
+}
+
+
+class ArgumentError(ValueError):
+    """An argument that does not parse; str() says which and why."""
+
+
+def convert(name, kind, text):
+    """The value of option `name` from its text. Raises ArgumentError."""
+    try:
+        return _PARSERS[kind](text)
+    except ValueError as error:
+        reason = str(error)
+        if kind in ("int", "tcp_port") and reason.startswith("invalid"):
+            reason = "not a number"
+        raise ArgumentError("--%s: %r: %s" % (name, text, reason))
+
+
+def parse_arguments(spec, argv):
+    """Parses without printing or leaving.
+
+    Returns a dict of name -> value, every name of the specification in it, or None when help was asked for.
+    Raises ArgumentError. An option given twice has its last value.
+    """
+    kinds = {}
+    values = {}
+    for name, kind, default, _ in spec:
+        kinds[name] = kind
+        # Defaults may come as text (from the command line of `configure`) or as values.
+        values[name] = convert(name, kind, default) if isinstance(default, str) else default
+    index = 0
+    while index < len(argv):
+        word = argv[index]
+        index += 1
+        if word in ("--help", "-h"):
+            return None
+        if not word.startswith("--"):
+            raise ArgumentError("%r is not an option" % word)
+        name, equals, text = word[2:].partition("=")
+        if name not in kinds and name.startswith("no-") and kinds.get(name[3:]) == "bool" and not equals:
+            values[name[3:]] = False
+            continue
+        if name not in kinds:
+            raise ArgumentError("there is no option --%s (--help lists them)" % name)
+        if not equals:
+            if kinds[name] == "bool":
+                values[name] = True
+                continue
+            if index == len(argv):
+                raise ArgumentError("--%s needs a value" % name)
+            text = argv[index]
+            index += 1
+        values[name] = convert(name, kinds[name], text)
+    return values
+
+
+def help_text(spec, program):
+    """What `--help` prints."""
+    lines = ["usage: %s [--OPTION VALUE]..." % program, ""]
+    for name, kind, default, doc in spec:
+        option = "--" + name if kind == "bool" else "--%s %s" % (name, kind.upper())
+        note = "" if default is None else " (default %s)" % (default,)
+        lines.append("  %-28s %s%s" % (option, doc, note))
+    lines.append("  %-28s %s" % ("--help", "print this and exit"))
+    return "\n".join(lines)
+
+
+def parse(spec, argv, program="unikernel"):
+    """Parses boot arguments for the generated main.
+
+    Returns a dict of name -> value. `--help` prints the options and exits with 0; a bad argument prints one line and
+    exits with 64 (both by SystemExit).
+    """
+    try:
+        values = parse_arguments(spec, argv)
+    except ArgumentError as error:
+        print("%s: error: %s" % (program, error))
+        sys.exit(EXIT_USAGE)
+    if values is None:
+        print(help_text(spec, program))
+        sys.exit(0)
+    return values
