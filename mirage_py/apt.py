@@ -23,6 +23,7 @@ _KEYRINGS = (
 )
 _UPDATE_TIMEOUT_S = 900
 _QUERY_TIMEOUT_S = 60
+_UNPACK_TIMEOUT_S = 120
 _MIRRORS_MAX = 3
 _OFFLINE = re.compile(
     r"Temporary failure|Could not resolve|Could not connect|Cannot initiate|Unable to connect|Network is unreachable"
@@ -72,11 +73,14 @@ def _usable_mirrors(addresses: Iterable[str]) -> list[str]:
 
 
 class PrivateApt:
-    """An apt of our own in `folder` for one suite, such as trixie; kind: "deb" or "deb-src"."""
+    """An apt of our own in `folder`; kind: "deb" or "deb-src".
 
-    def __init__(self, folder: Path, suite: str, kind: str) -> None:
+    suites: such as "trixie"; of several ("trixie", "trixie-backports") packages come from the last one first.
+    """
+
+    def __init__(self, folder: Path, *suites: str, kind: str) -> None:
         self.folder = folder.absolute()
-        self.suite = suite
+        self.suites = suites
         self.kind = kind
 
     def update(self) -> None:
@@ -94,7 +98,7 @@ class PrivateApt:
             if result.code == 0:
                 return
             failure = _explanation(result)
-        raise UserError(f"apt could not fetch the package lists of Debian {self.suite}: {failure}")
+        raise UserError(f"apt could not fetch the package lists of Debian {self.suites[-1]}: {failure}")
 
     def download_source(self, package: str) -> list[Path]:
         """Downloads a source package; returns its files, in the private folder. Raises UserError."""
@@ -102,14 +106,30 @@ class PrivateApt:
         target.mkdir(exist_ok=True)
         result = self._apt("source", "--download-only", "--only-source", package, cwd=target)
         if result.code != 0:
-            raise UserError(f"apt could not fetch the source of {package} from {self.suite}: {_explanation(result)}")
+            suite = self.suites[-1]
+            raise UserError(f"apt could not fetch the source of {package} from {suite}: {_explanation(result)}")
         return sorted(path for path in target.iterdir() if path.is_file())
+
+    def download_packages(self, *packages: str, closure: bool = True) -> list[Path]:
+        """Downloads binary packages and, unless `closure` is off, all that they depend on; the files. Raises UserError."""
+        target = self.folder / "download"
+        shutil.rmtree(target, ignore_errors=True)
+        (target / "partial").mkdir(parents=True)
+        if closure:
+            # To an apt whose status is empty nothing is installed, so an "install" brings the whole closure.
+            options = ["-y", "--download-only", "-o", f"Dir::Cache::archives={target}/", "-t", self.suites[-1]]
+            result = self._apt(*options, "install", *packages)
+        else:
+            result = self._apt("download", *packages, cwd=target)
+        if result.code != 0:
+            raise UserError(f"apt could not fetch {' '.join(packages)}: {_explanation(result)}")
+        return sorted(target.glob("*.deb"))
 
     def _write_configuration(self, address: str, keyring: Path) -> None:
         for name in ("state/lists/partial", "cache/archives/partial"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        source = f"{self.kind} [signed-by={keyring}] {address} {self.suite} main\n"
-        (self.folder / "sources.list").write_text(source, encoding="utf-8")
+        sources = [f"{self.kind} [signed-by={keyring}] {address} {suite} main\n" for suite in self.suites]
+        (self.folder / "sources.list").write_text("".join(sources), encoding="utf-8")
         (self.folder / "apt.conf").write_text(
             f"""\
 Dir::Etc::sourcelist "{self.folder}/sources.list";
@@ -117,6 +137,8 @@ Dir::Etc::sourceparts "-";
 Dir::State "{self.folder}/state";
 Dir::State::status "/dev/null";
 Dir::Cache "{self.folder}/cache";
+APT::Architecture "amd64";
+APT::Install-Recommends "false";
 Acquire::Languages "none";
 Acquire::Retries "2";
 Acquire::http::Timeout "30";
@@ -151,3 +173,12 @@ def _explanation(result: process.Result) -> str:
     if any(_OFFLINE.search(line) for line in errors):
         return "no connection to the mirror"
     return re.sub(r"\w+://\S+", "the mirror", errors[0].removeprefix("E: ").removeprefix("W: "))
+
+
+def unpack(archives: Iterable[Path], root: Path) -> None:
+    """Unpacks binary packages into the folder `root`, running nothing of them. Raises UserError."""
+    root.mkdir(parents=True, exist_ok=True)
+    for archive in archives:
+        result = process.run(["dpkg-deb", "--extract", archive, root], package="dpkg", timeout_s=_UNPACK_TIMEOUT_S)
+        if result.code != 0:
+            raise UserError(f"cannot unpack {archive.name}: {result.last_line()}")

@@ -125,7 +125,7 @@ def _fetch(source: PinnedSource, cache: Cache, folder: Path) -> None:
     )
     try:
         with cache.progress.step(f"fetching {source.title} (about 15 MB with the package list)"):
-            apt = PrivateApt(private, source.suite, "deb-src")
+            apt = PrivateApt(private, source.suite, kind="deb-src")
             apt.update()
             files = apt.download_source(source.package)
     except UserError as error:
