@@ -111,7 +111,7 @@ class PrivateApt:
         return sorted(path for path in target.iterdir() if path.is_file())
 
     def download_packages(self, *packages: str, closure: bool = True) -> list[Path]:
-        """Downloads binary packages and, unless `closure` is off, all that they depend on; the files. Raises UserError."""
+        """Downloads binary packages and, unless `closure` is off, all they depend on; the files. Raises UserError."""
         target = self.folder / "download"
         shutil.rmtree(target, ignore_errors=True)
         (target / "partial").mkdir(parents=True)
