@@ -158,7 +158,7 @@ APT::Sandbox::User "{_user_name()}";
             package="apt",
             timeout_s=_UPDATE_TIMEOUT_S,
             cwd=cwd,
-            env={"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
         )
 
 
