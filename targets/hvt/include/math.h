@@ -2,6 +2,8 @@
 /* MicroPython's lib/libm_dbl, and libc/math.c. */
 #ifndef HVT_MATH_H
 #define HVT_MATH_H
+typedef float float_t;
+typedef double double_t;
 #define M_E 2.7182818284590452354
 #define M_LOG2E 1.4426950408889634074
 #define M_PI 3.14159265358979323846
