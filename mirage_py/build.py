@@ -15,7 +15,6 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +30,20 @@ TIMEOUT_S = 120
 _STATE = "state.json"
 # Data that the compiler need only lay out: optimising it takes time and changes nothing.
 _FROZEN_FLAGS = ("-O0", "-g0", "-w")
-_NOTE_KEYS = ("name", "target", "net", "nic", "devices", "ports", "memory_mb", "keys")
 
 
 @dataclass(frozen=True)
 class Application:
-    """What configure wrote in `output`: config.json and manifest.json."""
+    """What configure wrote in `output`: the files config.json, link.json and manifest.json."""
 
     output: Path
-    config: dict[str, Any]
+    name: str
+    target: str
+    features: tuple[str, ...]
+    # Where the image goes, and what it says about itself.
+    image: Path
+    note: dict[str, Any]
     modules: tuple[frozen.Module, ...]
-
-    @property
-    def name(self) -> str:
-        return str(self.config["name"])
-
-    @property
-    def target(self) -> str:
-        return str(self.config["target"])
-
-    @property
-    def image(self) -> Path:
-        return self.output / "dist" / (f"{self.name}.hvt" if self.target == "hvt" else self.name)
 
     @property
     def debug_image(self) -> Path:
@@ -61,53 +52,60 @@ class Application:
 
     @property
     def folder(self) -> Path:
-        return self.output / "mirage" / "build"
-
-    @cached_property
-    def note(self) -> dict[str, Any]:
-        """What the image says about itself."""
-        return {"format": elf.NOTE_FORMAT, **{key: self.config[key] for key in _NOTE_KEYS if key in self.config}}
+        return build_folder(self.output)
 
 
-def _read_generated(path: Path) -> dict[str, Any]:
+def build_folder(output: Path) -> Path:
+    """What building leaves for the next time."""
+    return output / "mirage" / "build"
+
+
+def _read_generated(output: Path, name: str) -> dict[str, Any]:
+    path = output / "mirage" / name
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(document, dict):
             raise ValueError("not an object")
     except FileNotFoundError as error:
-        raise UserError(
-            f"nothing is configured in {path.absolute().parent.parent}", "run `mirage-py configure` there first"
-        ) from error
+        raise UserError(f"nothing is configured in {output}", "run `mirage-py configure` there first") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}", "run `mirage-py configure` again") from error
+    if document.get("format") != CONFIG_FORMAT:
+        raise UserError(f"{path} was written by another version of mirage-py", "run `mirage-py configure` again")
     return document
 
 
-def load(output: Path, micropython: Path | None) -> Application:
+def load(output: Path, micropython: Path) -> Application:
     """What is configured in `output`. micropython: the source tree that modules of origin "micropython" are in.
 
     Raises UserError when nothing is, or it was written by another version.
     """
-    config = _read_generated(output / "mirage" / "config.json")
-    manifest = _read_generated(output / "mirage" / "manifest.json")
-    if config.get("format") != CONFIG_FORMAT:
-        raise UserError(
-            f"{output / 'mirage' / 'config.json'} was written by another version of mirage-py",
-            "run `mirage-py configure` again",
+    config = _read_generated(output, "config.json")
+    link = _read_generated(output, "link.json")
+    manifest = _read_generated(output, "manifest.json")
+    try:
+        origins = {
+            "libos": paths.guest_dir(),
+            "app": output / config["request"]["directory"],
+            "micropython": micropython,
+            "generated": output / "mirage",
+        }
+        return Application(
+            output=output,
+            name=config["name"],
+            target=link["target"],
+            features=tuple(link["features"]),
+            image=output / link["output"],
+            note=link["note"],
+            modules=tuple(
+                frozen.Module(entry["name"], origins[entry["origin"]] / entry["path"], entry["origin"])
+                for entry in manifest["modules"]
+            ),
         )
-    origins: dict[str, Path | None] = {
-        "libos": paths.guest_dir(),
-        "app": output / config.get("application_dir", "."),
-        "micropython": micropython,
-        "generated": output / "mirage",
-    }
-    modules = []
-    for entry in manifest["modules"]:
-        root = origins.get(entry["origin"])
-        if root is None:
-            raise UserError(f"{entry['name']}: unknown origin {entry['origin']}", "run `mirage-py configure` again")
-        modules.append(frozen.Module(entry["name"], root / entry["path"], entry["origin"]))
-    return Application(output, config, tuple(modules))
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"what is configured in {output} is damaged: {error}", "run `mirage-py configure` again"
+        ) from error
 
 
 def build(output_dir: Path, *, progress: Progress | None = None, micropython: Path | None = None) -> Path:
@@ -120,12 +118,12 @@ def build(output_dir: Path, *, progress: Progress | None = None, micropython: Pa
     output = output_dir.absolute()
     with process.interruptible("the build"):
         # Before anything is fetched for it.
-        _read_generated(output / "mirage" / "config.json")
+        _read_generated(output, "config.json")
         cache = Cache(progress=progress)
         runtime.require_toolchain()
         source = sources.obtain(sources.MICROPYTHON, cache, sources.given_directory(micropython))
         application = load(output, source)
-        engine = runtime.obtain(application.target, application.config["features"], cache)
+        engine = runtime.obtain(application.target, application.features, cache)
         with explained(output):
             application.folder.mkdir(parents=True, exist_ok=True)
             with exclusive(application.folder / ".lock", str(application.folder), progress):
@@ -282,7 +280,7 @@ def clean(output_dir: Path) -> list[Path]:
     with suppress(OSError):
         # Only when it is empty now: other files in it are the user's.
         dist.rmdir()
-    folder = output / "mirage" / "build"
+    folder = build_folder(output)
     if folder.is_dir():
         remove_tree(folder)
         removed.append(folder)
