@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Device kinds, devices made from them, and choices between devices.
 
-A `Kind` says what a device offers, what it is built on, and which guest class implements it. Calling a kind makes a `Device`:
-a node of the graph, immutable, naming the nodes that it is built on. A `Choice` is a node that a configure-time key decides.
+A `Kind` says what a device offers, what it is built on, and which guest class implements it. Calling a kind makes a
+`Device`: a node of the graph, immutable, naming the nodes that it is built on. A `Choice` is a node that a
+configure-time key decides.
 """
 
 from __future__ import annotations
@@ -51,19 +52,21 @@ class Node:
 class Kind:
     """A kind of device.
 
-    name: what messages and `query devices` call it. offers: its signature.
+    name: what messages and `query devices` call it. offers: its signature. In arguments, keys, settings and derived, a
+        parameter is one of the guest class's constructor (or of `method`); arguments whose names it lacks go by order.
     implementation: the guest class, "package.module.Class": of the library OS, or of the application's directory.
     doc: one line. arguments: constructor parameter -> signature of the device it takes, in the constructor's order.
     keys: constructor parameter -> the key whose value it gets. settings: constructor parameter -> default, for values
         that config.py fixes; None leaves the parameter out. A setting may be a configure-time key.
-    derived: constructor parameter -> LOCAL_NAME (the device's name in main.py) or USER_COUNT (how many devices are built
-        directly on it).
+    derived: constructor parameter -> LOCAL_NAME (the device's name in main.py) or USER_COUNT (how many devices are
+        built directly on it).
     method: where given, the device is not constructed but got by calling this method of its first argument;
         `implementation` then names the class of what comes back.
     features: what it needs compiled into the runtime. targets: where it exists, and why only there: a clause that
         goes on after the kind's name ("drives a PCI device").
     local: its name in the generated main.py, without number; the kind's own name unless given.
-    is_service: the event loop polls it. hardware: what a machine must attach for the device, as data for the image's note.
+    is_service: the event loop polls it.
+    hardware: what a machine must attach for the device, as data for the image's note.
     """
 
     name: str
@@ -241,7 +244,7 @@ def _is_literal(value: object) -> bool:
         return all(_is_literal(item) for item in value)
     if isinstance(value, dict):
         return all(_is_literal(item) for pair in value.items() for item in pair)
-    return value is None or type(value) in (bool, int, float, str, bytes)
+    return value is None or isinstance(value, bool | int | float | str | bytes)
 
 
 def require(node: object, signature: Signature, what: str) -> None:

@@ -9,6 +9,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 from mirage_py.device import (
     HVT,
     LOCAL_NAME,
-    TARGETS,
     UNIX,
     USER_COUNT,
     Choice,
@@ -142,7 +142,7 @@ class Registration:
 
 
 # The registrations of the config.py that is being loaded; None while none is.
-_registrations: list[Registration] | None = None
+_registrations: ContextVar[list[Registration] | None] = ContextVar("registrations", default=None)
 
 
 def key(
@@ -179,7 +179,8 @@ def register(name: str, unikernel: Device, *, memory_mb: int = DEFAULT_MEMORY_MB
 
     memory_mb: RAM in MiB that `mirage-py run` gives it unless told otherwise.
     """
-    if _registrations is None:
+    registrations = _registrations.get()
+    if registrations is None:
         raise UserError("config.py is not a program", "run `mirage-py configure` beside it")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(f"{name!r} is not a name for an image", "use letters, digits, '-' and '_', a letter first")
@@ -187,12 +188,12 @@ def register(name: str, unikernel: Device, *, memory_mb: int = DEFAULT_MEMORY_MB
         raise UserError(f"register: {unikernel!r} is not a unikernel", 'make it with unikernel("module.Class", ...)')
     if type(memory_mb) is not int or not 1 <= memory_mb <= 1 << 20:
         raise UserError(f"register: memory_mb={memory_mb!r} is not a number of MiB", "give a number from 1 to 1048576")
-    if _registrations:
+    if registrations:
         raise UserError(
-            f"a second unikernel is registered: {name} after {_registrations[0].name}",
+            f"a second unikernel is registered: {name} after {registrations[0].name}",
             "register one, and put the other into a directory of its own",
         )
-    _registrations.append(Registration(name, unikernel, memory_mb))
+    registrations.append(Registration(name, unikernel, memory_mb))
 
 
 def load(path: Path) -> Registration:
@@ -201,7 +202,6 @@ def load(path: Path) -> Registration:
     Its directory is on the module path meanwhile, behind everything else, so that it may share code with other files.
     Raises UserError naming file, line and exception when it raises, and when it registers nothing.
     """
-    global _registrations
     path = path.absolute()
     try:
         source = path.read_bytes()
@@ -217,15 +217,16 @@ def load(path: Path) -> Registration:
     before, no_bytecode = set(sys.modules), sys.dont_write_bytecode
     sys.path.append(str(path.parent))
     sys.dont_write_bytecode = True
-    _registrations = []
+    registrations: list[Registration] = []
+    token = _registrations.set(registrations)
     try:
         with explained(path):
             exec(compile(source, str(path), "exec"), module.__dict__)
-        if not _registrations:
+        if not registrations:
             raise UserError(f"{path.name} registers nothing", 'end it with register("name", unikernel(...))')
-        return _registrations[0]
+        return registrations[0]
     finally:
-        _registrations = None
+        _registrations.reset(token)
         sys.dont_write_bytecode = no_bytecode
         sys.path.remove(str(path.parent))
         for name in set(sys.modules) - before:

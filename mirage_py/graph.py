@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The device graph: choices made, equal nodes shared, devices in the order in which they can be built.
 
-Choosing is resolving: `resolve` walks from the application down, asks the context at every choice, and merges devices that are
-equal (same kind, same settings, same group, on the same devices). What comes out is a list in dependency order, in
-which every device has a local name of its own; or a UserError that names the device, the reason and what could be chosen.
+Choosing is resolving: `resolve` walks from the application down, asks the context at every choice, and merges devices
+that are equal (same kind, same settings, same group, on the same devices). What comes out is a list in dependency
+order, in which every device has a local name of its own; or a UserError that names the device, the reason and what
+could be chosen.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 """Which modules an application reaches, and what the runtime must have compiled in for them.
 
 A walk over syntax trees from the generated main.py; guest code is never imported. A module comes from the application's
-directory, the library OS, MicroPython's frozen asyncio package, or the runtime itself (C). An import that none of them has is
-an error naming file and line, unless it stands in a `try` that catches its failure.
+directory, the library OS, MicroPython's frozen asyncio package, or the runtime itself (C). An import that none of them
+has is an error naming file and line, unless it stands in a `try` that catches its failure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeGuard
 
 from mirage_py.errors import UserError
 
@@ -22,15 +21,16 @@ MICROPYTHON = "micropython"
 GENERATED = "generated"
 
 # The C modules of the runtime (targets/common/mpconfigport.h); a name here may also be imported with a 'u' before it.
-_EXTENSIBLE = frozenset(
-    "array binascii collections errno hashlib heapq io json os random re select struct sys time".split()
-)
-BUILTIN = _EXTENSIBLE | frozenset("__main__ _asyncio _mirage builtins gc math micropython".split())
+_EXTENSIBLE = frozenset({
+    "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "os", "random", "re", "select",
+    "struct", "sys", "time",
+})  # fmt: skip
+BUILTIN = _EXTENSIBLE | {"__main__", "_asyncio", "_mirage", "builtins", "gc", "math", "micropython"}
 _FLOAT_MODULES = frozenset({"json", "math", "random", "ujson", "urandom"})
 _COMPILER_CALLS = frozenset({"compile", "eval", "exec"})
 
-# MicroPython's asyncio: file -> the files that it imports, and the names that asyncio/__init__.py loads when first asked.
-# tests/host/test_resolver.py compares both with the source.
+# MicroPython's asyncio: file -> the files that it imports, and the names that asyncio/__init__.py loads when first
+# asked. tests/host/test_resolver.py compares both with the source.
 _ASYNCIO_FILES = {
     "__init__": ("core",),
     "core": (),
@@ -271,16 +271,17 @@ class _Walk:
                     for handler in node.handlers:
                         self._imports(handler.body, place, file, optional=optional)
                 complete &= self._imports([*node.orelse, *node.finalbody], place, file, optional=optional)
-            elif _is_dynamic_import(node):
-                complete &= self._take_in(node.args[0].value, node, file, optional)
-                complete &= self._imports(ast.iter_child_nodes(node), place, file, optional=optional)
             else:
+                name = _dynamic_import(node)
+                if name is not None and isinstance(node, ast.expr):
+                    complete &= self._take_in(name, node, file, optional)
                 complete &= self._imports(ast.iter_child_nodes(node), place, file, optional=optional)
         return complete
 
     def _import(self, node: ast.Import | ast.ImportFrom, place: _Place, file: str, optional: bool) -> bool:
         if isinstance(node, ast.Import):
-            return all([self._take_in(alias.name, node, file, optional) for alias in node.names])
+            found = [self._take_in(alias.name, node, file, optional) for alias in node.names]
+            return all(found)
         base = node.module or ""
         if node.level:
             base = _absolute(node, place, file)
@@ -331,21 +332,13 @@ def _only_imports(body: Iterable[ast.stmt]) -> bool:
     return all(isinstance(node, ast.Import | ast.ImportFrom) for node in body)
 
 
-class _DynamicImport(ast.Call):
-    """`__import__("name")`, for the type checker."""
-
-    args: list[ast.Constant]  # type: ignore[assignment]
-
-
-def _is_dynamic_import(node: ast.AST) -> TypeGuard[_DynamicImport]:
-    return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "__import__"
-        and bool(node.args)
-        and isinstance(node.args[0], ast.Constant)
-        and isinstance(node.args[0].value, str)
-    )
+def _dynamic_import(node: ast.AST) -> str | None:
+    """The module that `__import__("name")` asks for."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "__import__" and node.args:
+        name = node.args[0]
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            return name.value
+    return None
 
 
 def _needs_float(node: ast.AST) -> bool:

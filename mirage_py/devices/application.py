@@ -27,7 +27,7 @@ def application(implementation: str, devices: Sequence[Node], keys: Sequence[Key
     twice = [key.name for index, key in enumerate(keys) if key.name in {other.name for other in keys[:index]}]
     if twice:
         raise UserError(f"unikernel: the key {twice[0]!r} occurs twice", "give each key a name of its own")
-    module, dot, name = str(implementation).rpartition(".")
+    module, _, name = str(implementation).rpartition(".")
     kind = Kind(
         name=module or str(implementation),
         local="application",

@@ -13,6 +13,13 @@ from mirage_py.errors import UserError
 _NO_PCI = "is on the PCI bus, and a Linux process has none"
 
 
+class _Hex(int):
+    """A number that main.py shows as the specifications do."""
+
+    def __repr__(self) -> str:
+        return f"0x{int(self):04x}"
+
+
 @dataclass(frozen=True)
 class PciInfo:
     """Which PCI function is meant; what is None does not matter.
@@ -26,6 +33,10 @@ class PciInfo:
     class_code: int | None = None
     slot: str | None = None
     index: int = 0
+
+
+def _hex(number: int | None) -> int | None:
+    return None if number is None else _Hex(number)
 
 
 PCI_BUS = Kind(
@@ -73,9 +84,9 @@ def pci_device(info: PciInfo, name: str = "", *, bus: Node | None = None) -> Dev
     return PCI_DEVICE(
         bus or pci_bus(),
         local=name,
-        vendor=info.vendor,
-        device=info.device,
-        class_code=info.class_code,
+        vendor=_hex(info.vendor),
+        device=tuple(_Hex(number) for number in info.device) if isinstance(info.device, tuple) else _hex(info.device),
+        class_code=_hex(info.class_code),
         slot=info.slot,
         index=info.index or None,
     )

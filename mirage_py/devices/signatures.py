@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The signatures: what a device promises to those built on it. The guest classes' docstrings say what each method does."""
+"""The signatures: what a device promises to those built on it. What a method does, the guest's docstrings say."""
 
 from mirage_py.device import Signature
 
