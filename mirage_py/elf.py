@@ -172,10 +172,11 @@ def module_sizes(debug_path: Path, modules: Iterable[str]) -> dict[str, int]:
 
     modules: names as in the manifest, such as libos/net/tcp.py. Strings that modules share are counted to none.
     """
-    # mpy-tool calls what belongs to a module KIND_<escaped name>_<scope>.
-    escaped = sorted(((re.sub(r"[^A-Za-z0-9]", "_", name), name) for name in modules), key=lambda pair: -len(pair[0]))
+    # mpy-tool calls what belongs to a module KIND_<name without .py, escaped>_<scope>.
+    escaped = {re.sub(r"[^A-Za-z0-9_]", "_", name.removesuffix(".py")): name for name in modules}
+    prefixes = sorted(escaped, key=len, reverse=True)
     pattern = re.compile(
-        r"(?:fun_data|const_table_data|const_obj|const_qstr_table_data|children|proto_fun|raw_code)_(.+)"
+        r"(?:fun_data|const_table_data|const_obj|const_qstr_table_data|children|proto_fun|frozen_module)_(.+)"
     )
     sizes: dict[str, int] = defaultdict(int)
     with _opened(debug_path) as elf:
@@ -186,7 +187,7 @@ def module_sizes(debug_path: Path, modules: Iterable[str]) -> dict[str, int]:
                 match = pattern.match(symbol.name)
                 if match is None or not symbol["st_size"]:
                     continue
-                owner = next((name for prefix, name in escaped if match[1].startswith(prefix)), None)
+                owner = next((prefix for prefix in prefixes if f"{match[1]}_".startswith(f"{prefix}_")), None)
                 if owner is not None:
-                    sizes[owner] += symbol["st_size"]
+                    sizes[escaped[owner]] += symbol["st_size"]
     return dict(sizes)

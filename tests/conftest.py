@@ -121,7 +121,10 @@ def spawn() -> Iterator[Callable[[Sequence[str]], Guest]]:
 
 @pytest.fixture
 def boot(spawn: Callable[[Sequence[str]], Guest]) -> Callable[..., Guest]:
-    """Boots an hvt image in QEMU under TCG: boot(image, "boot arguments", machine=, memory_mb=, extra=[...])."""
+    """Boots an hvt image in QEMU under TCG: boot(image, "boot arguments", machine=, memory_mb=, extra=[...]).
+
+    QEMU's exit code is then (the guest's << 1) | 1.
+    """
     qemu = need("qemu-system-x86_64", "qemu-system-x86")
 
     def start(
@@ -129,7 +132,7 @@ def boot(spawn: Callable[[Sequence[str]], Guest]) -> Callable[..., Guest]:
     ) -> Guest:
         argv = [qemu, "-machine", machine, "-accel", "tcg", "-cpu", "max", "-m", f"{memory_mb}M"]
         argv += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"]
-        argv += ["-device", "isa-debug-exit,iobase=0x501,iosize=0x2"]
+        argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         argv += ["-kernel", str(image), "-append", append, *extra]
         return spawn(argv)
 

@@ -153,8 +153,17 @@ def test_section_sizes_tell_what_the_file_holds(tmp_path: Path) -> None:
 
 
 def test_module_sizes_go_to_the_longest_matching_name(tmp_path: Path) -> None:
-    symbols = ""
-    for name, size in (("fun_data_a_b_py_x", 8), ("fun_data_a_b_py_c_py_y", 16), ("const_table_data_a_b_py_x", 4)):
-        symbols += f".type {name}, @object\n.size {name}, {size}\n{name}: .skip {size}\n"
+    # Named as in mpy-tool's output.
+    named = {
+        "fun_data_a_b_x": 8,
+        "proto_fun_a_b_x": 24,
+        "fun_data_a_b_c_y": 16,
+        "const_qstr_table_data_a_b_c": 4,
+        "fun_data_a_bcd_x": 100,
+        "mp_execute_bytecode": 1000,
+    }
+    symbols = "".join(
+        f".type {name}, @object\n.size {name}, {size}\n{name}: .skip {size}\n" for name, size in named.items()
+    )
     image = good(tmp_path, ".section .rodata\n" + symbols)
-    assert elf.module_sizes(image, ["a/b.py", "a/b.py/c.py", "d.py"]) == {"a/b.py": 12, "a/b.py/c.py": 16}
+    assert elf.module_sizes(image, ["a/b.py", "a/b/c.py", "d.py"]) == {"a/b.py": 32, "a/b/c.py": 20}
