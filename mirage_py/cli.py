@@ -542,7 +542,19 @@ def doctor(as_json: bool) -> int:
     """Say what this computer has and lacks for each target, and what to do about it."""
     from mirage_py import doctor as diagnosis
 
-    return diagnosis.show(diagnosis.report(), as_json)
+    findings = diagnosis.report()
+    if as_json:
+        import dataclasses
+        import json
+
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            click.echo(f"{finding.status:<8} {finding.name}: {finding.detail}{remedy}")
+        for target in diagnosis.BOTH:
+            click.echo(f"-t {target}: {'ready' if diagnosis.is_ready(findings, target) else 'something is missing'}")
+    return int(any(finding.status == diagnosis.MISSING for finding in findings))
 
 
 def main() -> None:

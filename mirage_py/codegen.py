@@ -142,7 +142,7 @@ def recorded_request(output: Path) -> Request:
     try:
         document = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
         request = document["request"]
-        directory = Path(os.path.normpath(output.absolute() / document["application_dir"]))
+        directory = Path(os.path.normpath(output.absolute() / request["directory"]))
         return Request(directory / request["config"], output, document["target"], dict(request["values"]))
     except FileNotFoundError:
         raise UserError(
@@ -368,8 +368,11 @@ class _Documents:
                     "configure": dict(self.graph.configured),
                     "runtime": self._runtime_keys(),
                 },
-                "application_dir": os.path.relpath(self.request.directory, self.request.output_directory),
-                "request": {"config": self.request.config.name, "values": dict(self.request.values)},
+                "request": {
+                    "directory": os.path.relpath(self.request.directory, self.request.output_directory),
+                    "config": self.request.config.name,
+                    "values": dict(self.request.values),
+                },
             }
         )
 
