@@ -136,7 +136,7 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
             tap_fd=tap_fd,
         )
 
-    session = Session(command, inherited=() if tap_fd is None else (tap_fd,))
+    session = Session(command, inherited=() if tap_fd is None else (tap_fd,), continues=machine.gdb is None)
     stack.callback(session.kill)
     return session
 

@@ -14,6 +14,8 @@ from pathlib import Path
 BLOCK_BYTES = 1 << 16
 LOG_LIMIT_BYTES = 1 << 20
 DRAIN_TIMEOUT_S = 5.0
+# A serial port loses what comes before the guest has set it up, which is done when it prints.
+KEYBOARD_DELAY_S = 2.0
 
 
 class RotatingLog:
@@ -92,6 +94,7 @@ class Console:
         self._keyboard = keyboard
         self._write = write
         self._on_hangup = on_hangup
+        self._has_printed = threading.Event()
         self._printer = threading.Thread(target=self._print, name="console output", daemon=True)
 
     def start(self) -> None:
@@ -107,6 +110,7 @@ class Console:
                 data = self._sock.recv(BLOCK_BYTES)
             except OSError:
                 return
+            self._has_printed.set()
             if not data:
                 return
             # Read on after a hangup, so that the guest never blocks on a full socket while it is being stopped.
@@ -119,6 +123,7 @@ class Console:
 
     def _type(self) -> None:
         assert self._keyboard is not None
+        self._has_printed.wait(KEYBOARD_DELAY_S)
         with suppress(OSError):
             # At the end of the input the guest's line stays open: it goes on printing.
             while data := os.read(self._keyboard, BLOCK_BYTES):

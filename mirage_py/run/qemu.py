@@ -50,7 +50,8 @@ def command(
 ) -> list[str]:
     """The command line.
 
-    console, monitor: -chardev values with the ids "console" and "monitor". tap_fd: an open TAP that QEMU inherits.
+    console, monitor: -chardev values with the ids "console" and "monitor"; who has the monitor starts the guest with
+        `cont`. tap_fd: an open TAP that QEMU inherits.
     """
     line = [machine.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     line += ["-name", _escape(machine.image.name)]
@@ -67,7 +68,9 @@ def command(
         if machine.pcap is not None:
             line += ["-object", f"filter-dump,id=pcap,netdev=net0,file={_escape(machine.pcap)}"]
     if machine.gdb is not None:
-        line += ["-gdb", f"tcp:127.0.0.1:{machine.gdb}", "-S"]
+        line += ["-gdb", f"tcp:127.0.0.1:{machine.gdb}"]
+    if machine.gdb is not None or monitor is not None:
+        line.append("-S")
     line += ["-kernel", str(machine.image.path)]
     if machine.boot_args:
         line += ["-append", shlex.join(machine.boot_args)]

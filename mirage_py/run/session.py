@@ -30,6 +30,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_EXIT_BASE = 128
 COMPLAINTS_LIMIT_BYTES = 64 << 10
 
+_EARLY = (b'{"execute": "qmp_capabilities", "id": "early"}\n', b'{"execute": "cont", "id": "early"}\n')
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -52,19 +53,23 @@ class Session:
 
     Its console is a socket pair, its QMP monitor another. `command` gets the descriptors of the far ends, of the
     console and of the monitor, and answers with the command line. inherited: more descriptors for QEMU.
+    continues: the guest starts at once; False leaves that to gdb.
     """
 
-    def __init__(self, command: Callable[[int, int], list[str]], inherited: tuple[int, ...] = ()):
+    def __init__(
+        self, command: Callable[[int, int], list[str]], *, inherited: tuple[int, ...] = (), continues: bool = True
+    ):
         """Start QEMU. Raises UserError when it cannot be executed."""
         self.console, console_far = socket.socketpair()
         self.monitor, monitor_far = socket.socketpair()
         self._stop_signal: int | None = None
         self._stop_asked = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._complaints = tempfile.TemporaryFile(prefix="mirage-py-")  # noqa: SIM115 (closed with us)
         self._reason: str | None = None
         self._panicked = False
-        # Negotiated before anybody reads: so no event can be lost, however soon the guest ends.
-        self.monitor.sendall(b'{"execute": "qmp_capabilities", "id": "early"}\n')
+        # QEMU waits (-S) and reads these first: so no event is lost however soon the guest ends, and no time either.
+        self.monitor.sendall(b"".join(_EARLY[: None if continues else 1]))
         line = command(console_far.fileno(), monitor_far.fileno())
         try:
             self.process = subprocess.Popen(
@@ -83,12 +88,15 @@ class Session:
             monitor_far.close()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Ask for the end, as if signal `number` had come; a second time: at once."""
+        """Ask for the end, as if signal `number` had come; a second time: at once. Any thread may call it."""
         if self._stop_signal is not None:
             with suppress(ProcessLookupError):
                 self.process.kill()
         self._stop_signal = self._stop_signal or number
-        self._stop_asked.set()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop_asked.set)
+        else:
+            self._stop_asked.set()
 
     async def run(self, console: Console, on_ready: Callable[[], None] = lambda: None) -> End:
         """Watch over QEMU until it has ended by itself or because it was asked to.
@@ -96,7 +104,7 @@ class Session:
         on_ready: called once when it runs: a QEMU that complains about its arguments never does.
         """
         self._on_ready = on_ready
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self.stop, number)
         console.start()
@@ -149,7 +157,7 @@ class Session:
 
         client = QMPClient("mirage-py")
         client.logger.setLevel(logging.CRITICAL)
-        client.negotiate = False  # done already
+        client.negotiate = False  # _EARLY did
         try:
             await asyncio.wait_for(client.connect(self.monitor), QMP_TIMEOUT_S)
         except (QMPError, OSError, EOFError, TimeoutError):

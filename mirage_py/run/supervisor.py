@@ -48,7 +48,6 @@ def start(record: state.Record, make_session: Callable[[], Session], exit_code: 
     else:
         cause, remedy = json.loads(said) if said else ["the supervisor ended before the guest started", ""]
     if cause:
-        state.forget(record)
         raise UserError(cause, remedy)
 
 
@@ -82,11 +81,15 @@ def _supervise(
     except UserError as error:
         if is_told:
             log.write(f"mirage-py: {error}\n".encode())
-        tell(error.cause, error.remedy)
+        else:
+            state.forget(record)
+            tell(error.cause, error.remedy)
+            return error.exit_code
         code = error.exit_code
     except OSError as error:
+        state.forget(record)
         tell(f"the guest cannot be supervised ({error})")
-        code = 1
+        return 1
     record.exit_code, record.ended = code, time.time()
     state.save(record)
     return code
