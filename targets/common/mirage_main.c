@@ -19,10 +19,28 @@
 /* SystemExit(143), made at start: a signal handler cannot allocate. */
 MP_REGISTER_ROOT_POINTER(mp_obj_t mirage_terminate_exception);
 
+/*
+ * When to collect. Next-fit allocation goes through all of a heap before it comes back to where it began, and memory that
+ * no cache has seen for long costs more to fill than a small collection to make. So one is made after as much has been
+ * allocated as is in use, but not before GC_PACE_BYTES; a program that calls gc.threshold() has its own way.
+ */
+#define GC_PACE_BYTES ((size_t)4 << 20)
+
+extern size_t mirage_gc_used_blocks; /* patch_micropython.py: what the last collection left */
+static size_t gc_pace_blocks;
+
+static void set_gc_pace(void) {
+    if (MP_STATE_MEM(gc_alloc_threshold) == gc_pace_blocks) {
+        gc_pace_blocks = MAX(GC_PACE_BYTES / MICROPY_BYTES_PER_GC_BLOCK, mirage_gc_used_blocks);
+        MP_STATE_MEM(gc_alloc_threshold) = gc_pace_blocks;
+    }
+}
+
 void gc_collect(void) {
     gc_collect_start();
     gc_helper_collect_regs_and_stack();
     gc_collect_end();
+    set_gc_pace();
 }
 
 void mirage_interrupt(int exit_code) {
@@ -86,6 +104,8 @@ int mirage_main(int argc, char **argv) {
     size_t heap_bytes;
     plat_heap(&heap, &heap_bytes);
     gc_init(heap, (char *)heap + heap_bytes);
+    gc_pace_blocks = MP_STATE_MEM(gc_alloc_threshold);
+    set_gc_pace();
     mp_init();
     mirage_set_args(argc, argv);
     return run_main();

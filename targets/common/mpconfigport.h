@@ -34,9 +34,8 @@
 /* --- memory ------------------------------------------------------------------------------------------------------- */
 
 #define MICROPY_ENABLE_GC (1)
-/* Fewer entries overflow on one long list, and then every block of the heap is looked at again, several times. */
-#define MICROPY_ALLOC_GC_STACK_SIZE (4096)
-#define MICROPY_GC_STACK_ENTRY_TYPE uint32_t
+#define MICROPY_ALLOC_GC_STACK_SIZE (1024)
+#define MICROPY_GC_STACK_ENTRY_TYPE uint64_t /* patch_micropython.py: a block, and where in it to go on */
 #define MICROPY_GC_CONSERVATIVE_CLEAR (0) /* patch_micropython.py: small allocations are zeroed nevertheless */
 #define MICROPY_ENABLE_FINALISER (0)
 #define MICROPY_STACK_CHECK (1)

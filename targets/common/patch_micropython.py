@@ -14,12 +14,12 @@ from pathlib import Path
 # (what is there, what it becomes), in MicroPython 1.25.0
 Changes = list[tuple[str, str]]
 
-# The collector. The stock allocator moves its search position forward for allocations of one block only, so every larger one
-# searches again from there: quadratic on a large heap. Here all sizes are next-fit, and memory that is freed explicitly
-# attracts the position only from nearby (a free of something old would otherwise restart the search at the bottom).
+# The collector's allocator. The stock one moves its search position forward for allocations of one block only, so every
+# larger one searches again from there: quadratic on a large heap. Here all sizes are next-fit, and memory that is freed
+# explicitly attracts the position only from nearby (a free of something old would restart the search at the bottom).
 NEAR_ATB_BYTES = 64  # 256 blocks, 8 KiB
 
-GC: Changes = [
+ALLOCATOR: Changes = [
     (
         """    if (n_free == 1) {
         #if MICROPY_GC_SPLIT_HEAP
@@ -45,15 +45,13 @@ GC: Changes = [
     ),
     # Where no collection is allowed, or one has just been made, what lies below the position is searched before giving up.
     (
-        """            if (!added && gc_try_add_heap(n_bytes)) {
-                added = true;
+        """                added = true;
                 continue;
             }
             #endif
             return NULL;
 """,
-        """            if (!added && gc_try_add_heap(n_bytes)) {
-                added = true;
+        """                added = true;
                 continue;
             }
             #endif
@@ -65,7 +63,19 @@ GC: Changes = [
             return NULL;
 """,
     ),
-    # A run of many blocks: whole bytes of the allocation table at a time.
+    # Looking for a long run, and marking it: whole bytes of the allocation table at a time.
+    (
+        """                byte a = area->gc_alloc_table_start[i];
+                // *FORMAT-OFF*
+""",
+        """                byte a = area->gc_alloc_table_start[i];
+                if (a == 0 && n_free + BLOCKS_PER_ATB < n_blocks) {
+                    n_free += BLOCKS_PER_ATB;
+                    continue;
+                }
+                // *FORMAT-OFF*
+""",
+    ),
     (
         """    for (size_t bl = start_block + 1; bl <= end_block; bl++) {
         ATB_FREE_TO_TAIL(area, bl);
@@ -77,7 +87,7 @@ GC: Changes = [
     }
     if (bl + BLOCKS_PER_ATB <= end_block + 1) {
         size_t table_bytes = (end_block + 1 - bl) / BLOCKS_PER_ATB;
-        memset(&area->gc_alloc_table_start[bl / BLOCKS_PER_ATB], AT_TAIL * 0x55, table_bytes);
+        memset(&area->gc_alloc_table_start[bl / BLOCKS_PER_ATB], 0x55 * AT_TAIL, table_bytes);
         bl += table_bytes * BLOCKS_PER_ATB;
     }
     for (; bl <= end_block; bl++) {
@@ -96,6 +106,147 @@ GC: Changes = [
     ),
 ]
 
+# Marking. The stock collector pushes all children of a block at once, and when that overflows its stack, it looks at every
+# block of the heap again, once per stack's worth of a long list. Here a block's children are pushed in portions, with
+# where to go on below them: the stack's depth follows the nesting, not the length. An entry is that word's index in the
+# upper half, the block in the lower.
+PORTION = 32
+
+MARKING: Changes = [
+    (
+        """    size_t sp = 0;
+    for (;;) {
+        #if !MICROPY_GC_SPLIT_HEAP
+        mp_state_mem_area_t *area = &MP_STATE_MEM(area);
+        #endif
+
+        // work out number of consecutive blocks in the chain starting with this one
+        size_t n_blocks = 0;
+        do {
+            n_blocks += 1;
+        } while (ATB_GET_KIND(area, block + n_blocks) == AT_TAIL);
+
+        // check that the consecutive blocks didn't overflow past the end of the area
+        assert(area->gc_pool_start + (block + n_blocks) * BYTES_PER_BLOCK <= area->gc_pool_end);
+
+        // check this block's children
+        void **ptrs = (void **)PTR_FROM_BLOCK(area, block);
+        for (size_t i = n_blocks * BYTES_PER_BLOCK / sizeof(void *); i > 0; i--, ptrs++) {
+            MICROPY_GC_HOOK_LOOP(i);
+            void *ptr = *ptrs;
+""",
+        f"""    size_t sp = 0;
+    size_t first_word = 0;
+    for (;;) {{
+        mp_state_mem_area_t *area = &MP_STATE_MEM(area);
+        void **ptrs = (void **)PTR_FROM_BLOCK(area, block);
+        size_t full = sp + {PORTION};
+        for (size_t i = first_word;; i++) {{
+            if (i % WORDS_PER_BLOCK == 0 && i != 0 && ATB_GET_KIND(area, block + i / WORDS_PER_BLOCK) != AT_TAIL) {{
+                break;
+            }}
+            void *ptr = ptrs[i];
+""",
+    ),
+    (
+        """            if (sp < MICROPY_ALLOC_GC_STACK_SIZE) {
+                MP_STATE_MEM(gc_block_stack)[sp] = ptr_block;
+                #if MICROPY_GC_SPLIT_HEAP
+                MP_STATE_MEM(gc_area_stack)[sp] = ptr_area;
+                #endif
+                sp += 1;
+            } else {
+                MP_STATE_MEM(gc_stack_overflow) = 1;
+            }
+        }
+""",
+        f"""            if (sp < MICROPY_ALLOC_GC_STACK_SIZE) {{
+                MP_STATE_MEM(gc_block_stack)[sp] = ptr_block;
+                sp += 1;
+                if (sp == full && sp < MICROPY_ALLOC_GC_STACK_SIZE) {{
+                    size_t first = sp - {PORTION};
+                    MP_STATE_MEM(gc_block_stack)[sp] = MP_STATE_MEM(gc_block_stack)[first];
+                    MP_STATE_MEM(gc_block_stack)[first] = (uint64_t)(i + 1) << 32 | block;
+                    sp += 1;
+                    break;
+                }}
+            }} else {{
+                MP_STATE_MEM(gc_stack_overflow) = 1;
+            }}
+        }}
+""",
+    ),
+    (
+        """        block = MP_STATE_MEM(gc_block_stack)[sp];
+        #if MICROPY_GC_SPLIT_HEAP
+        area = MP_STATE_MEM(gc_area_stack)[sp];
+        #endif
+""",
+        """        block = (uint32_t)MP_STATE_MEM(gc_block_stack)[sp];
+        first_word = MP_STATE_MEM(gc_block_stack)[sp] >> 32;
+""",
+    ),
+]
+
+# Sweeping: runs of 32 free blocks, and of 32 blocks inside one large allocation, at once. And how many blocks stay, which
+# tells mirage_main.c when to collect next.
+SWEEPING: Changes = [
+    ("static void gc_sweep_free_blocks(void) {\n", "size_t mirage_gc_used_blocks;\n\nstatic void gc_sweep_free_blocks(void) {\n"),
+    (
+        """    int free_tail = 0;
+    #if MICROPY_GC_SPLIT_HEAP_AUTO
+""",
+        """    int free_tail = 0;
+    mirage_gc_used_blocks = 0;
+    #if MICROPY_GC_SPLIT_HEAP_AUTO
+""",
+    ),
+    (
+        """        for (size_t block = 0; block <= area->gc_last_used_block; block++) {
+            MICROPY_GC_HOOK_LOOP(block);
+""",
+        """        for (size_t block = 0; block <= area->gc_last_used_block; block++) {
+            if (block % 32 == 0 && block + 32 <= area->gc_last_used_block) {
+                uint64_t *kinds = (uint64_t *)(area->gc_alloc_table_start + block / BLOCKS_PER_ATB);
+                if (*kinds == 0) {
+                    block += 31;
+                    continue;
+                }
+                if (*kinds == AT_TAIL * UINT64_C(0x5555555555555555)) {
+                    block += 31;
+                    if (free_tail) {
+                        *kinds = 0;
+                    } else {
+                        mirage_gc_used_blocks += 32;
+                        last_used_block = block;
+                    }
+                    continue;
+                }
+            }
+""",
+    ),
+    (
+        """                    } else {
+                        last_used_block = block;
+                    }
+""",
+        """                    } else {
+                        mirage_gc_used_blocks++;
+                        last_used_block = block;
+                    }
+""",
+    ),
+    (
+        """                    free_tail = 0;
+                    last_used_block = block;
+""",
+        """                    free_tail = 0;
+                    mirage_gc_used_blocks++;
+                    last_used_block = block;
+""",
+    ),
+]
+
 # Strings hash when they are made, three instructions per octet. A hash of zero means "not computed yet" everywhere it is
 # read, so long ones (payloads) can be left until somebody uses one as a key.
 STRINGS: Changes = [
@@ -106,7 +257,7 @@ STRINGS: Changes = [
     ),
 ]
 
-CHANGES: dict[str, Changes] = {"py/gc.c": GC, "py/objstr.c": STRINGS}
+CHANGES: dict[str, Changes] = {"py/gc.c": ALLOCATOR + MARKING + SWEEPING, "py/objstr.c": STRINGS}
 
 
 def main() -> int:

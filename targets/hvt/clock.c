@@ -56,10 +56,6 @@ static uint64_t scale(uint64_t value, uint64_t mul_32_32) {
     return (uint64_t)((unsigned __int128)value * mul_32_32 >> 32);
 }
 
-static uint64_t lapic_sample(void) {
-    return hvt_lapic_ticks_left();
-}
-
 static uint64_t pit_sample(void) {
     outb(PIT_CONTROL, 0x00); /* latch counter 0 */
     uint8_t low = inb(PIT_COUNTER0);
@@ -150,15 +146,11 @@ static bool pit_clock_init(void) {
         return false;
     }
     uint64_t ticks = PIT_MEASURE_TICKS;
-    uint64_t lapic_before = hvt_lapic_ticks_left();
     uint64_t tsc = measure(pit_sample, &ticks);
-    uint64_t lapic = lapic_before - hvt_lapic_ticks_left();
     if (tsc == 0) {
         return false;
     }
-    uint64_t took_ns = ticks * NS_PER_S / PIT_HZ;
-    tsc_mul = (took_ns << 32) / tsc;
-    lapic_mul = (lapic << 32) / took_ns;
+    tsc_mul = (ticks * NS_PER_S / PIT_HZ << 32) / tsc;
     return true;
 }
 
@@ -169,19 +161,19 @@ void hvt_clock_init(void) {
     if (kvm != 0 && (kvm_clock_init(kvm) || cpuid_clock_init())) {
         return;
     }
-    hvt_lapic_start(UINT32_MAX);
-    if ((kvm | tcg) == 0 && pit_clock_init()) {
-        hvt_lapic_start(0);
-        cpuid_clock_init(); /* exact, where the measurement is good to a few parts in ten thousand */
-        return;
-    }
+    bool have_tsc = (kvm | tcg) == 0 && (cpuid_clock_init() || pit_clock_init());
     uint64_t ticks = LAPIC_MEASURE_NS / LAPIC_TICK_NS;
-    uint64_t tsc = measure(lapic_sample, &ticks);
+    hvt_lapic_start(UINT32_MAX);
+    uint64_t tsc = measure(hvt_lapic_ticks_left, &ticks);
     hvt_lapic_start(0);
     if (tsc == 0) {
-        hvt_die("no clock: neither the KVM clock, nor the 8254, nor a running LAPIC timer", MIRAGE_EXIT_FAULT);
+        hvt_die("no clock: the LAPIC timer stands still", MIRAGE_EXIT_FAULT);
     }
-    tsc_mul = (ticks * LAPIC_TICK_NS << 32) / tsc;
+    if (have_tsc) {
+        lapic_mul = (ticks << 32) / scale(tsc, tsc_mul); /* an unknown VMM's bus clock need not be 1 GHz */
+    } else {
+        tsc_mul = (ticks * LAPIC_TICK_NS << 32) / tsc;
+    }
 }
 
 uint64_t hvt_lapic_ticks(uint64_t duration_ns) {
