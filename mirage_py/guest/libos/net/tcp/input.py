@@ -18,14 +18,13 @@ from libos.net.tcp.states import (
     LAST_ACK,
     SYN_RECEIVED,
     SYN_SENT,
-    TIME_WAIT,
 )
 from libos.wire.tcp import ACK, FIN, RST, SYN
 
 CHALLENGE_MS = 500  # RFC 5961 section 7, for one connection, as Linux's tcp_invalid_ratelimit
 DELAYED_ACK_MS = 40
 PAWS_IDLE_MS = 24 * 24 * 3600 * 1000  # RFC 7323 section 5.5
-MAX_OOO = 128  # segments out of order that are kept
+MAX_OOO = 256  # segments out of order that are kept
 
 
 def segment_arrives(conn, segment, frame, now_ms):
@@ -444,4 +443,3 @@ def _time_wait(conn, now_ms):
         output.emit(conn, conn.snd_nxt, 0, ACK, now_ms)
     conn.tcp.time_waits.add(conn, now_ms)
     conn.finish(None)
-    conn.state = TIME_WAIT

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The states of RFC 9293 section 3.3.2. LISTEN is a Listener, TIME_WAIT a TimeWait, a passive SYN_RECEIVED a HalfOpen.
+"""The states of a Connection (RFC 9293 section 3.3.2); from ESTABLISHED on they are synchronized.
 
-They are in this order: everything from ESTABLISHED on is synchronized.
+LISTEN is a Listener, a passive SYN-RECEIVED a HalfOpen, and TIME-WAIT a TimeWait: its Connection is CLOSED already.
 """
 
 CLOSED = 0
@@ -13,7 +13,6 @@ FIN_WAIT_1 = 5
 FIN_WAIT_2 = 6
 CLOSING = 7
 LAST_ACK = 8
-TIME_WAIT = 9
 
 NAMES = (
     "CLOSED",
@@ -25,5 +24,4 @@ NAMES = (
     "FIN-WAIT-2",
     "CLOSING",
     "LAST-ACK",
-    "TIME-WAIT",
 )
