@@ -209,7 +209,7 @@ class ApplicationCommand(OneLineErrors):
 
 
 def _key_option(key: Key, titles: list[str]) -> click.Option:
-    default = f" [default: {key.default}]" if key.default is not None else ""
+    default = f" [default: {key.show(key.default)}]" if key.default is not None else ""
     owners = f" ({', '.join(titles)})" if titles and key.stage == "runtime" else ""
     names = [f"{_KEY_PREFIX}{key.parameter}", f"{key.option}/--no-{key.name}" if key.type == "bool" else key.option]
     return click.Option(

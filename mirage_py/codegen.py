@@ -198,7 +198,7 @@ class _Main:
             target=self.graph.context.target,
             imports=[f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(imports.items())],
             keys=[
-                {"name": key.name, "type": guest_type(key), "default": key.default, "doc": key.doc}
+                {"name": key.name, "type": guest_type(key), "default": key.spelled_default, "doc": key.doc}
                 for key in self.graph.runtime_keys()
             ],
             devices=devices,
@@ -422,7 +422,7 @@ class _Documents:
 
     def _runtime_keys(self) -> list[dict[str, Any]]:
         return [
-            {"name": key.name, "type": guest_type(key), "default": key.default, "doc": key.doc}
+            {"name": key.name, "type": guest_type(key), "default": key.spelled_default, "doc": key.doc}
             for key in self.graph.runtime_keys()
         ]
 

@@ -53,7 +53,7 @@ def _decided(decision: Decision) -> str:
 
 
 def _value(key: Key) -> str:
-    return "(unset)" if key.default is None else str(key.default)
+    return key.show(key.default) or "(unset)"
 
 
 def lines(branch: Branch, indent: str = "") -> Iterator[str]:
@@ -218,7 +218,7 @@ def _keys(configuration: Configuration) -> list[dict[str, Any]]:
             "name": k.name,
             "stage": "runtime",
             "type": k.type,
-            "default": k.default,
+            "default": k.spelled_default,
             "doc": k.doc,
             "choices": list(k.choices),
         }

@@ -26,6 +26,7 @@ RESERVED = frozenset(
 )
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_CHOICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)")
 _OCTET = re.compile(r"0|[1-9][0-9]{0,2}")
 _DURATION = re.compile(r"([0-9]+)(ms|s|m|h)")
@@ -167,6 +168,11 @@ class Key:
                 f"key {self.name!r} has the unknown stage {self.stage!r}", f"choose one of {', '.join(STAGES)}"
             )
         object.__setattr__(self, "choices", tuple(self.choices))
+        if not all(isinstance(choice, str) and _CHOICE.fullmatch(choice) for choice in self.choices):
+            raise UserError(
+                f"key {self.name!r}: {', '.join(map(repr, self.choices))} cannot all be written as choices",
+                "use letters, digits, '.', '_' and '-'",
+            )
         if bool(self.choices) != (self.type == "choice"):
             raise UserError(
                 f"key {self.name!r} of type {self.type} has the choices {', '.join(self.choices) or 'none'}",
@@ -188,6 +194,22 @@ class Key:
     def metavar(self) -> str:
         """What stands for a value in help texts."""
         return "|".join(self.choices) if self.choices else TYPES[self.type].metavar
+
+    def show(self, value: Value) -> str:
+        """`value` as a user writes it; empty where it is not set."""
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return str(value).lower()
+        if self.type == "duration" and isinstance(value, int):
+            unit = next(unit for unit in ("h", "m", "s", "ms") if value % _DURATION_MS[unit] == 0)
+            return f"{value // _DURATION_MS[unit]}{unit if value else 'ms'}"
+        return str(value)
+
+    @property
+    def spelled_default(self) -> Value:
+        """The default for a boot argument's specification: a duration as text, anything else as it is."""
+        return self.show(self.default) if self.type == "duration" and self.default is not None else self.default
 
     def parse(self, text: str) -> Value:
         """The value that a user wrote as `text`. Raises UserError."""
