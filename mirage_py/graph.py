@@ -171,20 +171,21 @@ class _Resolver:
 
     def _check_target(self, choice: Choice, value: Value) -> None:
         # Looked for here, before the devices under it are placed, because here the other choices are known.
-        misfit = self._misfit(choice.option(value))
+        # A choice further down speaks for itself.
+        misfit = self._misfit(choice.option(value), through_choices=False)
         if misfit is None:
             return
         fitting = [
             f"{choice.key.option} {option}"
             for option in choice.options
-            if option != value and self._misfit(choice.option(option)) is None
+            if option != value and self._misfit(choice.option(option), through_choices=True) is None
         ]
         raise UserError(
             f"{choice.key.option} {value} does not go with -t {self.context.target}: {_reason(misfit)}",
             "choose " + " or ".join([*fitting, *(f"-t {target}" for target in misfit.targets)]),
         )
 
-    def _misfit(self, node: Node) -> Kind | None:
+    def _misfit(self, node: Node, *, through_choices: bool) -> Kind | None:
         """The first kind under `node`, by the choices as they stand, that the target has not."""
         seen: set[int] = set()
         waiting = [node]
@@ -194,7 +195,8 @@ class _Resolver:
                 continue
             seen.add(id(node))
             if isinstance(node, Choice):
-                waiting.append(node.option(self._value(node)))
+                if through_choices:
+                    waiting.append(node.option(self._value(node)))
             elif isinstance(node, Device):
                 if self.context.target not in node.kind.targets:
                     return node.kind
