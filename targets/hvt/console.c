@@ -46,13 +46,14 @@ void hvt_console_init(void) {
     outb(DLL, 1); /* 115200 baud */
     outb(DLM, 0);
     outb(LCR, LCR_8N1);
-    /* Turning the FIFOs on empties them: take what was typed before. QEMU brings the next octet only after it has seen this
-     * one taken, so hardly any slips in between. */
-    hvt_console_interrupt();
-    outb(FCR, FCR_ENABLE_CLEAR);
     outb(MCR, MCR_DTR_RTS_OUT2);
-    if ((inb(IIR) & IIR_FIFOS) == IIR_FIFOS) {
-        tx_fifo_bytes = FIFO_BYTES;
+    /* Turning the FIFOs on empties them. Where input is under way already, do without: output is slower then, but nothing that
+     * was typed is lost. */
+    if (!(inb(LSR) & LSR_DATA_READY)) {
+        outb(FCR, FCR_ENABLE_CLEAR);
+        if ((inb(IIR) & IIR_FIFOS) == IIR_FIFOS) {
+            tx_fifo_bytes = FIFO_BYTES;
+        }
     }
 }
 
