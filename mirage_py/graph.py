@@ -37,7 +37,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Decision:
-    """A choice that was made: by which key, for which value, out of which."""
+    """A choice that was made: by which key, for which value, out of which that the target has."""
 
     key: str
     value: Value
@@ -163,7 +163,8 @@ class _Resolver:
         self._claim(choice.key, None, value)
         self._check_target(choice, value)
         placed, decisions = self._place(choice.option(value))
-        return placed, (Decision(choice.key.name, value, tuple(choice.options)), *decisions)
+        fitting = tuple(option for option in choice.options if option == value or self._fits(choice, option))
+        return placed, (Decision(choice.key.name, value, fitting), *decisions)
 
     def _value(self, choice: Choice) -> Value:
         value = self.context.values.get(choice.key.name)
@@ -178,12 +179,15 @@ class _Resolver:
         fitting = [
             f"{choice.key.option} {option}"
             for option in choice.options
-            if option != value and self._misfit(choice.option(option), through_choices=True) is None
+            if option != value and self._fits(choice, option)
         ]
         raise UserError(
             f"{choice.key.option} {value} does not go with -t {self.context.target}: {_reason(misfit)}",
             "choose " + " or ".join([*fitting, *(f"-t {target}" for target in misfit.targets)]),
         )
+
+    def _fits(self, choice: Choice, value: Value) -> bool:
+        return self._misfit(choice.option(value), through_choices=True) is None
 
     def _misfit(self, node: Node, *, through_choices: bool) -> Kind | None:
         """The first kind under `node`, by the choices as they stand, that the target has not."""

@@ -23,9 +23,9 @@ GENERATED = "generated"
 # The C modules of the runtime (targets/common/mpconfigport.h); a name here may also be imported with a 'u' before it.
 _EXTENSIBLE = frozenset({
     "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "os", "random", "re", "select",
-    "struct", "sys", "time",
+    "struct", "time",
 })  # fmt: skip
-BUILTIN = _EXTENSIBLE | {"__main__", "_asyncio", "_mirage", "builtins", "gc", "math", "micropython"}
+BUILTIN = _EXTENSIBLE | {"__main__", "_asyncio", "_mirage", "builtins", "gc", "math", "micropython", "sys"}
 _FLOAT_MODULES = frozenset({"json", "math", "random", "ujson", "urandom"})
 _COMPILER_CALLS = frozenset({"compile", "eval", "exec"})
 
@@ -51,8 +51,6 @@ ASYNCIO_LAZY = {
     "StreamReader": "stream",
     "StreamWriter": "stream",
 }
-
-_RESERVED_TOP_LEVEL = frozenset({"main", "libos", "asyncio"})
 
 
 @dataclass(frozen=True, order=True)
@@ -201,12 +199,10 @@ class _Walk:
         return True
 
     def _take(self, dotted: str, origin: str, path: str, is_package: bool) -> None:
+        if origin == APPLICATION and dotted == "main":
+            raise UserError("main.py has the name of a module that every image has", "give main.py another name")
         if not path or path in self.found:
             return
-        if origin == APPLICATION and dotted.partition(".")[0] in _RESERVED_TOP_LEVEL:
-            raise UserError(
-                f"{path} has the name of a module that every image has of its own", f"give {path} another name"
-            )
         self.found[path] = Module(path, origin, path)
         self.scan(self.trees.parse(origin, path), _Place(dotted, is_package, origin), self.trees.show(origin, path))
 
@@ -224,6 +220,9 @@ class _Walk:
         return True
 
     def _offer_asyncio(self, dotted: str) -> bool:
+        own = self.trees.find("asyncio")
+        if own is not None and own[1]:
+            raise UserError(f"{own[1]} has the name of a module that every image has", f"give {own[1]} another name")
         wanted = dotted.partition(".")[2] or "__init__"
         if wanted not in _ASYNCIO_FILES:
             return False
