@@ -19,7 +19,7 @@ from libos.net.tcp.states import (
 from libos.net.tcp.timers import FAR_MS
 from libos.wire import ipv4 as wire_ipv4
 
-USER_TIMEOUT_MS = 120000  # RFC 9293 section 3.8.3: R2, at least 100 s
+USER_TIMEOUT_MS = 300000  # RFC 9293 section 3.8.3: R2, at least 100 s; five minutes is the classic user timeout
 FIN_WAIT_2_MS = 60000  # how long a peer may take to close after an application that has gone (Linux's tcp_fin_timeout)
 KEEPALIVE_INTERVAL_MS = 75000
 KEEPALIVE_PROBES = 9
@@ -74,7 +74,6 @@ class Connection:
         self.snd_nxt = 0
         self.snd_wnd = 0
         self.snd_wl1 = 0
-        self.snd_wl2 = 0
         self.max_wnd = 0
         self.tx_chunks = []
         self.tx_head = 0

@@ -7,6 +7,8 @@ A connection is found under 12 octets as they stand in a received header: both a
 from errno import EADDRINUSE, EHOSTUNREACH
 from struct import pack, unpack_from
 
+from micropython import const
+
 from libos.net.tcp import output
 from libos.net.tcp.congestion import NewReno
 from libos.net.tcp.connection import FIN_WAIT_2_MS, Connection
@@ -21,7 +23,6 @@ from libos.net.tcp.timewait import MAX_TIME_WAITS, TimeWaits
 from libos.wire import icmp as wire_icmp
 from libos.wire import ipv4 as wire_ipv4
 from libos.wire import tcp as wire
-from micropython import const
 
 _MASK = const(0xFFFFFFFF)
 _CSUM_VALID = const(1)  # hal.dma
@@ -32,8 +33,8 @@ _TIMESTAMPS_WORD = const(0x0101080A)
 # Ethernet, IPv4 and TCP without IP options, at once: destination MAC (4 + 2), ethertype, version and TOS, total length,
 # ident, fragment and TTL and protocol, IP checksum, addresses and ports, sequence, acknowledgement, offset and flags,
 # window; then what is a timestamps option if the flags' offset says so.
-_HEADERS = ">IH6xIHHIH12sIIHH4xIII"
-_HEADERS_BYTES = const(66)
+_HEADERS = ">IH6xIHHIH12sIIHH4xII"
+_HEADERS_BYTES = const(62)
 
 MAX_CONNECTIONS = 16384
 BUFFER_BYTES = 262144  # of a connection's queues, each way
@@ -248,7 +249,6 @@ class Tcp:
             window,
             option,
             ts_val,
-            ts_ecr,
         ) = unpack_from(_HEADERS, frame.buf, frame.start)
         conn = self.by_key.get(key)
         if conn is None or not conn.is_fast:
@@ -290,11 +290,10 @@ class Tcp:
         if window != conn.snd_wnd:
             conn.snd_wnd = window
             conn.snd_wl1 = rcv_nxt
-            conn.snd_wl2 = conn.snd_una + acked
             if window > conn.max_wnd:
                 conn.max_wnd = window
         if acked:
-            accept_ack(conn, acked, ts_ecr, now_ms)
+            accept_ack(conn, acked, now_ms)
             if conn.tx_end != conn.snd_nxt and not conn.is_queued:
                 conn.is_queued = True
                 self.pending.append(conn)

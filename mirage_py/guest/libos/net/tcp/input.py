@@ -102,7 +102,6 @@ def agree(conn, segment, now_ms):
     conn.snd_wnd = segment.window  # never scaled on a SYN
     conn.max_wnd = segment.window
     conn.snd_wl1 = segment.seq
-    conn.snd_wl2 = conn.iss
 
 
 def _synchronize(conn, segment, now_ms):
@@ -118,7 +117,6 @@ def _synchronize(conn, segment, now_ms):
         conn.rto.rto_ms = conn.rto.base_ms = 3000  # RFC 6298 (5.7)
     conn.recover = conn.iss
     conn.lost_below = conn.rtx_next = conn.snd_una
-    conn.snd_wl2 = conn.snd_una
     conn.cur_seq = -1
     conn.established(now_ms)
 
@@ -269,11 +267,13 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
         is_new_sack = recovery.mark_sacked(conn, segment.sack)
     window = segment.window << conn.snd_wscale
     has_same_window = window == conn.snd_wnd
-    if seq > conn.snd_wl1 or (seq == conn.snd_wl1 and ack >= conn.snd_wl2):
-        _window_arrives(conn, window, seq, ack)
+    # Newer than the last one heard. By the acknowledgement too, as in Linux: were snd_una to move without the window, its
+    # right edge would.
+    if ack > snd_una or seq >= conn.snd_wl1:
+        _window_arrives(conn, window, seq)
     if ack > snd_una:
         acked = ack - snd_una
-        recovery.accept_ack(conn, acked, segment.ts_ecr, now_ms)
+        recovery.accept_ack(conn, acked, now_ms)
         if conn.state == CLOSED:
             return False  # the application aborted in a callback
         recovery.on_new_ack(conn, acked, now_ms)
@@ -294,14 +294,13 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
     return True
 
 
-def _window_arrives(conn, window, seq, ack):
+def _window_arrives(conn, window, seq):
     if conn.persists and window > conn.snd_wnd:
         # The answer to a probe: what waits goes out at once.
         conn.persists = False
         conn.rtx_deadline = 0
     conn.snd_wnd = window
     conn.snd_wl1 = seq
-    conn.snd_wl2 = ack
     if window > conn.max_wnd:
         conn.max_wnd = window
 

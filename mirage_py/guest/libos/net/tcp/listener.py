@@ -129,7 +129,7 @@ class HalfOpen:
         agree(conn, syn, now_ms)
         conn.cc = tcp.congestion(conn.mss, self.tries > 0)
         start = self.iss + 1
-        conn.snd_una = conn.snd_nxt = conn.tx_end = conn.snd_wl2 = start
+        conn.snd_una = conn.snd_nxt = conn.tx_end = start
         conn.lost_below = conn.rtx_next = start
         conn.recover = self.iss
         conn.cur_seq = -1

@@ -7,11 +7,12 @@ that frame is many segments.
 
 from struct import pack, pack_into
 
+from micropython import const
+
 from libos.net.tcp import recovery
 from libos.net.tcp.states import CLOSED, ESTABLISHED, SYN_SENT
 from libos.wire import tcp as wire
 from libos.wire.ethernet import ETHERTYPE_IPV4
-from micropython import const
 
 _MASK = const(0xFFFFFFFF)
 _TX_BATCH = const(64)  # net.ethernet.TX_BATCH

@@ -28,11 +28,8 @@ FAST = 1
 TIMEOUT = 2
 
 
-def accept_ack(conn, acked, ts_ecr, now_ms):
-    """`acked` sequence numbers from snd_una on are acknowledged: frees them, times, and opens the window.
-
-    ts_ecr: the echoed timestamp, meaningful when timestamps are on.
-    """
+def accept_ack(conn, acked, now_ms):
+    """`acked` sequence numbers from snd_una on are acknowledged: frees them, times, and opens the window."""
     una = conn.snd_una + acked
     conn.snd_una = una
     chunks = conn.tx_chunks
@@ -49,9 +46,11 @@ def accept_ack(conn, acked, ts_ecr, now_ms):
     if conn.rtt_seq and una >= conn.rtt_seq:
         conn.rtt_seq = 0
         rto.sample(now_ms - conn.rtt_ms)
-    elif conn.ts_on and rto.rto_ms != rto.base_ms:
-        # Of what was sent twice only a timestamp tells the time; without, the timeout stays backed off (Karn).
-        rto.sample((now_ms + conn.ts_offset - ts_ecr) & 0xFFFFFFFF)
+    elif rto.rto_ms != rto.base_ms:
+        # What was sent twice tells no time (Karn; nor does its timestamp, where the first answer was lost and the peer's own
+        # data brings a late one). It tells that the path works: as in Linux, the timeout is what it was before it was
+        # backed off, or a path that loses much would stand still for minutes.
+        rto.rto_ms = rto.base_ms
     conn.stalled_ms = 0
     if una == conn.snd_nxt:
         conn.rtx_deadline = 0
