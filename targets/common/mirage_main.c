@@ -4,6 +4,7 @@
 #include "py/builtin.h"
 #include "py/cstack.h"
 #include "py/gc.h"
+#include "py/lexer.h"
 #include "py/mperrno.h"
 #include "py/mphal.h"
 #include "py/mpstate.h"
@@ -65,7 +66,7 @@ static int exit_code_of(mp_obj_t value) {
     return MIRAGE_EXIT_UNCAUGHT;
 }
 
-static int report(mp_obj_t exception) {
+static int code_and_report(mp_obj_t exception) {
     const mp_obj_type_t *type = mp_obj_get_type(exception);
     if (mp_obj_is_subclass_fast(MP_OBJ_FROM_PTR(type), MP_OBJ_FROM_PTR(&mp_type_SystemExit))) {
         return exit_code_of(mp_obj_exception_get_value(exception));
@@ -77,6 +78,36 @@ static int report(mp_obj_t exception) {
     return MIRAGE_EXIT_UNCAUGHT;
 }
 
+static int report(mp_obj_t exception) {
+    nlr_buf_t nlr;
+    if (nlr_push(&nlr) != 0) { /* its __str__ raised, or there was no memory for it */
+        mp_print_str(&mp_plat_print, "(an exception that cannot be printed)\n");
+        return MIRAGE_EXIT_UNCAUGHT;
+    }
+    int code = code_and_report(exception);
+    nlr_pop();
+    return code;
+}
+
+#if MIRAGE_FEATURE_REPL
+#define SOFT_RESET (-1)
+
+/* Until Ctrl-D, or the end of the input. */
+static int run_repl(void) {
+    nlr_buf_t nlr;
+    if (nlr_push(&nlr) != 0) {
+        mp_obj_t type = MP_OBJ_FROM_PTR(mp_obj_get_type(MP_OBJ_FROM_PTR(nlr.ret_val)));
+        return type == MP_OBJ_FROM_PTR(&mp_type_EOFError) ? MIRAGE_EXIT_OK : report(MP_OBJ_FROM_PTR(nlr.ret_val));
+    }
+    int end;
+    do {
+        end = pyexec_mode_kind == PYEXEC_MODE_RAW_REPL ? pyexec_raw_repl() : pyexec_friendly_repl();
+    } while (end == 0);
+    nlr_pop();
+    return SOFT_RESET;
+}
+#endif
+
 static int run_main(void) {
     nlr_buf_t nlr;
     if (nlr_push(&nlr) != 0) {
@@ -86,20 +117,12 @@ static int run_main(void) {
     MP_STATE_VM(mirage_terminate_exception) = mp_obj_exception_make_new(&mp_type_SystemExit, 1, 0, &terminate_code);
     mp_obj_t import_args[] = {MP_OBJ_NEW_QSTR(MP_QSTR_main)};
     mp_builtin___import__(MP_ARRAY_SIZE(import_args), import_args);
-    #if MIRAGE_FEATURE_REPL
-    pyexec_friendly_repl();
-    #endif
     mp_handle_pending(true);
     nlr_pop();
     return MIRAGE_EXIT_OK;
 }
 
-int mirage_main(int argc, char **argv) {
-    void *stack_top;
-    size_t stack_bytes;
-    plat_stack(&stack_top, &stack_bytes);
-    mp_cstack_init_with_top(stack_top, stack_bytes);
-
+static int run(int argc, char **argv) {
     void *heap;
     size_t heap_bytes;
     plat_heap(&heap, &heap_bytes);
@@ -109,6 +132,23 @@ int mirage_main(int argc, char **argv) {
     mp_init();
     mirage_set_args(argc, argv);
     return run_main();
+}
+
+int mirage_main(int argc, char **argv) {
+    void *stack_top;
+    size_t stack_bytes;
+    plat_stack(&stack_top, &stack_bytes);
+    mp_cstack_init_with_top(stack_top, stack_bytes);
+    int code = run(argc, argv);
+    #if MIRAGE_FEATURE_REPL
+    while ((code = run_repl()) == SOFT_RESET) {
+        /* What MicroPython's test runner waits for, in these words. */
+        mp_hal_stdout_tx_str("MPY: soft reboot\n");
+        mp_deinit();
+        run(argc, argv);
+    }
+    #endif
+    return code;
 }
 
 /* --- what MicroPython asks of a port ------------------------------------------------------------------------------ */

@@ -88,7 +88,20 @@ mp_uint_t mp_hal_stdout_tx_strn(const char *str, size_t len) {
 }
 
 void mp_hal_stdout_tx_strn_cooked(const char *str, size_t len) {
+    #if MIRAGE_FEATURE_REPL
+    /* The terminal is raw while the REPL has it. */
+    size_t first = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (str[i] == '\n') {
+            plat_console_write(str + first, i - first);
+            plat_console_write("\r\n", 2);
+            first = i + 1;
+        }
+    }
+    plat_console_write(str + first, len - first);
+    #else
     plat_console_write(str, len);
+    #endif
 }
 
 void mp_hal_stdout_tx_str(const char *str) {

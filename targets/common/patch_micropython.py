@@ -43,7 +43,7 @@ ALLOCATOR: Changes = [
             && area->gc_last_free_atb_index - (block + new_blocks) / BLOCKS_PER_ATB <= {NEAR_ATB_BYTES}) {{
 """,
     ),
-    # Where no collection is allowed, or one has just been made, what lies below the position is searched before giving up.
+    # Where no collection is allowed, or one was just made, what lies below the position is searched before giving up.
     (
         """                added = true;
                 continue;
@@ -95,9 +95,9 @@ ALLOCATOR: Changes = [
     }
 """,
     ),
-    # With MICROPY_GC_CONSERVATIVE_CLEAR off, nothing but the last block's rest is zeroed, and with it on, everything is, which
-    # costs as much as filling it. In between: objects are zeroed whole, so that no stale pointer keeps garbage alive;
-    # large allocations are buffers of octets, and tables that their owner clears.
+    # With MICROPY_GC_CONSERVATIVE_CLEAR off, only the last block's rest is zeroed, and with it on, everything is, which
+    # costs as much as filling it. In between: objects are zeroed whole, so that no stale pointer keeps garbage
+    # alive; large allocations are buffers of octets, and tables that their owner clears.
     (
         "    memset((byte *)ret_ptr + n_bytes, 0, (end_block - start_block + 1) * BYTES_PER_BLOCK - n_bytes);\n",
         """    size_t kept = n_bytes >= 1024 ? n_bytes : 0;
@@ -106,10 +106,10 @@ ALLOCATOR: Changes = [
     ),
 ]
 
-# Marking. The stock collector pushes all children of a block at once, and when that overflows its stack, it looks at every
-# block of the heap again, once per stack's worth of a long list. Here a block's children are pushed in portions, with
-# where to go on below them: the stack's depth follows the nesting, not the length. An entry is that word's index in the
-# upper half, the block in the lower.
+# Marking. The stock collector pushes all children of a block at once, and when that overflows its stack, it looks at
+# every block of the heap again, once per stack's worth of a long list. Here a block's children are pushed in portions,
+# with where to go on below them: the stack's depth follows the nesting, not the length. An entry is that word's index
+# in the upper half, the block in the lower.
 PORTION = 32
 
 MARKING: Changes = [
@@ -188,10 +188,13 @@ MARKING: Changes = [
     ),
 ]
 
-# Sweeping: runs of 32 free blocks, and of 32 blocks inside one large allocation, at once. And how many blocks stay, which
-# tells mirage_main.c when to collect next.
+# Sweeping: runs of 32 free blocks, and of 32 blocks inside one large allocation, at once. And how many blocks stay,
+# which tells mirage_main.c when to collect next.
 SWEEPING: Changes = [
-    ("static void gc_sweep_free_blocks(void) {\n", "size_t mirage_gc_used_blocks;\n\nstatic void gc_sweep_free_blocks(void) {\n"),
+    (
+        "static void gc_sweep_free_blocks(void) {\n",
+        "size_t mirage_gc_used_blocks;\n\nstatic void gc_sweep_free_blocks(void) {\n",
+    ),
     (
         """    int free_tail = 0;
     #if MICROPY_GC_SPLIT_HEAP_AUTO
@@ -247,10 +250,13 @@ SWEEPING: Changes = [
     ),
 ]
 
-# Strings hash when they are made, three instructions per octet. A hash of zero means "not computed yet" everywhere it is
-# read, so long ones (payloads) can be left until somebody uses one as a key.
+# Strings hash when they are made, three instructions per octet. A hash of zero means "not computed yet" everywhere it
+# is read, so long ones (payloads) can be left until somebody uses one as a key.
 STRINGS: Changes = [
-    ("        o->hash = qstr_compute_hash(data, len);\n", "        o->hash = len > 64 ? 0 : qstr_compute_hash(data, len);\n"),
+    (
+        "        o->hash = qstr_compute_hash(data, len);\n",
+        "        o->hash = len > 64 ? 0 : qstr_compute_hash(data, len);\n",
+    ),
     (
         "    o->hash = qstr_compute_hash(data, vstr->len);\n",
         "    o->hash = vstr->len > 64 ? 0 : qstr_compute_hash(data, vstr->len);\n",
@@ -265,7 +271,7 @@ def main() -> int:
     text = Path(original).read_text(encoding="utf-8")
     for old, new in CHANGES[name]:
         if text.count(old) != 1:
-            print(f"patch_micropython.py: {original} is not MicroPython 1.25.0's: expected exactly once:\n{old}", file=sys.stderr)
+            print(f"{sys.argv[0]}: {original} is not MicroPython 1.25.0's: expected once:\n{old}", file=sys.stderr)
             return 1
         text = text.replace(old, new)
     # Messages and debug information go on naming the original.

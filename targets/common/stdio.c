@@ -42,7 +42,7 @@ static mp_uint_t stream_write(mp_obj_t self_in, const void *data, mp_uint_t len_
         *errcode = MP_EPERM;
         return MP_STREAM_ERROR;
     }
-    plat_console_write(data, len_bytes);
+    mp_hal_stdout_tx_strn_cooked(data, len_bytes);
     return len_bytes;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * console.c: the console is standard output and standard input. Output is collected into lines (print() writes piece by
- * piece), and is out before the process waits, reads or ends. Input is left in its mode: the descriptor is shared with
- * whoever started us.
+ * piece), and is out before the process waits, reads or ends. Input is left in its mode, the descriptor being shared with
+ * whoever started us; only a REPL takes a terminal for itself, and gives it back at the end.
  */
 
 #include "unix_wait.h"
@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 static char line[1024];
@@ -54,8 +55,34 @@ void plat_console_write(const char *data, size_t len_bytes) {
     }
 }
 
+#if MIRAGE_FEATURE_REPL
+static struct termios found_mode;
+static bool is_raw;
+
+static void take_terminal(void) {
+    if (!is_raw && tcgetattr(STDIN_FILENO, &found_mode) == 0) {
+        struct termios raw = found_mode;
+        cfmakeraw(&raw);
+        raw.c_lflag |= ISIG; /* Ctrl-C stays a signal */
+        is_raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+    }
+}
+#endif
+
+void unix_console_end(void) {
+    unix_console_flush();
+    #if MIRAGE_FEATURE_REPL
+    if (is_raw) {
+        tcsetattr(STDIN_FILENO, TCSANOW, &found_mode);
+    }
+    #endif
+}
+
 int plat_console_read(char *data, size_t len_bytes) {
     unix_console_flush();
+    #if MIRAGE_FEATURE_REPL
+    take_terminal();
+    #endif
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
     if (poll(&in, 1, 0) <= 0) {
         unix_wait_for_console();

@@ -120,7 +120,7 @@ static void catch_signals(void) {
 /* --- start and end ------------------------------------------------------------------------------------------------ */
 
 void plat_exit(int code) {
-    unix_console_flush();
+    unix_console_end();
     _exit(code);
 }
 

@@ -29,6 +29,7 @@ int unix_socket_ready(int *fd);
 void unix_socket_forget(int fd);
 
 void unix_console_flush(void);
+void unix_console_end(void);
 
 __attribute__((noreturn)) void unix_fatal(const char *what);
 
