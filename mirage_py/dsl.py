@@ -248,7 +248,9 @@ def explained(path: Path) -> Iterator[None]:
         if where is None:
             raise
         raise UserError(f"{where}: {error.cause}", error.remedy, error.exit_code) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit is one, too
         where = _line_in(error, path)
         if where is None:
             raise
