@@ -4,7 +4,7 @@
 
 PLATFORM_SRC_C := $(addprefix hvt/,start.c memory.c paging.c console.c irq.c fault.c clock.c entropy.c acpi.c power.c pci.c \
 	libc/mem.c libc/string.c libc/stdlib.c)
-# math.c completes MicroPython's libm, and needs its frexp() and log().
+# math.c completes MicroPython's libm.
 ifneq ($(filter float,$(FEATURES)),)
 PLATFORM_SRC_C += hvt/libc/math.c
 endif

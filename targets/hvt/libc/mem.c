@@ -31,8 +31,8 @@ static inline void move_small(char *to, const char *from, size_t n) {
     }
 }
 
-void *memmove(void *restrict_free_to, const void *source, size_t n) {
-    char *to = restrict_free_to;
+void *memmove(void *destination, const void *source, size_t n) {
+    char *to = destination;
     const char *from = source;
     if (n <= 16) {
         move_small(to, from, n);
@@ -59,7 +59,7 @@ void *memmove(void *restrict_free_to, const void *source, size_t n) {
         }
         *(v16 *)to = head;
     }
-    return restrict_free_to;
+    return destination;
 }
 
 void *memcpy(void *restrict to, const void *restrict from, size_t n) __attribute__((alias("memmove")));
@@ -109,14 +109,4 @@ int memcmp(const void *left, const void *right, size_t n) {
         }
     }
     return 0;
-}
-
-void *memchr(const void *data, int value, size_t n) {
-    const uint8_t *p = data;
-    for (; n > 0; n--, p++) {
-        if (*p == (uint8_t)value) {
-            return (void *)(uintptr_t)p;
-        }
-    }
-    return NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * string.c: the part of <string.h> that MicroPython and mbedTLS use (C17, 7.24).
+ * string.c: the part of <string.h> that MicroPython and mbedTLS use (C17, 7.24); mem.c has the rest.
  */
 #include <string.h>
 
@@ -12,14 +12,6 @@ size_t strlen(const char *s) {
         p++;
     }
     return (size_t)(p - s);
-}
-
-size_t strnlen(const char *s, size_t max) {
-    size_t n = 0;
-    while (n < max && s[n] != 0) {
-        n++;
-    }
-    return n;
 }
 
 int strncmp(const char *a, const char *b, size_t n) {
@@ -46,18 +38,6 @@ char *strchr(const char *s, int c) {
     }
 }
 
-char *strrchr(const char *s, int c) {
-    const char *found = NULL;
-    for (;; s++) {
-        if (*s == (char)c) {
-            found = s;
-        }
-        if (*s == 0) {
-            return (char *)found;
-        }
-    }
-}
-
 char *strstr(const char *text, const char *wanted) {
     size_t n = strlen(wanted);
     for (;; text++) {
@@ -68,21 +48,4 @@ char *strstr(const char *text, const char *wanted) {
             return NULL;
         }
     }
-}
-
-char *strcpy(char *restrict to, const char *restrict from) {
-    memcpy(to, from, strlen(from) + 1);
-    return to;
-}
-
-char *strncpy(char *restrict to, const char *restrict from, size_t n) {
-    size_t len = strnlen(from, n);
-    memcpy(to, from, len);
-    memset(to + len, 0, n - len);
-    return to;
-}
-
-char *strcat(char *restrict to, const char *restrict from) {
-    strcpy(to + strlen(to), from);
-    return to;
 }
