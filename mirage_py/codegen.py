@@ -22,14 +22,15 @@ from mirage_py.errors import UserError
 from mirage_py.graph import Context, Graph, Placed, all_keys, check, resolve
 from mirage_py.guest_class import Callee, GuestClass, find_class
 from mirage_py.keys import Key, Value
-from mirage_py.plan import KEPT, MARK, File, Plan
+from mirage_py.plan import KEPT, MARK, File, Plan, is_generated
 from mirage_py.resolver import Resolution, Trees, resolve_imports, resolve_module
 
 CONFIG_FORMAT = 1
 CONFIG_NAME = "config.py"
 DEFAULT_TARGET = HVT
 TARGET_ENV = "MODE"
-GENERATED_FILES = ("Makefile", "mirage/main.py", "mirage/manifest.json", "mirage/config.json", "mirage/link.json")
+_MAIN = "mirage/main.py"
+GENERATED_FILES = ("Makefile", _MAIN, "mirage/manifest.json", "mirage/config.json", "mirage/link.json")
 
 # What asyncio has for networks, and what puts a stack of ours behind it.
 _STREAMS_NAMES = frozenset({"open_connection", "start_server"})
@@ -120,15 +121,20 @@ def make_graph(request: Request, registration: dsl.Registration) -> Graph:
         return resolve(registration.root, context, first=[event_loop()])
 
 
-def configure(request: Request, registration: dsl.Registration | None = None) -> Configuration:
+def configure(
+    request: Request, registration: dsl.Registration | None = None, *, own_main: str | None = None
+) -> Configuration:
     """Everything that `request` leads to; nothing is written yet.
 
-    registration: what dsl.load(request.config) returned, where the caller has it already. Raises UserError.
+    registration: what dsl.load(request.config) returned, where the caller has it already.
+    own_main: the text of a main.py that the user wrote in place of the generated one. Raises UserError.
     """
     registration = registration or dsl.load(request.config)
     graph = make_graph(request, registration)
     trees = Trees(request.directory, paths.guest_dir())
     main, resolution = _Main(registration, graph, trees).generate()
+    if own_main is not None:
+        resolution = resolve_imports(own_main, trees)
     features = tuple(sorted(graph.features() | resolution.features))
     documents = _Documents(request, registration, graph, features, resolution)
     texts = (documents.makefile(), main, documents.manifest(), documents.config(), documents.link())
@@ -157,7 +163,10 @@ def refresh(output: Path) -> list[Path]:
 
     A generated file that the user took over is left alone; returns those. Raises UserError.
     """
-    plan = configure(recorded_request(output)).plan
+    main = output / _MAIN
+    is_own = main.is_file() and not is_generated(main)
+    own_main = main.read_text(encoding="utf-8", errors="replace") if is_own else None
+    plan = configure(recorded_request(output), own_main=own_main).plan
     return [output / path for path, state in plan.apply(keep_foreign=True).items() if state == KEPT]
 
 

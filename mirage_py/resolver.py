@@ -128,13 +128,18 @@ class Trees:
 def parse_file(path: Path) -> ast.Module:
     """The syntax tree of `path`. Raises UserError naming file and line."""
     try:
-        return ast.parse(path.read_bytes(), filename=str(path))
+        return _parsed(path.read_bytes(), path.name)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", "make it readable") from error
+
+
+def _parsed(source: bytes | str, name: str) -> ast.Module:
+    try:
+        return ast.parse(source, filename=name)
     except SyntaxError as error:
-        raise UserError(f"{path.name}:{error.lineno or 1}: SyntaxError: {error.msg}", "correct the line") from error
+        raise UserError(f"{name}:{error.lineno or 1}: SyntaxError: {error.msg}", "correct the line") from error
     except ValueError as error:  # a NUL octet
-        raise UserError(f"{path.name}:1: SyntaxError: {error}", "correct the file") from error
+        raise UserError(f"{name}:1: SyntaxError: {error}", "correct the file") from error
 
 
 def resolve_imports(main: str, trees: Trees, *, without: Iterable[str] = ()) -> Resolution:
@@ -145,7 +150,7 @@ def resolve_imports(main: str, trees: Trees, *, without: Iterable[str] = ()) -> 
     """
     walk = _Walk(trees, frozenset(without))
     walk.found["main.py"] = Module("main.py", GENERATED, "main.py")
-    walk.scan(ast.parse(main), _Place("main", False, GENERATED), "main.py")
+    walk.scan(_parsed(main, "mirage/main.py"), _Place("main", False, GENERATED), "mirage/main.py")
     return walk.result()
 
 

@@ -26,7 +26,7 @@ def load(directory: Path, text: str | bytes) -> dsl.Registration:
 
 
 def test_config_registers_name_root_and_memory(tmp_path: Path) -> None:
-    found = load(tmp_path, GOOD.replace("keys=", "keys=").replace("7)]))", "7)]), memory_mb=8)"))
+    found = load(tmp_path, GOOD.replace("7)]))", "7)]), memory_mb=8)"))
     assert (found.name, found.root.kind.implementation, found.memory_mb) == ("echo", "echo.Echo", 8)
     assert [key.name for key in found.root.keys().values()] == ["port"]
 
@@ -70,12 +70,7 @@ def test_file_beside_config_may_be_shared_and_is_read_anew(tmp_path: Path) -> No
         directory = tmp_path / str(number)
         directory.mkdir()
         (directory / "shared_port.py").write_text(f"PORT = {number}\n")
-        text = GOOD.replace("default=7", "default=PORT").replace(
-            "register(", "from shared_port import PORT\nregister(", 1
-        )
-        found = load(
-            directory, text.replace("import generic_stack, key, from shared_port", "import generic_stack, key,")
-        )
+        found = load(directory, "from shared_port import PORT\n" + GOOD.replace("default=7", "default=PORT"))
         assert [key.default for key in found.root.keys().values()] == [number]
         assert not (directory / "__pycache__").exists()
     assert "shared_port" not in sys.modules
