@@ -98,7 +98,9 @@ class Graph:
 
 def check(node: Node, context: Context) -> None:
     """Raise the UserError that `resolve` would for what is under `node`, whether or not an application uses it."""
-    _Resolver(context).place_all([node])
+    resolver = _Resolver(context)
+    resolver.place_all([node])
+    resolver.check_values(node)
 
 
 def resolve(root: Device, context: Context, first: Sequence[Node] = ()) -> Graph:
@@ -277,13 +279,13 @@ class _Resolver:
         self._locals.add(name)
         return name
 
-    def check_values(self, root: Device) -> None:
+    def check_values(self, root: Node) -> None:
         """Refuse values for keys that this configuration does not ask."""
         for name, value in self.context.values.items():
             if name not in self._owners:
                 self._refuse_value(root, name, value)
 
-    def _refuse_value(self, root: Device, name: str, value: Value) -> None:
+    def _refuse_value(self, root: Node, name: str, value: Value) -> None:
         cause = f"--{name}: this application has no such key"
         for node in reachable(root):
             if isinstance(node, Choice) and node.key.name == name:
