@@ -206,7 +206,8 @@ def test_keys_of_every_kind_reach_main(hello: Path) -> None:
     (hello / "config.py").write_text("""
 from mirage_py.dsl import *
 keys = [key("colour", type="choice", choices=["red", "blue"], default="red", stage="configure"),
-        key("loud", type="bool"), key("control-port", type="udp_port", default=9), key("shade", type="choice", choices=["dark", "light"])]
+        key("loud", type="bool"), key("control-port", type="udp_port", default=9),
+        key("shade", type="choice", choices=["dark", "light"])]
 register("hello", unikernel("hello.Hello", console(), clock(), keys=keys))
 """)
     (hello / "hello.py").write_text(
