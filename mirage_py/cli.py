@@ -409,7 +409,7 @@ def build(context: click.Context, output: str, micropython: str | None) -> None:
     for path in codegen.refresh(Path(output)):
         progress.note(f"{path} is yours now: it is built as it is")
     image = building.build(Path(output), progress=progress, micropython=Path(micropython) if micropython else None)
-    progress.note(f"built {os.path.relpath(image)} ({image.stat().st_size:,} bytes)")
+    progress.note(f"{os.path.relpath(image)} is built ({image.stat().st_size:,} bytes)")
 
 
 @cli.command(cls=OneLineErrors)

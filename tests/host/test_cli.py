@@ -341,7 +341,7 @@ def test_build_configures_again_and_says_what_it_built(hello: Path, monkeypatch:
     (hello / "helper.py").write_text("")
     result = call("build", "--micropython", "src")
     assert (result.exit_code, calls) == (0, [(Path("."), Path("src"))])
-    assert result.stderr == "mirage-py: built image (1,234 bytes)\n"
+    assert result.stderr == "mirage-py: image is built (1,234 bytes)\n"
     assert "helper.py" in (hello / "mirage/manifest.json").read_text()
 
 
