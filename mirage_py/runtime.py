@@ -77,9 +77,10 @@ def clean_environment(temporary: Path) -> dict[str, str]:
 
 
 def compiler_version() -> str:
-    """The first line that the compiler says about itself. Raises UserError when there is none."""
+    """What the compiler says about its version and make. Raises UserError when there is none."""
     result = process.run([COMPILER, "--version"], package="gcc", timeout_s=QUERY_TIMEOUT_S)
-    return result.stdout.partition("\n")[0]
+    # Its first word is the name that it was called by.
+    return result.stdout.partition("\n")[0].partition(" ")[2]
 
 
 def require_toolchain() -> None:
@@ -132,6 +133,8 @@ def _compile(target: str, features: list[str], source: Path, folder: Path, cache
             "FEATURES": " ".join(features),
             "MPY_DIR": f"{work}/mpy",
             "BUILD": f"{work}/build",
+            # The folder's name is not to be seen in what is made: the same runtime is the same everywhere.
+            "CC": f"{COMPILER} -ffile-prefix-map={work}=/mirage-py",
             # Nothing is frozen into the runtime itself.
             "CROSS": "mpy-cross",
             "PYTHON": shlex.quote(sys.executable).replace("$", "$$"),

@@ -5,6 +5,7 @@ The guest's modules (mirage_py/guest) and the fakes of the C modules (tests/fake
 `pythonpath` in pyproject.toml.
 """
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -17,6 +18,14 @@ import pytest
 
 # `make test` sets it: there, a missing program is a failure of the set-up, not a reason to skip.
 REQUIRE_ALL = bool(os.environ.get("MIRAGE_PY_REQUIRE_ALL"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs that tests start as `python -m mirage_py` find this checkout, installed in the environment or not."""
+    try:
+        importlib.metadata.distribution("mirage-py")
+    except importlib.metadata.PackageNotFoundError:
+        os.environ["PYTHONPATH"] = str(config.rootpath)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
