@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * acpi.c: finding a table, and soft-off (ACPI 6.5, 5.2 and 4.8.3.2). Only looked at when asked: a start does not need it.
+ * acpi.c: finding a table, and soft-off (ACPI 6.5, 5.2 and 4.8.3.2). Only looked at when asked: a start does not need
+ * it.
  */
 #include "hvt.h"
 
@@ -134,7 +135,8 @@ static bool aml_small_integer(const uint8_t **at, const uint8_t *end, uint8_t *v
 static bool find_s5(const uint8_t *dsdt, size_t len_bytes, uint8_t *typ_a, uint8_t *typ_b) {
     const uint8_t *end = dsdt + len_bytes;
     for (const uint8_t *p = dsdt + HEADER_BYTES; p + 8 < end; p++) {
-        if (!bytes_equal(p, "_S5_", 4) || !(p[-1] == AML_NAME || (p[-1] == '\\' && p[-2] == AML_NAME)) || p[4] != AML_PACKAGE) {
+        bool is_named = p[-1] == AML_NAME || (p[-1] == '\\' && p[-2] == AML_NAME);
+        if (!is_named || !bytes_equal(p, "_S5_", 4) || p[4] != AML_PACKAGE) {
             continue;
         }
         const uint8_t *at = p + 5;

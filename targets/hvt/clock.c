@@ -3,8 +3,9 @@
  * clock.c: monotonic time from the TSC or the KVM clock, wall time from the KVM clock or the CMOS clock.
  *
  * The rate of the TSC, best source first: the KVM clock gives it; CPUID leaf 0x40000010 or 0x15 names it (not under
- * TCG, whose TSC follows the host's whatever CPUID says); else it is measured for half a millisecond against the LAPIC timer, whose clock QEMU and KVM fix at 1 GHz (hw/intc/apic.c, APIC_BUS_CYCLE_NS);
- * else, under an unknown VMM, for five against the 8254. A microvm has no 8254, no port 0x61 and no ACPI timer.
+ * TCG, whose TSC follows the host's whatever CPUID says); else it is measured for half a millisecond against the
+ * LAPIC timer, whose clock QEMU and KVM fix at 1 GHz (hw/intc/apic.c, APIC_BUS_CYCLE_NS); else, under an unknown VMM,
+ * for five against the 8254. A microvm has no 8254, no port 0x61 and no ACPI timer.
  */
 #include "hvt.h"
 
@@ -62,7 +63,8 @@ static uint64_t pit_sample(void) {
     return (uint64_t)inb(PIT_COUNTER0) << 8 | low;
 }
 
-/* Reads a counter between two looks at the TSC, some times over, and keeps the closest pair: the others were interrupted. */
+/* Reads a counter between two looks at the TSC, some times over, and keeps the closest pair: the others were
+ * interrupted. */
 static uint64_t sample(uint64_t (*counter)(void), uint64_t *tsc) {
     uint64_t best = UINT64_MAX, value = 0;
     for (int i = 0; i < SAMPLES; i++) {
@@ -78,7 +80,8 @@ static uint64_t sample(uint64_t (*counter)(void), uint64_t *tsc) {
     return value;
 }
 
-/* How far the TSC goes while the down counter makes at least `ticks`; *ticks becomes how many it made. 0 when it stands. */
+/* How far the TSC goes while the down counter makes at least `ticks`; *ticks becomes how many it made. 0 when it
+ * stands. */
 static uint64_t measure(uint64_t (*counter)(void), uint64_t *ticks) {
     uint64_t tsc0 = 0, tsc1 = 0;
     uint64_t start = sample(counter, &tsc0);
@@ -95,7 +98,8 @@ static void set_tsc_khz(uint64_t khz) {
     tsc_mul = (1000000UL << 32) / khz;
 }
 
-/* The leaf of a hypervisor whose signature in EBX, ECX, EDX is this. KVM moves up by 0x100 when it shows Hyper-V's leaves too. */
+/* The leaf of a hypervisor whose signature in EBX, ECX, EDX is this. KVM moves up by 0x100 when it shows Hyper-V's
+ * leaves too. */
 static uint32_t hypervisor_leaf(uint32_t ebx, uint32_t ecx, uint32_t edx) {
     if (!(cpuid(1, 0).ecx >> 31)) {
         return 0;
@@ -121,7 +125,7 @@ static bool kvm_clock_init(uint32_t leaf) {
 static bool cpuid_clock_init(void) {
     cpuid_t top = cpuid(0x40000000, 0);
     if ((cpuid(1, 0).ecx >> 31) && top.eax >= 0x40000010 && top.eax < 0x40000100) {
-        cpuid_t timing = cpuid(0x40000010, 0); /* VMware's, which QEMU and KVM took over: kHz of the TSC and of the bus */
+        cpuid_t timing = cpuid(0x40000010, 0); /* VMware's, which QEMU and KVM took over: kHz of TSC and bus */
         if (timing.eax != 0) {
             set_tsc_khz(timing.eax);
             return true;
@@ -244,10 +248,13 @@ static uint64_t cmos_seconds(void) {
         value[2] = (uint8_t)(value[2] % 12 + (pm ? 12 : 0));
     }
     uint64_t century = value[6] >= 19 && value[6] <= 29 ? value[6] : 20;
-    if (!same || value[0] > 59 || value[1] > 59 || value[2] > 23 || value[3] < 1 || value[3] > 31 || value[4] < 1 || value[4] > 12) {
+    bool is_time = value[0] < 60 && value[1] < 60 && value[2] < 24;
+    bool is_date = value[3] >= 1 && value[3] <= 31 && value[4] >= 1 && value[4] <= 12;
+    if (!same || !is_time || !is_date) {
         return 0;
     }
-    return ((days_from_civil(century * 100 + value[5], value[4], value[3]) * 24 + value[2]) * 60 + value[1]) * 60 + value[0];
+    uint64_t days = days_from_civil(century * 100 + value[5], value[4], value[3]);
+    return ((days * 24 + value[2]) * 60 + value[1]) * 60 + value[0];
 }
 
 static uint64_t find_wall_offset_ns(void) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * console.c: COM1, a 16550A (National Semiconductor PC16550D). Output waits for the FIFO, but never for ever; input arrives by
- * interrupt inside plat_wait() and by looking elsewhere.
+ * console.c: COM1, a 16550A (National Semiconductor PC16550D). Output waits for the FIFO, but never for ever; input
+ * arrives by interrupt inside plat_wait() and by looking elsewhere.
  */
 #include "hvt.h"
 
@@ -47,8 +47,8 @@ void hvt_console_init(void) {
     outb(DLM, 0);
     outb(LCR, LCR_8N1);
     outb(MCR, MCR_DTR_RTS_OUT2);
-    /* Turning the FIFOs on empties them. Where input is under way already, do without: output is slower then, but nothing that
-     * was typed is lost. */
+    /* Turning the FIFOs on empties them. Where input is under way already, do without: output is slower then, but
+     * nothing that was typed is lost. */
     if (!(inb(LSR) & LSR_DATA_READY)) {
         outb(FCR, FCR_ENABLE_CLEAR);
         if ((inb(IIR) & IIR_FIFOS) == IIR_FIFOS) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * entropy.c: RDSEED, else RDRAND (Intel SDM vol. 1, 7.3.17). A machine with neither has no source: the jitter of an emulated
- * clock may be nothing at all (-icount), and no test tells.
+ * entropy.c: RDSEED, else RDRAND (Intel SDM vol. 1, 7.3.17). A machine with neither has no source: the jitter of an
+ * emulated clock may be nothing at all (-icount), and no test tells.
  */
 #include "hvt.h"
 

@@ -2,10 +2,10 @@
 /*
  * entry.S: from the VMM's PVH entry to hvt_start() in long mode.
  *
- * Entry state (Xen docs/misc/pvh.pandoc): 32-bit protected mode, flat segments, paging and interrupts off, %ebx = physical
- * address of hvm_start_info. The loader has zeroed what the file does not fill (.bss and the stack). The tables made here map
- * the first gigabyte as it comes and live at the bottom of the stack, which is far from its top; hvt_paging_enable() leaves
- * them before anything runs deep.
+ * Entry state (Xen docs/misc/pvh.pandoc): 32-bit protected mode, flat segments, paging and interrupts off, %ebx =
+ * physical address of hvm_start_info. The loader has zeroed what the file does not fill (.bss and the stack). The
+ * tables made here map the first gigabyte as it comes and live at the bottom of the stack, which is far from its top;
+ * hvt_paging_enable() leaves them before anything runs deep.
  */
 #define CR0_BITS 0x80010033 /* PG, WP, NE, ET, MP, PE; not EM, TS, CD, NW */
 #define CR4_BITS 0x00000620 /* OSXMMEXCPT, OSFXSR, PAE */

@@ -71,7 +71,10 @@ static void print_returns(uint64_t rsp) {
     if (within(rsp, hvt_guard_start, hvt_stack_bottom)) {
         rsp = (uint64_t)hvt_stack_bottom;
     }
-    for (int i = 0; i < STACK_WORDS_MAX && found < RETURNS_MAX && within(rsp, hvt_stack_bottom, hvt_stack_top); i++, rsp += 8) {
+    for (int i = 0; i < STACK_WORDS_MAX && found < RETURNS_MAX; i++, rsp += 8) {
+        if (!within(rsp, hvt_stack_bottom, hvt_stack_top)) {
+            break;
+        }
         uint64_t word = *(const uint64_t *)rsp;
         if (follows_call(word)) {
             hvt_print(found % 4 == 0 && found > 0 ? "\n             0x" : " 0x");
@@ -87,9 +90,10 @@ static void print_registers(const hvt_frame_t *f, uint64_t cr2) {
         const char *name;
         uint64_t value;
     } registers[] = {
-        {"rip", f->rip}, {"rsp", f->rsp}, {"cr2", cr2},    {"err", f->error_code}, {"rax", f->rax}, {"rbx", f->rbx}, {"rcx", f->rcx},
-        {"rdx", f->rdx}, {"rsi", f->rsi}, {"rdi", f->rdi}, {"rbp", f->rbp},        {"r8 ", f->r8},  {"r9 ", f->r9},  {"r10", f->r10},
-        {"r11", f->r11}, {"r12", f->r12}, {"r13", f->r13}, {"r14", f->r14},        {"r15", f->r15}, {"flg", f->rflags},
+        {"rip", f->rip}, {"rsp", f->rsp}, {"cr2", cr2},    {"err", f->error_code}, {"rax", f->rax},
+        {"rbx", f->rbx}, {"rcx", f->rcx}, {"rdx", f->rdx}, {"rsi", f->rsi},        {"rdi", f->rdi},
+        {"rbp", f->rbp}, {"r8 ", f->r8},  {"r9 ", f->r9},  {"r10", f->r10},        {"r11", f->r11},
+        {"r12", f->r12}, {"r13", f->r13}, {"r14", f->r14}, {"r15", f->r15},        {"flg", f->rflags},
     };
     for (size_t i = 0; i < ARRAY_LEN(registers); i++) {
         hvt_print("  ");

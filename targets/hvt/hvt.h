@@ -109,7 +109,8 @@ void hvt_memory_init(const hvt_memmap_t *map, size_t count);
 bool hvt_memory_is_ram(uint64_t phys_addr, uint64_t len_bytes); /* overlaps RAM by the memory map? */
 uint64_t hvt_memory_top(void);                                  /* end of the highest RAM */
 uint64_t hvt_memory_top_below_4g(void);
-/* Moves *start up to the first octet that no map entry covers; *end is set to where the next entry, or `limit`, begins. */
+/* Moves *start up to the first octet that no map entry covers; *end is set to where the next entry, or `limit`,
+ * begins. */
 bool hvt_memory_gap(uint64_t *start, uint64_t *end, uint64_t limit);
 
 /* --- paging.c ------------------------------------------------------------------------------------------------- */
@@ -120,8 +121,8 @@ bool hvt_memory_gap(uint64_t *start, uint64_t *end, uint64_t limit);
 
 void hvt_paging_pool(uint64_t base, uint64_t len_bytes); /* where page tables may live */
 size_t hvt_paging_pool_left(void);                       /* in pages */
-/* Maps [phys_addr, phys_addr + len_bytes) onto itself; both are multiples of the page size. Pages that are mapped stay as
- * they are. false: the tables are full. */
+/* Maps [phys_addr, phys_addr + len_bytes) onto itself; both are multiples of the page size. Pages that are mapped
+ * stay as they are. false: the tables are full. */
 bool hvt_map(uint64_t phys_addr, uint64_t len_bytes, uint64_t flags);
 void hvt_paging_enable(void);                           /* leaves the boot code's tables for ours */
 bool hvt_map_readable(uint64_t phys_addr, uint64_t len_bytes); /* any alignment: tables that the firmware left */

@@ -2,8 +2,9 @@
 /*
  * irq.c: descriptors, the local APIC and its timer, the I/O APIC, the sources of plat_wait(), and plat_wait() itself.
  *
- * Interrupts are off everywhere but in one window of plat_wait(): what fires meanwhile waits in the APIC. `sti` lets nothing
- * in before the instruction that follows it, so between the last look at the sources and `hlt` no wake-up gets lost.
+ * Interrupts are off everywhere but in one window of plat_wait(): what fires meanwhile waits in the APIC. `sti` lets
+ * nothing in before the instruction that follows it, so between the last look at the sources and `hlt` no wake-up
+ * gets lost.
  */
 #include "hvt.h"
 
@@ -145,8 +146,10 @@ static void ioapic_route(uint32_t line, uint32_t low_word) {
 /* The 8259 pair, where there is one, stays masked: the I/O APIC has the same lines. Its vectors are moved away from the
  * exceptions all the same, for it may still make a spurious interrupt. */
 static void pic_mask(void) {
-    static const uint8_t words[][2] = {{PIC1, 0x11}, {PIC2, 0x11}, {PIC1 + 1, VECTOR_PIC}, {PIC2 + 1, VECTOR_PIC + 8},
-                                       {PIC1 + 1, 4}, {PIC2 + 1, 2}, {PIC1 + 1, 1}, {PIC2 + 1, 1}, {PIC1 + 1, 0xff}, {PIC2 + 1, 0xff}};
+    static const uint8_t words[][2] = {
+        {PIC1, 0x11}, {PIC1 + 1, VECTOR_PIC},     {PIC1 + 1, 4}, {PIC1 + 1, 1}, {PIC1 + 1, 0xff},
+        {PIC2, 0x11}, {PIC2 + 1, VECTOR_PIC + 8}, {PIC2 + 1, 2}, {PIC2 + 1, 1}, {PIC2 + 1, 0xff},
+    };
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         outb(words[i][0], words[i][1]);
     }
@@ -233,7 +236,7 @@ uint32_t plat_wait(uint64_t deadline_ns) {
         /* Too long for the timer: it wakes us on the way. 0 stops it. */
         hvt_lapic_start(ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks);
         __asm__ volatile("sti; hlt; cli" : : : "memory");
-        hvt_lapic_start(0);
+        /* A timer that still runs does no harm: at most it ends a later sleep once too often. */
     }
 }
 

@@ -77,9 +77,9 @@ static uint64_t map_ram(uint64_t start, uint64_t end) {
     return at;
 }
 
-/* RAM under a fresh VMM is zero, and writing zeros would make the host find pages for all of the region. After a restart of
- * the same machine it is not: then the page before the region still holds our mark. (Firmware works at the top of RAM and
- * below 1 MiB; the region lies just above the image.) */
+/* RAM under a fresh VMM is zero, and writing zeros would make the host find pages for all of the region. After a
+ * restart of the same machine it is not: then the page before the region still holds our mark. (Firmware works at the
+ * top of RAM and below 1 MiB; the region lies just above the image.) */
 static void zero_dma_after_restart(uint64_t *cookie_page) {
     if (cookie_page[0] == COOKIE) {
         for (uint64_t *p = (uint64_t *)dma.start; p < (uint64_t *)dma.end; p += 4) {

@@ -2,7 +2,8 @@
 /*
  * paging.c: four-level page tables, every address mapped onto itself (Intel SDM vol. 3, 4.5).
  *
- * Absent is the rule: mapped are the image with its protections, the RAM in use, and what a driver or the ACPI code asks for.
+ * Absent is the rule: mapped are the image with its protections, the RAM in use, and what a driver or the ACPI code
+ * asks for.
  */
 #include "hvt.h"
 
@@ -132,8 +133,8 @@ void *plat_map_mmio(uint64_t phys_addr, size_t len_bytes) {
     }
     uint64_t start = phys_addr & ~PAGE_MASK;
     uint64_t end = (phys_addr + len_bytes + PAGE_MASK) & ~PAGE_MASK;
-    if (start == 0 || hvt_memory_is_ram(start, end - start) || !hvt_map(start, end - start, PAGE_WRITE | PAGE_UNCACHED | PAGE_NX)) {
+    if (start == 0 || hvt_memory_is_ram(start, end - start)) {
         return NULL;
     }
-    return (void *)phys_addr;
+    return hvt_map(start, end - start, PAGE_WRITE | PAGE_UNCACHED | PAGE_NX) ? (void *)phys_addr : NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pci.c: configuration space through ECAM (PCI Express base 7.2.2) where ACPI's MCFG names one, else through 0xCF8 (PCI 3.0,
- * 3.2.2.3.2), and the address ranges in which a BAR can be put.
+ * pci.c: configuration space through ECAM (PCI Express base 7.2.2) where ACPI's MCFG names one, else through 0xCF8
+ * (PCI 3.0, 3.2.2.3.2), and the address ranges in which a BAR can be put.
  */
 #include "hvt.h"
 
@@ -14,7 +14,6 @@
 #define BDF_COUNT 0x10000u
 #define MCFG_ENTRY 44
 #define MCFG_BYTES 60
-#define MICROVM_ECAM 0xe0000000UL /* QEMU's docs/system/i386/microvm.rst; used when the microvm was made without ACPI */
 #define MICROVM_HOST_BRIDGE 0x00081b36u
 #define NO_DEVICE 0xffffffffu
 /* QEMU, Firecracker and Cloud Hypervisor decode devices between 3 GiB and the chipset's own registers. */
@@ -55,10 +54,6 @@ static void find_config_access(void) {
     if (inl(CONFIG_ADDRESS) == CONFIG_ENABLE) {
         have_ports = true;
         last_bus = 255;
-        return;
-    }
-    if (plat_map_mmio(MICROVM_ECAM, PAGE_SIZE) != NULL && mmio_read32(MICROVM_ECAM) == MICROVM_HOST_BRIDGE) {
-        use_ecam(MICROVM_ECAM, 0, 255);
     }
 }
 

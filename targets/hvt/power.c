@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * power.c: the end. In order: QEMU's isa-debug-exit, which carries the exit code (the host sees code << 1 | 1); pvpanic, which
- * at least tells a failure; ACPI soft-off; a triple fault, which resets the machine (QEMU ends then under -no-reboot).
+ * power.c: the end. In order: QEMU's isa-debug-exit, which carries the exit code (the host sees code << 1 | 1);
+ * pvpanic, which at least tells a failure; ACPI soft-off; a triple fault, which resets the machine (QEMU ends then
+ * under -no-reboot).
  */
 #include "hvt.h"
 

@@ -23,8 +23,8 @@ void hvt_start(const start_info_t *info);
 static char command_line[COMMAND_LINE_BYTES];
 static char *args[ARGS_MAX + 1];
 
-/* Splits command_line in place, as a shell would: blanks separate, '...' keeps everything, "..." lets a backslash protect
- * " and \, elsewhere it protects any character. Returns what is wrong, or NULL. */
+/* Splits command_line in place, as a shell would: blanks separate, '...' keeps everything, "..." lets a backslash
+ * protect " and \, elsewhere it protects any character. Returns what is wrong, or NULL. */
 static const char *split_args(int *count) {
     const char *in = command_line;
     char *out = command_line;
@@ -80,8 +80,8 @@ static bool copy_command_line(uint64_t from) {
 void hvt_start(const start_info_t *info) {
     hvt_console_init();
     hvt_descriptors_init();
-    if ((uint64_t)info >= BOOT_MAP_END || info->magic != START_MAGIC || info->version < 1 || info->memmap_entries == 0 ||
-        info->memmap >= BOOT_MAP_END) {
+    bool is_known = (uint64_t)info < BOOT_MAP_END && info->magic == START_MAGIC && info->version >= 1;
+    if (!is_known || info->memmap_entries == 0 || info->memmap >= BOOT_MAP_END) {
         hvt_die("the VMM passed no PVH memory map", MIRAGE_EXIT_NO_MEMORY);
     }
     /* All of it lies in RAM that is about to get other uses. */

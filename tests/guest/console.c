@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Wakes on input only, gives back what is typed, and ends with a line that says `bye`. With the argument `slow` it leaves the
- * input alone for a while first: what was typed meanwhile must not be lost. */
+/* Wakes on input only, gives back what is typed, and ends with a line that says `bye`. With the argument `slow` it
+ * leaves the input alone for a while first: what was typed meanwhile must not be lost. */
 #include "guest.h"
 
 int mirage_main(int argc, char **argv) {

@@ -33,7 +33,7 @@ int mirage_main(int argc, char **argv) {
     CHECK(plat_map_mmio(0xfed00000, 0) == NULL);
     CHECK(plat_map_mmio(UINT64_MAX - 4095, 8192) == NULL);
     CHECK(plat_map_mmio(1UL << 60, 4096) == NULL);
-    say("ram %u heap %u dma %u stack %u\n", (uint64_t)plat_ram_bytes() >> 10, (uint64_t)heap_bytes >> 10, (uint64_t)dma_bytes >> 10,
-        (uint64_t)stack_bytes >> 10);
+    say("ram %u heap %u dma %u stack %u\n", (uint64_t)plat_ram_bytes() >> 10, (uint64_t)heap_bytes >> 10,
+        (uint64_t)dma_bytes >> 10, (uint64_t)stack_bytes >> 10);
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lists the functions of bus 0, and where there is QEMU's `edu` device (docs/specs/edu.rst): gives it an address if the firmware did
- * not, uses its registers, lets it compute a factorial, and takes its interrupt as MSI and as INTx.
+ * Lists the functions of bus 0, and where there is QEMU's `edu` device (docs/specs/edu.rst): gives it an address if
+ * the firmware did not, uses its registers, lets it compute a factorial, and takes its interrupt as MSI and as INTx.
  */
 #include "guest.h"
 
@@ -114,8 +114,9 @@ int mirage_main(int argc, char **argv) {
         uint32_t id = plat_pci_read(bdf, 0, 4);
         CHECK(plat_pci_read(bdf, 0, 2) == (id & 0xffff) && plat_pci_read(bdf, 3, 1) == id >> 24);
         if (id != ABSENT) {
+            uint64_t class_code = plat_pci_read(bdf, 8, 4) >> 8;
             say("%d.%d: %x:%x class %x\n", (int)(bdf >> 3), (int)(bdf & 7), (uint64_t)(id & 0xffff), (uint64_t)(id >> 16),
-                (uint64_t)(plat_pci_read(bdf, 8, 4) >> 8));
+                class_code);
         }
         if (plat_pci_read(bdf, 0x100, 4) != ABSENT) {
             say("4096 octets of configuration space\n");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Fills the DMA region, resets the machine (which keeps its RAM), and wants the region zero again. A byte of CMOS RAM, which
- * a reset keeps too, tells the two starts apart. */
+/* Fills the DMA region, resets the machine (which keeps its RAM), and wants the region zero again. A byte of CMOS
+ * RAM, which a reset keeps too, tells the two starts apart. */
 #include "guest.h"
 #include "hvt.h"
 

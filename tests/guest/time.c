@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Time goes on, never back; deadlines are kept; `wall` and `mark` lines are for the host to compare with its own clocks. */
+/* Time goes on, never back; deadlines are kept; `wall` and `mark` lines are for the host to compare with its own
+ * clocks. */
 #include "guest.h"
 
 #define MS 1000000UL

@@ -10,7 +10,8 @@
 #define SEEK_END 2
 int printf(const char *restrict format, ...) __attribute__((format(printf, 1, 2)));
 int vprintf(const char *restrict format, va_list args);
-int snprintf(char *restrict to, size_t len_bytes, const char *restrict format, ...) __attribute__((format(printf, 3, 4)));
+__attribute__((format(printf, 3, 4)))
+int snprintf(char *restrict to, size_t len_bytes, const char *restrict format, ...);
 int vsnprintf(char *restrict to, size_t len_bytes, const char *restrict format, va_list args);
 int puts(const char *s);
 int putchar(int c);

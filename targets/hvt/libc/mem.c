@@ -42,7 +42,8 @@ void *memmove(void *destination, const void *source, size_t n) {
         v16 tail = *(const v16 *)(from + n - 16);
         char *last = to + n - 16;
         for (; n >= 64; n -= 64, to += 64, from += 64) {
-            v16 a = ((const v16 *)from)[0], b = ((const v16 *)from)[1], c = ((const v16 *)from)[2], d = ((const v16 *)from)[3];
+            const v16 *block = (const v16 *)from;
+            v16 a = block[0], b = block[1], c = block[2], d = block[3];
             ((v16 *)to)[0] = a;
             ((v16 *)to)[1] = b;
             ((v16 *)to)[2] = c;
