@@ -34,7 +34,7 @@ class World:
         self.machine = machine
         self.arguments = tuple(arguments)
         self.now_ns = 1_000_000_000
-        self.tick_ns = 100  # what reading the nanosecond clock costs, so that a polling loop meets its timeout
+        self.tick_ns = 10_000  # what reading the nanosecond clock costs, so that a polling loop meets its timeout
         self.wall_offset_ns = 1_700_000_000_000_000_000
         self.console_out = bytearray()
         self.console_in = bytearray()
