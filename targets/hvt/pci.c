@@ -14,6 +14,8 @@
 #define BDF_COUNT 0x10000u
 #define MCFG_ENTRY 44
 #define MCFG_BYTES 60
+/* QEMU's microvm has no MCFG: its DSDT names the ECAM (_CBA), always this one (include/hw/i386/microvm.h). */
+#define MICROVM_ECAM 0xe0000000UL
 #define MICROVM_HOST_BRIDGE 0x00081b36u
 #define NO_DEVICE 0xffffffffu
 /* QEMU, Firecracker and Cloud Hypervisor decode devices between 3 GiB and the chipset's own registers. */
@@ -54,10 +56,14 @@ static void find_config_access(void) {
     if (inl(CONFIG_ADDRESS) == CONFIG_ENABLE) {
         have_ports = true;
         last_bus = 255;
+        return;
+    }
+    if (plat_map_mmio(MICROVM_ECAM, PAGE_SIZE) != NULL && mmio_read32(MICROVM_ECAM) == MICROVM_HOST_BRIDGE) {
+        use_ecam(MICROVM_ECAM, 0, 255);
     }
 }
 
-/* The address to access, 0 when there is nothing: always true for ECAM's, a port for the other way. */
+/* Where in ECAM, or at which port, to access; 0 when there is nothing. */
 static uint64_t locate(uint32_t bdf, uint32_t offset, uint32_t size) {
     if (!ready) {
         find_config_access();
