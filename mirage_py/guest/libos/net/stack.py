@@ -80,9 +80,10 @@ class NetStack:
     def disarm(self):
         self.device.disarm()
 
-    @property
-    def counters(self):
-        """Protocol name -> (counter name -> value)."""
+    def __getattr__(self, name):
+        """counters: protocol name -> (counter name -> value). Not a property, for the reason given in tcp.connection."""
+        if name != "counters":
+            raise AttributeError(name)
         return {
             "device": self.device.counters,
             "ethernet": self.ethernet.counters,

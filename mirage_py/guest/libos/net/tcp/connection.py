@@ -33,7 +33,8 @@ _MERGE_BYTES = 16384
 class Connection:
     """A TCP connection, made by Tcp. Numbers are octets, sequence numbers never wrap (see the package).
 
-    Application's part: read, write, can_write, is_eof, close, abort, detach; error: None or an errno; local, remote: (ip, port);
+    Application's part: read, write, close, abort, detach; is_eof: the peer has closed its side and everything was read;
+    can_write: write() would take something; error: None or an errno; local, remote: (ip, port); state_name;
     callbacks without arguments, or None: on_readable (data came to an empty queue, the end, an error), on_writable (there
     is room again after a write that was cut short; also: an outgoing connection is established), on_closed (once, when
     the connection is no more: error says why).
@@ -51,6 +52,7 @@ class Connection:
         self.remote_port = remote_port
         self.state = CLOSED
         self.error = None
+        self.is_eof = False
         self.on_readable = None
         self.on_writable = None
         self.on_closed = None
@@ -148,31 +150,19 @@ class Connection:
 
     # --- what the application calls ---
 
-    @property
-    def local(self):
-        return (wire_ipv4.format_address(self.local_ip), self.local_port)
-
-    @property
-    def remote(self):
-        return (wire_ipv4.format_address(self.remote_ip), self.remote_port)
-
-    @property
-    def state_name(self):
-        return NAMES[self.state]
-
-    @property
-    def is_eof(self):
-        """True when the peer has closed its side and everything was read: read() returns b"" for good."""
-        return self.is_fin_received and not self.rx_octets
-
-    @property
-    def can_write(self):
-        """True when write() would take something."""
-        return (
-            not self.fin_queued
-            and SYN_RECEIVED <= self.state <= CLOSE_WAIT
-            and self.tx_end - self.snd_una < self.snd_buf
-        )
+    # No property in this class: on MicroPython a class with one pays 700 instructions for every attribute stored.
+    def __getattr__(self, name):
+        if name == "can_write":
+            return not self.fin_queued and SYN_SENT <= self.state <= CLOSE_WAIT and (
+                self.tx_end - self.snd_una < self.snd_buf
+            )
+        if name == "local":
+            return (wire_ipv4.format_address(self.local_ip), self.local_port)
+        if name == "remote":
+            return (wire_ipv4.format_address(self.remote_ip), self.remote_port)
+        if name == "state_name":
+            return NAMES[self.state]
+        raise AttributeError(name)
 
     def read(self, n):
         """Up to n received octets; b"" when there is nothing now."""
@@ -187,7 +177,9 @@ class Connection:
             self.rx_small = 0
         else:
             data = self._read_some(n)
-        if self.rcv_nxt + self.rcv_buf - self.rx_octets - self.rcv_adv >= self.rcv_buf >> 1:
+        if self.is_fin_received:
+            self.is_eof = not self.rx_octets
+        elif self.rcv_nxt + self.rcv_buf - self.rx_octets - self.rcv_adv >= self.rcv_buf >> 1:
             # Half the buffer has become free since the last announcement: worth a segment (RFC 9293 section 3.8.6.2.2).
             self.ack_now = True
             if not self.is_queued:

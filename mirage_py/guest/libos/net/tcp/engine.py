@@ -115,9 +115,11 @@ class Tcp:
         self.memory_drops = 0
         ipv4.register(wire_ipv4.PROTOCOL_TCP, self)
 
-    @property
-    def counters(self):
-        """Name -> value. RFC 4022's names, then Linux's (nstat) where it has one."""
+    # Not a property: those make every attribute of the class slow to store on MicroPython.
+    def __getattr__(self, name):
+        """counters: name -> value. RFC 4022's names, then Linux's (nstat) where it has one."""
+        if name != "counters":
+            raise AttributeError(name)
         return {
             "ActiveOpens": self.active_opens,
             "PassiveOpens": self.passive_opens,

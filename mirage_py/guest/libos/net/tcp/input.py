@@ -423,6 +423,7 @@ def _fin_arrives(conn, now_ms):
     """Eighth step: the peer has closed, and everything before that has come."""
     conn.rcv_nxt += 1
     conn.is_fin_received = True
+    conn.is_eof = not conn.rx_octets
     conn.ack_now = True
     conn.want_output()
     state = conn.state

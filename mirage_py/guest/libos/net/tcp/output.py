@@ -280,17 +280,17 @@ def copy(conn, frame, at, seq, count):
     while True:
         chunk = chunks[index]
         size = len(chunk) - offset
-        if size > count:
+        if size >= count:
+            # Even when the chunk ends here the cursor stays in it: a small write may still make it longer.
             frame.put(at, chunk, offset, count)
             offset += count
             break
-        frame.put(at, chunk, offset, size)
+        if size:
+            frame.put(at, chunk, offset, size)
+            at += size
+            count -= size
         index += 1
         offset = 0
-        count -= size
-        if not count:
-            break
-        at += size
     conn.cur_index = index
     conn.cur_offset = offset
 

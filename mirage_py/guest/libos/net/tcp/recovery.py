@@ -40,7 +40,10 @@ def accept_ack(conn, acked, now_ms):
             break
         left -= size
         del chunks[0]
-        conn.cur_index -= 1
+        if conn.cur_index:
+            conn.cur_index -= 1
+        else:
+            conn.cur_offset = 0
     conn.tx_head = left if chunks else 0
     rto = conn.rto
     if conn.rtt_seq and una >= conn.rtt_seq:

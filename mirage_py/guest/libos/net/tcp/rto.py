@@ -39,7 +39,3 @@ class Rto:
     def back_off(self):
         """RFC 6298 (5.5)."""
         self.rto_ms = min(self.rto_ms * 2, MAX_MS)
-
-    @property
-    def srtt_ms(self):
-        return self.srtt_8 >> 3
