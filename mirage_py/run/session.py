@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,8 @@ class Session:
         self._complaints = tempfile.TemporaryFile(prefix="mirage-py-")  # noqa: SIM115 (closed with us)
         self._reason: str | None = None
         self._panicked = False
+        self._is_locked_up = False
+        self._continues = continues
         # QEMU waits (-S) and reads these first: so no event is lost however soon the guest ends, and no time either.
         self.monitor.sendall(b"".join(_EARLY[: None if continues else 1]))
         line = command(console_far.fileno(), monitor_far.fileno())
@@ -125,7 +127,8 @@ class Session:
             for number in STOP_SIGNALS:
                 loop.remove_signal_handler(number)
         assert self.process.returncode is not None
-        return End(self.process.returncode, self._reason, self._panicked, self._read_complaints())
+        status = 0 if self._is_locked_up else self.process.returncode
+        return End(status, self._reason, self._panicked, self._read_complaints())
 
     @property
     def stop_signal(self) -> int | None:
@@ -162,29 +165,50 @@ class Session:
             await asyncio.wait_for(client.connect(self.monitor), QMP_TIMEOUT_S)
         except (QMPError, OSError, EOFError, TimeoutError):
             return  # QEMU ended before it listened; its exit status and standard error say why
-        talking = asyncio.create_task(self._talk(client))
+        tasks = [asyncio.create_task(self._listen(client)), asyncio.create_task(self._quit_when_asked(client))]
         try:
             while client.runstate == Runstate.RUNNING:
                 await client.runstate_changed()
         finally:
-            talking.cancel()
+            for task in tasks:
+                task.cancel()
             with suppress(QMPError, OSError, EOFError):
                 await client.disconnect()
         for event in client.events.clear():
-            if event["event"] == "GUEST_PANICKED":
-                self._panicked = True
-            elif event["event"] == "SHUTDOWN" and self._reason is None:
-                data = event.get("data")
-                self._reason = str(data.get("reason")) if isinstance(data, dict) else None
+            self._note(event)
 
-    async def _talk(self, client: QMPClient) -> None:
+    async def _listen(self, client: QMPClient) -> None:
         from qemu.qmp import QMPError
 
-        with suppress(QMPError, OSError, EOFError):
-            # Answered by the main loop: every device is made, every port bound by then.
-            await client.execute("query-status")
+        if not self._continues:
+            # Answered by the main loop, so QEMU is complete; it does not run before gdb says so.
+            with suppress(QMPError, OSError, EOFError):
+                await client.execute("query-status")
+                self._on_ready()
+        async for event in client.events:
+            self._note(event)
+
+    def _note(self, event: Mapping[str, object]) -> None:
+        name, data = event["event"], event.get("data")
+        if name == "RESUME":
             self._on_ready()
-            await self._stop_asked.wait()
+        elif name == "GUEST_PANICKED":
+            self._panicked = True
+        elif name == "SHUTDOWN" and self._reason is None:
+            self._reason = str(data.get("reason")) if isinstance(data, dict) else ""
+            # QEMU 7.2 can lock up in its own clean-up, when a command arrives just then.
+            asyncio.get_running_loop().call_later(QUIT_TIMEOUT_S, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.process.poll() is None:
+            self._is_locked_up = True
+            self.process.kill()
+
+    async def _quit_when_asked(self, client: QMPClient) -> None:
+        from qemu.qmp import QMPError
+
+        await self._stop_asked.wait()
+        with suppress(QMPError, OSError, EOFError):
             await client.execute("quit")
 
     async def _end(self, ended: asyncio.Task[None]) -> None:
