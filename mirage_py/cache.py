@@ -4,7 +4,7 @@
 An entry is `ROOT/KIND/KEY/`, made in `ROOT/tmp/` and renamed into place under a lock. Beside its content it has a
 record of every file's size, time and SHA-256: a file that was cut, changed or removed since makes the entry invalid,
 and it is made again. A process killed at any point leaves at most a folder in `ROOT/tmp/`, which the next one to
-make that entry removes.
+make that entry removes. What nobody used for two months goes when something new is made.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ RECORD = ".mirage-record.json"
 # Another build of the same entry has died or hangs when it takes longer than this.
 LOCK_TIMEOUT_S = 1800
 _SILENT_WAIT_S = 0.5
+UNUSED_S = 60 * 24 * 3600
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -91,13 +93,25 @@ class Cache:
         """
         found = self.find(kind, key)
         if found is not None:
+            # Its time says when it was last of use.
+            with suppress(OSError):
+                os.utime(found)
             return found
         with explained(self.root), self.locked(f"{kind}-{key}", what):
             # The one who held the lock before may have made it.
             found = self.find(kind, key)
             if found is not None:
                 return found
-            return self._make_locked(kind, key, builder, what)
+            made = self._make_locked(kind, key, builder, what)
+            self._forget_unused(kind)
+            return made
+
+    def _forget_unused(self, kind: str) -> None:
+        """Removes entries that were of no use for long: of other versions of the tool, of removed applications."""
+        for entry in (self.root / kind).iterdir():
+            with suppress(OSError):
+                if time.time() - entry.stat().st_mtime > UNUSED_S:
+                    remove_tree(entry)
 
     def _make_locked(self, kind: str, key: str, builder: Callable[[Path], None], what: str) -> Path:
         temporary = self.root / "tmp"

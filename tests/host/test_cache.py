@@ -191,6 +191,17 @@ def test_many_at_once_get_the_one_entry(cache: Cache) -> None:
         assert len(set(pool.map(_make, [str(cache.root)] * 6))) == 1
 
 
+def test_what_nobody_used_for_two_months_goes_when_something_new_is_made(cache: Cache) -> None:
+    entries = {name: cache.make("kind", name, fill, "it") for name in ("old", "used", "new")}
+    other = cache.make("other", "old", fill, "it")
+    for entry in (entries["old"], entries["used"], other):
+        os.utime(entry, (1, 1))
+    cache.make("kind", "used", never, "it")
+    cache.make("kind", "newest", fill, "it")
+    assert {name: entry.exists() for name, entry in entries.items()} == {"old": False, "used": True, "new": True}
+    assert other.exists()
+
+
 def test_the_digest_of_a_tree_is_of_names_and_contents(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name / "sub").mkdir(parents=True)
