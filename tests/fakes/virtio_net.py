@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A virtio-net device model (virtio 1.2) for the fake machine: the other side of the driver, written from the same text.
+"""A virtio-net device model (virtio 1.2) for the fake machine: the driver's other side, written from the same text.
 
 It asserts what a driver must not do: queues outside DMA memory, a buffer given twice, a doorbell before DRIVER_OK,
 features that were not offered. With `DeviceMemory` writes it can also be made to misbehave (tests/driver).
@@ -21,8 +21,7 @@ NO_VECTOR = 0xFFFF
 
 
 def _capability(kind, bar, offset, length, extra=b""):
-    body = struct.pack("<BBB3xII", 16 + len(extra), kind, bar, offset, length) + extra
-    return body
+    return struct.pack("<BBB3xII", 16 + len(extra), kind, bar, offset, length) + extra
 
 
 class Queue:
@@ -182,8 +181,8 @@ class VirtioNetModel(PciFunction):
         assert value & self.status & 0x0F == self.status & 0x0F, "a status bit was cleared"
         if value & 8 and not self.status & 8:
             assert self.accepted & ~self.offered == 0, "features that were not offered"
-            for bit, needed in ((GUEST_TSO4, GUEST_CSUM), (GUEST_TSO6, GUEST_CSUM), (HOST_TSO4, CSUM), (HOST_TSO6, CSUM)):
-                assert not self.accepted & bit or self.accepted & needed
+            for bits, needed in ((GUEST_TSO4 | GUEST_TSO6, GUEST_CSUM), (HOST_TSO4 | HOST_TSO6, CSUM)):
+                assert not self.accepted & bits or self.accepted & needed
             if self.refuse_features:
                 value &= ~8
         self.status = value

@@ -72,7 +72,11 @@ _FIRST_FRAGMENT_MIN = const(128)  # the signature promises that headers lie in t
 _GSO_FRAME_MAX = const(65550)  # Ethernet header and the largest IP packet
 _MTU_MIN = const(68)  # RFC 791
 _MTU_DEFAULT = const(1500)
-_RECOVER_MS = const(100)  # a device that keeps breaking is started anew no more often than this
+_RESET_TIMEOUT_US = const(1000000)
+_RECOVER_TIMEOUT_US = const(20000)  # shorter: the rest of the image waits too
+# A broken device is started anew at once; if that does not help, after this time, then after twice that, and so on.
+_RECOVER_MIN_MS = const(100)
+_RECOVER_MAX_MS = const(10000)
 _STALLS_MAX = const(10000)  # rounds without progress in which arm() says that work is waiting
 _POLL_MS = const(1)  # how long arm() sleeps where there is no interrupt
 
@@ -121,12 +125,13 @@ class VirtioNet:
         self.resets = 0
         self.link_up = False
         self._broken = None  # why the device is out of use, or None
-        self._broken_ms = 0
+        self._recover_at_ms = 0
+        self._recover_gap_ms = _RECOVER_MIN_MS
         self._rx_at_arm = 0
         self._stalls = 0
 
         self._transport = transport = VirtioPci(pci_device, name)
-        transport.reset()
+        transport.reset(_RESET_TIMEOUT_US)
         rx_size = self._ring_size(_RX)
         tx_size = self._ring_size(_TX)
         rx_bytes, rx_count, small_bytes, small_count, large_bytes, large_count = buffer_plan(
@@ -599,13 +604,14 @@ class VirtioNet:
     def _recover(self):
         """Starts the device anew, with the features and buffers it had. Stays broken when that fails."""
         now = now_ms()
-        if self.resets and now - self._broken_ms < _RECOVER_MS:
+        if now < self._recover_at_ms:
             return
-        self._broken_ms = now
+        if now - self._recover_at_ms > _RECOVER_MAX_MS:
+            self._recover_gap_ms = _RECOVER_MIN_MS  # it has worked for a while
         self.resets += 1
         accepted = self._accepted
         try:
-            self._transport.reset()
+            self._transport.reset(_RECOVER_TIMEOUT_US)
             self._start()
             if self._accepted != accepted:
                 raise self._transport.failure("came back with other features")
@@ -613,6 +619,8 @@ class VirtioNet:
             self._accepted = accepted
             self._broken = str(error)
             self.link_up = False
+        self._recover_at_ms = now_ms() + self._recover_gap_ms
+        self._recover_gap_ms = min(2 * self._recover_gap_ms, _RECOVER_MAX_MS)
 
     @property
     def trouble(self):

@@ -48,7 +48,6 @@ _FAILED = const(128)
 _VERSION_1 = const(1 << 32)
 _ACCESS_PLATFORM = const(1 << 33)
 
-_RESET_TIMEOUT_US = const(1000000)
 _NO_VECTOR = const(0xFFFF)
 
 DESC_WRITE = const(2)  # VIRTQ_DESC_F_WRITE (2.7.5)
@@ -152,11 +151,11 @@ class VirtioPci:
 
     # --- bringing it up: 3.1.1 ---
 
-    def reset(self):
+    def reset(self, timeout_us):
         """Steps 1 to 3. Raises DeviceError when the device does not come back from its reset."""
         self._common8[_DEVICE_STATUS] = 0
         # 4.1.4.3.2: the driver waits until the status reads 0.
-        wait_value(self._common8, _DEVICE_STATUS, 0xFF, 0, _RESET_TIMEOUT_US, self._where() + ": virtio reset")
+        wait_value(self._common8, _DEVICE_STATUS, 0xFF, 0, timeout_us, self._where() + ": virtio reset")
         self._common8[_DEVICE_STATUS] = _ACKNOWLEDGE
         self._common8[_DEVICE_STATUS] = _ACKNOWLEDGE | _DRIVER
 
