@@ -7,14 +7,17 @@ import errno
 import fcntl
 import ipaddress
 import os
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from mirage_py.errors import UserError
 
 TUN_DEVICE = "/dev/net/tun"
+# linux/sockios.h, linux/if.h
+SIOCGIFFLAGS = 0x8913
+IFF_UP = 1
 # linux/if_tun.h
 TUNSETIFF = 0x400454CA
 IFF_TAP = 0x0002
@@ -24,16 +27,23 @@ IFF_VNET_HDR = 0x4000
 
 def exists(name: str) -> bool:
     """Whether there is a network interface of this name."""
-    return Path("/sys/class/net", name).exists()
+    # Not by /sys: it may show another network namespace than ours.
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
 
 
 def is_up(name: str) -> bool:
     """Whether the interface `name` is up, as an administrator sets it."""
-    try:
-        flags = int(Path("/sys/class/net", name, "flags").read_text(), 16)
-    except (OSError, ValueError):
-        return False
-    return bool(flags & 1)  # IFF_UP
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            answer = fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16s24x", name.encode()))
+        except OSError:
+            return False
+    flags: int = struct.unpack_from("H", answer, 16)[0]
+    return bool(flags & IFF_UP)
 
 
 def _refusal(name: str, error: OSError) -> UserError:
