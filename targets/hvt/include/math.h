@@ -50,6 +50,7 @@ double log10(double x);
 double log1p(double x);
 double log2(double x);
 double modf(double x, double *whole);
+double nan(const char *tag);
 double nearbyint(double x);
 double pow(double x, double y);
 double rint(double x);
