@@ -21,6 +21,7 @@ FRESH_MS = 60000  # after that long an entry in use is asked again
 STALE_MS = 600000  # after that long without use it goes
 FAILED_MS = 3000  # how long silence is remembered, so that a busy sender does not flood
 DEFEND_MS = 10000  # RFC 5227 section 2.4
+FAR_MS = 1 << 60  # no deadline
 
 # How an entry stands.
 RESOLVING = 1  # no MAC yet; frames wait
@@ -43,7 +44,7 @@ class Entry:
 class Arp:
     """The neighbour table of one Ethernet interface.
 
-    ip: our address, set by Ipv4. generation: changes whenever a MAC that someone may have kept stopped being right.
+    ip: our address, set by Ipv4. first_ms: when `poll` wants to be called. generation: changes whenever a MAC that someone may have kept stopped being right.
     """
 
     def __init__(self, ethernet):
@@ -66,7 +67,7 @@ class Arp:
             "Failures": 0,
         }
         self._table = {}
-        self._next_ms = None  # no entry is due before
+        self.first_ms = FAR_MS  # no entry is due before
         self._resolving = 0
         self._pending = 0
         self._defended_ms = None
@@ -150,8 +151,8 @@ class Arp:
 
     def _set_deadline(self, entry, deadline_ms):
         entry.deadline_ms = deadline_ms
-        if self._next_ms is None or deadline_ms < self._next_ms:
-            self._next_ms = deadline_ms
+        if deadline_ms < self.first_ms:
+            self.first_ms = deadline_ms
 
     def _request(self, ip, dst_mac):
         if self._emit(wire.REQUEST, wire_ethernet.UNKNOWN_MAC, ip, dst_mac):
@@ -228,21 +229,15 @@ class Arp:
             self._defended_ms = now_ms
             self.announce()
 
-    def next_deadline_ms(self):
-        """When `poll` has something to do at the earliest, or None."""
-        return self._next_ms
-
     def poll(self, now_ms):
-        """Repeats requests, ages entries."""
-        if self._next_ms is None or now_ms < self._next_ms:
-            return
-        next_ms = None
+        """Repeats requests, ages entries. To be called when first_ms has come."""
+        first_ms = FAR_MS
         for entry in list(self._table.values()):
             if entry.deadline_ms <= now_ms:
                 self._timeout(entry, now_ms)
-            if entry.ip in self._table and (next_ms is None or entry.deadline_ms < next_ms):
-                next_ms = entry.deadline_ms
-        self._next_ms = next_ms
+            if entry.deadline_ms < first_ms and entry.ip in self._table:
+                first_ms = entry.deadline_ms
+        self.first_ms = first_ms
 
     def _timeout(self, entry, now_ms):
         state = entry.state

@@ -8,6 +8,7 @@ from libos.wire import ethernet as wire
 
 # Frames collected between two calls of the device. More only helps a device that takes more at once.
 TX_BATCH = 64
+FEATURE_TX_CSUM = 1  # of the device signature
 
 
 class Ethernet:
@@ -23,6 +24,8 @@ class Ethernet:
         self.mtu = device.mtu
         self.features = device.features
         self.max_gso_bytes = device.max_gso_bytes
+        self.has_tx_csum = device.features & FEATURE_TX_CSUM != 0
+        self.alloc_frame = device.alloc
         self.tx_frames = [None] * TX_BATCH
         self.tx_count = 0
         self.counters = {

@@ -5,10 +5,12 @@ The way of the expected segment: NetStack.poll -> Tcp.input_expected -> the conn
 else: Ethernet.input -> Ipv4.input or Arp.input -> Tcp.input, Udp.input, Icmp.input.
 """
 
+from libos.net.tcp.timers import FAR_MS
 from libos.wire import ipv4 as wire_ipv4
+from micropython import const
 
-RX_BATCH = 32
-RETRY_MS = 1  # the device took not all frames: when to try again without an interrupt
+RX_BATCH = const(32)
+RETRY_MS = const(1)  # the device took not all frames: when to try again without an interrupt
 
 
 class NetStack:
@@ -28,50 +30,63 @@ class NetStack:
         self.memory_drops = 0
         self.now_ms = 0
         self._frames = [None] * RX_BATCH
+        # Looked at in every poll: one attribute instead of two, and no search for a method.
+        self._timers = tcp.timers
+        self._time_waits = tcp.time_waits
+        self._input_expected = tcp.input_expected
+        self._rx_batch = ethernet.device.rx_batch
         udp.on_no_port = icmp.port_unreachable
         icmp.register_error(wire_ipv4.PROTOCOL_TCP, tcp)
 
     def poll(self, now_ms):
-        """A bounded amount of work: output and timers, then at most one batch of frames. True when there was some."""
-        self.now_ms = now_ms
+        """A bounded amount of work: timers and output, then at most one batch of frames. True when there was some."""
+        worked = False
         tcp = self.tcp
         ethernet = self.ethernet
-        try:
-            worked = tcp.poll(now_ms)
-        except MemoryError:
-            # Refused is what was to be done now; timers and peers bring it up again.
-            self.memory_drops += 1
+        if tcp.pending or now_ms >= self._timers.first_ms or now_ms >= self._time_waits.first_ms:
             worked = True
-        self.arp.poll(now_ms)
+            try:
+                tcp.poll(now_ms)
+            except MemoryError:
+                # What was to be done now is refused; timers and peers bring it up again.
+                self.memory_drops += 1
+        if now_ms >= self.arp.first_ms:
+            self.arp.poll(now_ms)
         if ethernet.tx_count:
             ethernet.flush()
         frames = self._frames
-        count = self.device.rx_batch(frames, RX_BATCH)
+        count = self._rx_batch(frames, RX_BATCH)
         if not count:
             return worked
-        self.udp.poll(now_ms)
-        for index in range(count):
+        self.now_ms = self.udp.now_ms = tcp.now_ms = now_ms
+        input_expected = self._input_expected
+        index = fast = 0
+        while index < count:
             frame = frames[index]
-            frames[index] = None
+            index += 1
             try:
-                if not tcp.input_expected(frame, now_ms):
+                if input_expected(frame, now_ms):
+                    fast += 1
+                else:
                     ethernet.input(frame, now_ms)
             except MemoryError:
                 self.memory_drops += 1
             frame.release()
+        tcp.in_fast += fast
         if ethernet.tx_count:
             ethernet.flush()
         return True
 
     def next_deadline_ms(self):
         """When to poll at the latest, or None."""
+        tcp = self.tcp
+        if tcp.pending:
+            return self.now_ms
+        tcp.timers.next_deadline_ms()
+        first_ms = min(tcp.timers.first_ms, tcp.time_waits.first_ms, self.arp.first_ms)
         if self.ethernet.tx_count:
-            return self.now_ms + RETRY_MS
-        deadline_ms = self.tcp.next_deadline_ms()
-        arp_ms = self.arp.next_deadline_ms()
-        if deadline_ms is None or (arp_ms is not None and arp_ms < deadline_ms):
-            return arp_ms
-        return deadline_ms
+            first_ms = min(first_ms, self.now_ms + RETRY_MS)
+        return None if first_ms == FAR_MS else first_ms
 
     def arm(self):
         """Wakes the loop for received frames from now on. True when work waits already."""

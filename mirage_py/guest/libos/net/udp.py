@@ -11,7 +11,10 @@ _START = 34  # of our header in a frame to send
 
 
 class Udp:
-    """UDP over one Ipv4. on_no_port: called with (frame, packet, now_ms) when nobody listens: ICMP answers."""
+    """UDP over one Ipv4. on_no_port: called with (frame, packet, now_ms) when nobody listens: ICMP answers.
+
+    now_ms: the time of the last poll with something in it, for `write`.
+    """
 
     def __init__(self, ipv4):
         self.ipv4 = ipv4
@@ -25,7 +28,7 @@ class Udp:
             "OutErrors": 0,
         }
         self._ports = {}
-        self._now_ms = 0
+        self.now_ms = 0
         ipv4.register(wire_ipv4.PROTOCOL_UDP, self)
 
     def listen(self, port, callback):
@@ -47,7 +50,7 @@ class Udp:
 
     def input(self, frame, packet, now_ms):
         """A received datagram."""
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         start = packet.start
         header = wire.parse(frame.buf, frame.start + start, packet.length)
         if header is None or start + wire.HEADER_BYTES > frame.length:
@@ -91,12 +94,8 @@ class Udp:
         initial = (initial + src_port + dst_port + datagram_len) % 0xFFFF
         total = frame.checksum(_START + wire.HEADER_BYTES, len(data), initial)
         wire.emit(frame.buf, frame.start + _START, src_port, dst_port, datagram_len, total ^ 0xFFFF or 0xFFFF)
-        if not self.ipv4.send(frame, ip, wire_ipv4.PROTOCOL_UDP, self._now_ms if now_ms is None else now_ms):
+        if not self.ipv4.send(frame, ip, wire_ipv4.PROTOCOL_UDP, self.now_ms if now_ms is None else now_ms):
             self.counters["OutErrors"] += 1
             return False
         self.counters["OutDatagrams"] += 1
         return True
-
-    def poll(self, now_ms):
-        """Takes note of the time, for `write`."""
-        self._now_ms = now_ms

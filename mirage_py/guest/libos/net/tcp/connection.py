@@ -26,8 +26,7 @@ KEEPALIVE_PROBES = 9
 
 _SMALL = 512  # writes below this size share a chunk
 _CHUNK_MAX = 2048  # which grows to this
-_MERGE_CHUNKS = 64  # so many received chunks of little content are joined
-_MERGE_BYTES = 16384
+_MERGE_BYTES = 16384  # received chunks (MERGE_CHUNKS of input.py) that hold no more than this are joined
 
 
 class Connection:
@@ -98,7 +97,8 @@ class Connection:
         self.rx_chunks = []
         self.rx_head = 0
         self.rx_octets = 0
-        self.rx_small = 0  # chunks that came since the last merge
+        self.rx_merged = 0  # chunks at the front that were looked at for merging
+        self.ack_octets = 1072  # unacknowledged octets that are worth an ACK at once: two full segments
         self.ooo = []
         self.ooo_recent = 0  # where the last one came: RFC 2018's first block
         self.dsack = None
@@ -123,7 +123,7 @@ class Connection:
         self.recovery = 0
         self.is_cwnd_limited = False
         self.cc = None
-        self.sent_ms = 0
+        self.sent_ms = 0  # when we sent last, if only an ACK
         # Timers; 0 for none.
         self.rtx_deadline = 0
         self.persists = False  # rtx_deadline asks for a window, nothing is in the network
@@ -138,15 +138,12 @@ class Connection:
         # The frame's constant parts; output.prepare fills them in.
         self.route_generation = 0
         self.next_hop = None
-        self.frame_head = None
-        self.flow = b""
-        self.ip_sum = 0
+        self.template = None
         self.tcp_sum = 0
-        self.rx_pseudo = 0
-        self.address_sum = 0
-        self.tx_header_len = 54
-        self.rx_header_len = 40
-        self.rx_flags = 0x5010
+        self.pseudo = 0
+        self.header_len = 54
+        self.expected = None
+        self.fast_key = 0
 
     # --- what the application calls ---
 
@@ -174,7 +171,7 @@ class Connection:
             data = chunks[0]
             self.rx_chunks = []
             self.rx_octets = 0
-            self.rx_small = 0
+            self.rx_merged = 0
         else:
             data = self._read_some(n)
         if self.is_fin_received:
@@ -190,7 +187,7 @@ class Connection:
     def _read_some(self, n):
         chunks = self.rx_chunks
         head = self.rx_head
-        self.rx_small = 0
+        self.rx_merged = 0
         if self.rx_octets <= n:
             if head:
                 chunks[0] = chunks[0][head:]
@@ -295,7 +292,7 @@ class Connection:
             return
         self.close()
         if self.state == FIN_WAIT_2:
-            self.arm_idle(self.heard_ms + FIN_WAIT_2_MS)
+            self.arm_idle(max(self.heard_ms, self.sent_ms) + FIN_WAIT_2_MS)
 
     def abort(self):
         """Sends RST and forgets everything. error becomes ECONNABORTED."""
@@ -314,7 +311,7 @@ class Connection:
         """Asks a silent peer whether it is there after idle_ms (RFC 9293 section 3.8.4); 0: never, the default."""
         self.keepalive_ms = idle_ms
         self.keepalives = 0
-        self.arm_idle(self.heard_ms + idle_ms if idle_ms else 0)
+        self.arm_idle(max(self.heard_ms, self.sent_ms) + idle_ms if idle_ms else 0)
 
     # --- what the rest of the package calls ---
 
@@ -336,13 +333,15 @@ class Connection:
 
     def merge_chunks(self):
         """Joins the last chunks when they hold little: a peer that sends single octets must not cost an object each."""
-        self.rx_small = 0
         chunks = self.rx_chunks
-        tail = chunks[-_MERGE_CHUNKS:]
-        if len(chunks) <= _MERGE_CHUNKS or sum([len(chunk) for chunk in tail]) > _MERGE_BYTES:
-            return
-        del chunks[-_MERGE_CHUNKS:]
-        chunks.append(b"".join(tail))
+        tail = chunks[self.rx_merged :]
+        if sum([len(chunk) for chunk in tail]) <= _MERGE_BYTES:
+            if self.rx_head and not self.rx_merged:
+                tail[0] = tail[0][self.rx_head :]
+                self.rx_head = 0
+            del chunks[self.rx_merged :]
+            chunks.append(b"".join(tail))
+        self.rx_merged = len(chunks)
 
     def find(self, seq):
         """Points the cursor at the queued octet with sequence number `seq`."""
@@ -361,6 +360,7 @@ class Connection:
         """The handshake is complete."""
         self.state = FIN_WAIT_1 if self.fin_queued else ESTABLISHED
         self.is_fast = not self.fin_queued
+        self.tcp.predict(self)
         self.heard_ms = now_ms
         if self.keepalive_ms:
             self.arm_idle(now_ms + self.keepalive_ms)
@@ -416,10 +416,11 @@ class Connection:
             return
         if not self.keepalive_ms:
             return
-        quiet_ms = now_ms - self.heard_ms
-        if quiet_ms < self.keepalive_ms:
+        # What came by header prediction left no time behind, but what we answered did.
+        last_ms = self.heard_ms if self.keepalives else max(self.heard_ms, self.sent_ms)
+        if now_ms - last_ms < self.keepalive_ms:
             self.keepalives = 0
-            self.arm_idle(self.heard_ms + self.keepalive_ms)
+            self.arm_idle(last_ms + self.keepalive_ms)
         elif self.keepalives >= KEEPALIVE_PROBES:
             self.tcp.send_reset(self)
             self.fail(ETIMEDOUT)

@@ -9,12 +9,12 @@ from struct import pack, unpack_from
 
 from micropython import const
 
-from libos.net.tcp import output
 from libos.net.tcp.congestion import NewReno
 from libos.net.tcp.connection import FIN_WAIT_2_MS, Connection
 from libos.net.tcp.input import segment_arrives
 from libos.net.tcp.isn import PORTS, Secrets
 from libos.net.tcp.listener import RTO_MS, HalfOpen, Listener
+from libos.net.tcp.output import run, set_mss
 from libos.net.tcp.recovery import accept_ack
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_SENT
@@ -30,10 +30,10 @@ _DELAYED_ACK_MS = const(40)  # net.tcp.input
 _MERGE_CHUNKS = const(64)
 _TIMESTAMPS_WORD = const(0x0101080A)
 
-# Ethernet, IPv4 and TCP without IP options, at once: destination MAC (4 + 2), ethertype, version and TOS, total length,
-# ident, fragment and TTL and protocol, IP checksum, addresses and ports, sequence, acknowledgement, offset and flags,
-# window; then what is a timestamps option if the flags' offset says so.
-_HEADERS = ">IH6xIHHIH12sIIHH4xII"
+# What begins with the ethertype, IPv4 and TCP without IP options, at once: ethertype and version and TOS; total length and
+# ident; fragment and TTL and protocol; IP checksum; addresses; ports; sequence, acknowledgement, offset and flags, window;
+# checksum and urgent pointer; and what is a timestamps option if the offset says so.
+_HEADERS = ">IIIHIIIIIHHIII"
 _HEADERS_BYTES = const(62)
 
 MAX_CONNECTIONS = 16384
@@ -81,10 +81,8 @@ class Tcp:
         self._buffer_bytes = buffer_bytes
         self._memory_bytes = memory_bytes
         self._secrets = Secrets(random)
-        mac = self.eth.mac
-        self._mac_high = mac[0] << 24 | mac[1] << 16 | mac[2] << 8 | mac[3]
-        self._mac_low = mac[4] << 8 | mac[5]
-        self._now_ms = 0
+        self._fast = {}
+        self.now_ms = 0
         # Counters, as attributes because some are on the fast path; `counters` has them with their official names.
         self.active_opens = 0
         self.passive_opens = 0
@@ -126,7 +124,7 @@ class Tcp:
             "AttemptFails": self.attempt_fails,
             "EstabResets": self.estab_resets,
             "CurrEstab": len(self.by_key),
-            "InSegs": self.in_segs,
+            "InSegs": self.in_segs + self.in_fast,
             "OutSegs": self.out_segs,
             "RetransSegs": self.retrans_segs,
             "InErrs": self.in_errs,
@@ -224,6 +222,13 @@ class Tcp:
         self.timers.cancel(conn)
         if self.by_key.get(conn.key) is conn:
             del self.by_key[conn.key]
+        if self._fast.get(conn.fast_key) is conn:
+            del self._fast[conn.fast_key]
+
+    def predict(self, conn):
+        """A connection is established: `input_expected` may find it."""
+        conn.fast_key = conn.remote_ip << 29 ^ (conn.remote_port << 16 | conn.local_port)
+        self._fast[conn.fast_key] = conn
 
     # --- receiving ---
 
@@ -232,63 +237,50 @@ class Tcp:
 
         Does what ethernet, ipv4 and input.segment_arrives would do, for a segment with the next sequence number, that
         brings data or acknowledges some, without anything unusual about it. Returns False, having changed nothing, when it
-        is not that: the frame then takes the plain way.
+        is not that: the frame then takes the plain way. (That it came to our MAC is the device's to see to.)
         """
-        if frame.length < 54 or frame.size - frame.start < _HEADERS_BYTES:
+        start = frame.start
+        if frame.length < 54 or frame.size - start < _HEADERS_BYTES:
             return False
-        (
-            mac_high,
-            mac_low,
-            kind,
-            total_len,
-            ident,
-            rest,
-            ip_check,
-            key,
-            seq,
-            ack,
-            flags,
-            window,
-            option,
-            ts_val,
-        ) = unpack_from(_HEADERS, frame.buf, frame.start)
-        conn = self.by_key.get(key)
+        kind, size_ident, rest, ip_check, src_ip, dst_ip, ports, seq, ack, flags, window, _check, option, ts_val = (
+            unpack_from(_HEADERS, frame.buf, start + 12)
+        )
+        # Two connections may have this number in common: then one of them takes the plain way.
+        conn = self._fast.get(src_ip << 29 ^ ports)
         if conn is None or not conn.is_fast:
             return False
+        remote_ip, local_ip, its_ports, its_flags, header_len, pseudo, scale, ts_on = conn.expected
         rcv_nxt = conn.rcv_nxt
-        header_len = conn.rx_header_len
+        total_len = size_ident >> 16
         length = total_len - header_len
         acked = (ack - conn.snd_una) & _MASK
         if (
             seq != rcv_nxt & _MASK
-            or flags & 0xFFF7 != conn.rx_flags  # PSH may be set or not
-            or length < 0
-            or length > conn.rcv_adv - rcv_nxt
-            or acked > conn.snd_nxt - conn.snd_una
+            or flags & 0xFFF7 != its_flags  # PSH may be set or not
             or not (length or acked)
+            or acked > conn.snd_nxt - conn.snd_una
+            or not 0 <= length <= conn.rcv_adv - rcv_nxt
+            or ports != its_ports
+            or src_ip != remote_ip
+            or dst_ip != local_ip
             or kind >> 8 != 0x080045
             or rest & 0x3FFF00FF != 6  # no fragment; TCP
-            or mac_low != self._mac_low
-            or mac_high != self._mac_high
             or total_len + 14 > (frame.length if frame.next is None else frame.total())
             # 2**16 is 1 modulo 0xFFFF: this sum is zero when the IP header's checksum is right.
-            or ((kind & 0xFFFF) + total_len + ident + rest + ip_check + conn.address_sum) % 0xFFFF
+            or ((kind & 0xFFFF) + size_ident + rest + ip_check + src_ip + dst_ip) % 0xFFFF
         ):
             return False
-        if conn.ts_on:
-            if option != _TIMESTAMPS_WORD or (ts_val - conn.ts_recent) & _MASK >= 0x80000000:
-                return False
+        if ts_on and (option != _TIMESTAMPS_WORD or (ts_val - conn.ts_recent) & _MASK >= 0x80000000):
+            return False
         if not frame.flags & _CSUM_VALID:
-            tcp_len = total_len - 20
-            if frame.checksum(34, tcp_len, (conn.rx_pseudo + tcp_len) % 0xFFFF) != 0xFFFF:
+            size = total_len - 20
+            if frame.checksum(34, size, pseudo + size) != 0xFFFF:
                 return False
         if length:
             data = frame.take(header_len + 14, length)  # may raise MemoryError: before anything changed
-        if conn.ts_on and conn.rcv_acked == rcv_nxt:
+        if ts_on and conn.rcv_acked == rcv_nxt:
             conn.ts_recent = ts_val
-        self.in_fast += 1
-        conn.heard_ms = now_ms
-        window <<= conn.snd_wscale
+        window <<= scale
         if window != conn.snd_wnd:
             conn.snd_wnd = window
             conn.snd_wl1 = rcv_nxt
@@ -301,15 +293,11 @@ class Tcp:
                 self.pending.append(conn)
         if length:
             octets = conn.rx_octets
-            conn.rx_chunks.append(data)
             conn.rx_octets = octets + length
+            conn.rx_chunks.append(data)
             rcv_nxt += length
             conn.rcv_nxt = rcv_nxt
-            small = conn.rx_small + 1
-            conn.rx_small = small
-            if small >= _MERGE_CHUNKS:
-                conn.merge_chunks()
-            if rcv_nxt - conn.rcv_acked >= 2 * conn.rcv_mss:
+            if rcv_nxt - conn.rcv_acked >= conn.ack_octets:
                 conn.ack_now = True
                 if not conn.is_queued:
                     conn.is_queued = True
@@ -319,8 +307,11 @@ class Tcp:
                 conn.ack_deadline = deadline
                 if deadline < conn.timer_at:
                     self.timers.schedule(conn, deadline)
-            if not octets and conn.on_readable is not None:
-                conn.on_readable()
+            if not octets:
+                if conn.on_readable is not None:
+                    conn.on_readable()
+            elif len(conn.rx_chunks) - conn.rx_merged >= _MERGE_CHUNKS:
+                conn.merge_chunks()
         return True
 
     def input(self, frame, packet, now_ms):
@@ -429,8 +420,8 @@ class Tcp:
         if not conn.snd_una <= seq < conn.snd_nxt:
             return
         if mtu:
-            if mtu - 40 < conn.mss + conn.tx_header_len - 54:
-                output.set_mss(conn, max(mtu - 40, 536))
+            if mtu - 40 < conn.mss + conn.header_len - 54:
+                set_mss(conn, max(mtu - 40, 536))
                 if conn.cc is not None:
                     conn.cc.set_mss(conn.mss)
                 conn.rtx_next = conn.snd_una
@@ -479,7 +470,7 @@ class Tcp:
             wire.RST | wire.ACK,
             0,
             b"",
-            self._now_ms,
+            self.now_ms,
         )
 
     def send_segment(self, dst_ip, src_port, dst_port, seq, ack, flags, window, options, now_ms):
@@ -501,31 +492,16 @@ class Tcp:
     # --- time ---
 
     def poll(self, now_ms):
-        """Timers, then the output of every connection that has something to send. True when there was work."""
-        self._now_ms = now_ms
-        worked = False
-        deadline_ms = self.timers.next_deadline_ms()
-        if deadline_ms is not None and deadline_ms <= now_ms:
+        """Timers, then the output of every connection that has something to send."""
+        self.now_ms = now_ms
+        if now_ms >= self.timers.first_ms:
             self.timers.poll(now_ms, TIMERS_PER_POLL)
-            worked = True
-        if self.time_waits.by_key:
+        if now_ms >= self.time_waits.first_ms:
             self.time_waits.poll(now_ms)
-        if self.pending:
-            pending = self.pending
+        pending = self.pending
+        if pending:
             self.pending = []
             for conn in pending:
                 conn.is_queued = False
-                if not output.run(conn, now_ms):
+                if not run(conn, now_ms):
                     conn.want_output()  # no buffers: the rest waits for the next poll
-            worked = True
-        return worked
-
-    def next_deadline_ms(self):
-        """When `poll` has something to do at the earliest, or None."""
-        if self.pending:
-            return self._now_ms
-        deadline_ms = self.timers.next_deadline_ms()
-        wait_ms = self.time_waits.next_deadline_ms()
-        if deadline_ms is None or (wait_ms is not None and wait_ms < deadline_ms):
-            return wait_ms
-        return deadline_ms

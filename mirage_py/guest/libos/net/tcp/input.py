@@ -24,6 +24,7 @@ from libos.wire.tcp import ACK, FIN, RST, SYN
 CHALLENGE_MS = 500  # RFC 5961 section 7, for one connection, as Linux's tcp_invalid_ratelimit
 DELAYED_ACK_MS = 40
 PAWS_IDLE_MS = 24 * 24 * 3600 * 1000  # RFC 7323 section 5.5
+MERGE_CHUNKS = 64  # so many received chunks are joined, if they are small
 MAX_OOO = 256  # segments out of order that are kept
 
 
@@ -99,6 +100,7 @@ def agree(conn, segment, now_ms):
     mss = segment.mss or 536  # RFC 9293 section 3.7.1; an offer of 0 is none
     output.prepare(conn, mss)
     conn.rcv_mss = min(mss, conn.ip.mtu - 40)
+    conn.ack_octets = 2 * (conn.rcv_mss - (12 if conn.ts_on else 0))
     conn.snd_wnd = segment.window  # never scaled on a SYN
     conn.max_wnd = segment.window
     conn.snd_wl1 = segment.seq
@@ -177,7 +179,7 @@ def _passes_paws(conn, segment, seq, now_ms):
         conn.tcp.ts_missing += 1
         return False
     if is_before(ts_val, conn.ts_recent):
-        if segment.flags & RST or now_ms - conn.heard_ms >= PAWS_IDLE_MS:
+        if segment.flags & RST or now_ms - max(conn.heard_ms, conn.sent_ms) >= PAWS_IDLE_MS:
             return True
         conn.tcp.paws_drops += 1
         challenge(conn, now_ms, segment.length)
@@ -366,10 +368,9 @@ def deliver(conn, data, now_ms):
     conn.rx_octets += length
     rcv_nxt = conn.rcv_nxt + length
     conn.rcv_nxt = rcv_nxt
-    conn.rx_small += 1
-    if conn.rx_small >= 64:
+    if len(conn.rx_chunks) - conn.rx_merged >= MERGE_CHUNKS:
         conn.merge_chunks()
-    if rcv_nxt - conn.rcv_acked >= 2 * conn.rcv_mss:
+    if rcv_nxt - conn.rcv_acked >= conn.ack_octets:
         conn.ack_now = True
         conn.want_output()
     elif not conn.ack_deadline:

@@ -5,7 +5,7 @@
 that frame is many segments.
 """
 
-from struct import pack, pack_into
+from struct import pack_into, unpack
 
 from micropython import const
 
@@ -25,10 +25,11 @@ _ACK = const(0x10)
 _FEATURE_TX_CSUM = const(1)  # of the network device
 _FEATURE_TX_TSO4 = const(2)
 
-# What one TCP/IPv4 frame begins with: Ethernet and the IP version (16 octets), length, ident, the constants above, IP
-# checksum, addresses and ports (12 octets), sequence, acknowledgement, offset and flags, window, checksum, urgent.
-_HEADERS = ">16sHHIH12sIIHHHH"
-_HEADERS_TS = ">16sHHIH12sIIHHHHIII"
+# What a TCP/IPv4 frame begins with: Ethernet and the IP version (16 octets as four numbers), length and ident; flags,
+# offset, TTL and protocol; IP checksum, addresses, ports, sequence, acknowledgement, offset and flags, window, checksum and
+# urgent pointer. Repeat counts in a format cost more than the numbers they save.
+_HEADERS = ">IIIIIIHIIIIIHHI"
+_HEADERS_TS = ">IIIIIIHIIIIIHHIIII"
 
 MAX_SACK_BLOCKS = 3  # with timestamps; one more without
 PERSIST_MIN_MS = 500
@@ -37,19 +38,26 @@ PERSIST_MIN_MS = 500
 def prepare(conn, mss):
     """Precomputes what is the same in every frame of a connection. mss: the peer's offer, or less after ICMP."""
     ip = conn.ip
-    conn.frame_head = None
-    conn.flow = pack(">IIHH", conn.local_ip, conn.remote_ip, conn.local_port, conn.remote_port)
     addresses = conn.local_ip + conn.remote_ip
-    conn.ip_sum = (0x4500 + _DF_TTL_TCP + addresses) % 0xFFFF
     offset = 8 if conn.ts_on else 5
-    conn.tx_header_len = 34 + offset * 4
-    conn.rx_header_len = 20 + offset * 4
-    conn.rx_flags = offset << 12 | _ACK
-    conn.rx_pseudo = (addresses + 6) % 0xFFFF
-    conn.address_sum = addresses % 0xFFFF
-    conn.tcp_sum = (addresses + 6 + conn.local_port + conn.remote_port) % 0xFFFF
+    conn.header_len = 34 + offset * 4
+    # Kept reduced modulo 0xFFFF where the C checksum gets it as a start.
+    conn.pseudo = (addresses + 6) % 0xFFFF
+    conn.tcp_sum = addresses + 6 + conn.local_port + conn.remote_port
     if conn.ts_on:
-        conn.tcp_sum = (conn.tcp_sum + wire.TIMESTAMPS_WORD) % 0xFFFF
+        conn.tcp_sum += wire.TIMESTAMPS_WORD
+    conn.expected = (
+        conn.remote_ip,
+        conn.local_ip,
+        conn.remote_port << 16 | conn.local_port,
+        offset << 12 | _ACK,
+        20 + offset * 4,
+        conn.pseudo,
+        conn.snd_wscale,
+        conn.ts_on,
+    )
+    conn.template = None
+    conn.route_generation = 0
     set_mss(conn, min(mss, ip.mtu - 40))
 
 
@@ -59,7 +67,7 @@ def set_mss(conn, mss):
     conn.max_send = conn.mss
     eth = conn.eth
     if eth.features & _FEATURE_TX_TSO4 and eth.features & _FEATURE_TX_CSUM:
-        room = min(eth.max_gso_bytes, 65535) - conn.tx_header_len
+        room = min(eth.max_gso_bytes, 65535) - conn.header_len
         conn.max_send = max(room - room % conn.mss, conn.mss)
 
 
@@ -77,11 +85,18 @@ def run(conn, now_ms):
     fin = conn.fin_queued
     if unsent > 0 or (fin and unsent == 0):
         flight = snd_nxt - conn.snd_una
-        if not flight and conn.sent_ms and now_ms - conn.sent_ms > conn.rto.rto_ms:
-            conn.cc.on_idle()
+        cc = conn.cc
+        if not flight and now_ms - conn.sent_ms > conn.rto.rto_ms:
+            cc.on_idle()
         mss = conn.mss
-        cwnd_room = conn.cc.cwnd - (recovery.pipe(conn) if conn.recovery else _flight(conn))
         wnd_room = conn.snd_wnd - flight
+        if conn.is_fast:
+            cwnd_room = cc.cwnd - flight
+        elif conn.recovery:
+            cwnd_room = cc.cwnd - recovery.pipe(conn)
+        else:
+            # What duplicate ACKs say has left the network lets new data out (RFC 3042).
+            cwnd_room = cc.cwnd - flight + conn.sacked_octets + conn.dup_octets
         while True:
             room = wnd_room if wnd_room < cwnd_room else cwnd_room
             count = unsent
@@ -95,7 +110,7 @@ def run(conn, now_ms):
                     break
             elif count < mss and not fin and not conn.no_delay and conn.small_end > conn.snd_una:
                 break  # Nagle, as Minshall has it: one small segment in the network at a time
-            if count > conn.max_send:
+            if count > mss and count > conn.max_send:
                 count = conn.max_send
             flags = _ACK
             if count == unsent:
@@ -104,17 +119,12 @@ def run(conn, now_ms):
                     flags = _PSH_ACK | _FIN
             if not emit(conn, snd_nxt, count, flags, now_ms):
                 return False
-            if count % mss:
-                conn.small_end = snd_nxt + count
             snd_nxt += count
-            unsent -= count
-            wnd_room -= count
-            cwnd_room -= count
+            if count % mss:
+                conn.small_end = snd_nxt
             if flags & _FIN:
                 snd_nxt += 1
-                unsent = -1
             conn.snd_nxt = snd_nxt
-            conn.sent_ms = now_ms
             if not conn.rtt_seq:
                 conn.rtt_seq = snd_nxt
                 conn.rtt_ms = now_ms
@@ -124,23 +134,21 @@ def run(conn, now_ms):
                 conn.rtx_deadline = deadline
                 if deadline < conn.timer_at:
                     conn.tcp.timers.schedule(conn, deadline)
-            if unsent <= 0:
-                break
-        if conn.is_cwnd_limited and unsent <= 0 and 2 * (snd_nxt - conn.snd_una) < conn.cc.cwnd:
-            conn.is_cwnd_limited = False
-        if unsent > 0 and snd_nxt == conn.snd_una and not conn.rtx_deadline:
+            if count == unsent:
+                if conn.is_cwnd_limited and 2 * (snd_nxt - conn.snd_una) < cc.cwnd:
+                    conn.is_cwnd_limited = False
+                return True
+            unsent -= count
+            wnd_room -= count
+            cwnd_room -= count
+        if snd_nxt == conn.snd_una and unsent > 0 and not conn.rtx_deadline:
             # Nothing is in the network that could bring a window update: ask for it in a while.
             conn.persists = True
             conn.rtx_deadline = now_ms + max(conn.rto.rto_ms, PERSIST_MIN_MS)
             conn.arm(conn.rtx_deadline)
-    if conn.ack_now and not emit(conn, snd_nxt, 0, _ACK, now_ms):
-        return False
+    if conn.ack_now:
+        return emit(conn, snd_nxt, 0, _ACK, now_ms)
     return True
-
-
-def _flight(conn):
-    """What is in the network while nothing is known to be lost; duplicate ACKs let new data out (RFC 3042)."""
-    return conn.snd_nxt - conn.snd_una - conn.sacked_octets - conn.dup_octets
 
 
 def _retransmit(conn, now_ms):
@@ -169,7 +177,6 @@ def resend(conn, start, count, now_ms):
         flags = _ACK | _FIN
         octets = conn.tx_end - start
     conn.rtt_seq = 0  # Karn
-    conn.sent_ms = now_ms
     if not emit(conn, start, octets, flags, now_ms):
         return False
     conn.tcp.retrans_segs += 1
@@ -188,7 +195,7 @@ def emit(conn, seq, count, flags, now_ms):
         return _emit_sack(conn, seq, count, flags, now_ms)
     if conn.route_generation != conn.arp.generation:
         refresh_route(conn, now_ms)
-    header_len = conn.tx_header_len
+    header_len = conn.header_len
     eth = conn.eth
     tx_count = eth.tx_count
     if tx_count == _TX_BATCH:
@@ -196,59 +203,70 @@ def emit(conn, seq, count, flags, now_ms):
         tx_count = eth.tx_count
         if tx_count == _TX_BATCH:
             return False
-    frame = eth.device.alloc(header_len + count)
+    total_len = header_len + count
+    frame = eth.alloc_frame(total_len)
     if frame is None:
         return False
-    frame.length = header_len + count
-    window = announce(conn)
+    frame.length = total_len
+    conn.sent_ms = now_ms
+    # The window's right edge moves when that is worth it, never back: as in announce().
     rcv_nxt = conn.rcv_nxt
+    edge = rcv_nxt + conn.rcv_buf - conn.rx_octets
+    if edge - conn.rcv_adv >= conn.rcv_mss:
+        conn.rcv_adv = edge
+        window = (edge - rcv_nxt) >> conn.rcv_wscale
+        if window > 0xFFFF:
+            window = 0xFFFF
+    else:
+        window = announce(conn)
     conn.rcv_acked = rcv_nxt
     conn.ack_now = False
     conn.ack_deadline = 0
     ack = rcv_nxt & _MASK
     seq32 = seq & _MASK
-    total_len = header_len + count - 14
-    tcp_len = total_len - 20
-    ts_on = conn.ts_on
-    if ts_on:
+    total_len -= 14
+    # 2**16 is 1 modulo 0xFFFF: numbers of a header add up to its checksum without being taken apart (RFC 1071).
+    total = conn.tcp_sum + total_len - 20 + seq32 + ack + window
+    if header_len == 66:
         flags |= 0x8000
         ts_val = (now_ms + conn.ts_offset) & _MASK
         ts_ecr = conn.ts_recent
+        total += ts_val + ts_ecr
     else:
         flags |= 0x5000
-    if count:
-        copy(conn, frame, header_len, seq, count)
-        if eth.features & _FEATURE_TX_CSUM:
+    if not count:
+        check = -(total + flags) % 0xFFFF
+    else:
+        index = conn.cur_index
+        offset = conn.cur_offset
+        if conn.cur_seq == seq and len(conn.tx_chunks[index]) - offset >= count:
+            frame.put(header_len, conn.tx_chunks[index], offset, count)
+            conn.cur_offset = offset + count
+            conn.cur_seq = seq + count
+        else:
+            copy(conn, frame, header_len, seq, count)
+        if eth.has_tx_csum:
             frame.flags = _CSUM_PARTIAL
             frame.csum_start = 34
             frame.csum_offset = 16
-            check = (conn.rx_pseudo + tcp_len) % 0xFFFF
+            check = (conn.pseudo + total_len - 20) % 0xFFFF
             if count > conn.mss:
                 frame.gso_size = conn.mss
                 frame.gso_type = _GSO_TCPV4
                 frame.hdr_len = header_len
         else:
-            # 2**16 is 1 modulo 0xFFFF: the numbers of the header add up without being taken apart (RFC 1071).
-            total = conn.tcp_sum + tcp_len + seq32 + ack + flags + window
-            if ts_on:
-                total += ts_val + ts_ecr
-            check = frame.checksum(header_len, count, total % 0xFFFF) ^ 0xFFFF
-    else:
-        total = conn.tcp_sum + tcp_len + seq32 + ack + flags + window
-        if ts_on:
-            total += ts_val + ts_ecr
-        check = -total % 0xFFFF
-    head = conn.frame_head
-    ip_check = -(conn.ip_sum + total_len) % 0xFFFF
-    if ts_on:
+            check = frame.checksum(header_len, count, (total + flags) % 0xFFFF) ^ 0xFFFF
+    head0, head1, head2, head3, src_ip, dst_ip, ports, ip_sum = conn.template
+    if header_len == 66:
         pack_into(
-            _HEADERS_TS, frame.buf, frame.start, head, total_len, 0, _DF_TTL_TCP, ip_check, conn.flow,
-            seq32, ack, flags, window, check, 0, 0x0101080A, ts_val, ts_ecr,
+            _HEADERS_TS, frame.buf, frame.start, head0, head1, head2, head3, total_len << 16, _DF_TTL_TCP,
+            -(ip_sum + total_len) % 0xFFFF, src_ip, dst_ip, ports, seq32, ack, flags, window, check << 16,
+            0x0101080A, ts_val, ts_ecr,
         )  # fmt: skip
     else:
         pack_into(
-            _HEADERS, frame.buf, frame.start, head, total_len, 0, _DF_TTL_TCP, ip_check, conn.flow,
-            seq32, ack, flags, window, check, 0,
+            _HEADERS, frame.buf, frame.start, head0, head1, head2, head3, total_len << 16, _DF_TTL_TCP,
+            -(ip_sum + total_len) % 0xFFFF, src_ip, dst_ip, ports, seq32, ack, flags, window, check << 16,
         )  # fmt: skip
     conn.tcp.out_segs += 1
     if conn.next_hop is None:
@@ -306,7 +324,12 @@ def refresh_route(conn, now_ms):
         mac = b"\0\0\0\0\0\0"
     else:
         conn.next_hop = None
-    conn.frame_head = mac + conn.eth.mac + b"\x08\x00\x45\x00"
+    conn.template = unpack(">IIII", mac + conn.eth.mac + b"\x08\x00\x45\x00") + (
+        conn.local_ip,
+        conn.remote_ip,
+        conn.local_port << 16 | conn.remote_port,
+        0x4500 + _DF_TTL_TCP + conn.local_ip + conn.remote_ip,
+    )
 
 
 def _emit_sack(conn, seq, count, flags, now_ms):
@@ -332,7 +355,7 @@ def _emit_sack(conn, seq, count, flags, now_ms):
     if count:
         copy(conn, frame, 34 + header_len, seq, count)
     tcp_len = header_len + count
-    pseudo = (conn.rx_pseudo + tcp_len) % 0xFFFF
+    pseudo = (conn.pseudo + tcp_len) % 0xFFFF
     if count > conn.mss:
         frame.flags = _CSUM_PARTIAL
         frame.csum_start = 34
@@ -345,6 +368,7 @@ def _emit_sack(conn, seq, count, flags, now_ms):
         check = frame.checksum(34, tcp_len, pseudo) ^ 0xFFFF
     pack_into(">H", frame.buf, at + wire.CHECKSUM_OFFSET, check)
     conn.rcv_acked = conn.rcv_nxt
+    conn.sent_ms = now_ms
     if not count:
         conn.ack_now = False
         conn.ack_deadline = 0

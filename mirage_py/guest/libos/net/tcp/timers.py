@@ -12,9 +12,13 @@ _SERIAL_MASK = (1 << _SERIAL_BITS) - 1
 
 
 class Timers:
-    """Owners have `timer_at` (FAR_MS initially), `timer_serial`, and on_timer(now_ms)."""
+    """Owners have `timer_at` (FAR_MS initially), `timer_serial`, and on_timer(now_ms).
+
+    first_ms: nothing is due before; FAR_MS when there is nothing. Looked at in every poll, so an attribute.
+    """
 
     def __init__(self):
+        self.first_ms = FAR_MS
         # deadline_ms << _SERIAL_BITS | serial: comparing two entries is comparing two small integers.
         self._heap = []
         self._owners = {}  # serial -> owner; an entry whose serial is not here was cancelled
@@ -37,6 +41,8 @@ class Timers:
         owners[serial] = owner
         owner.timer_serial = serial
         owner.timer_at = deadline_ms
+        if deadline_ms < self.first_ms:
+            self.first_ms = deadline_ms
         self._push(deadline_ms << _SERIAL_BITS | serial)
         if len(self._heap) > 2 * len(owners) + 64:
             self._compact()
@@ -50,11 +56,10 @@ class Timers:
     def next_deadline_ms(self):
         """The earliest deadline, or None."""
         heap = self._heap
-        while heap:
-            if heap[0] & _SERIAL_MASK in self._owners:
-                return heap[0] >> _SERIAL_BITS
+        while heap and heap[0] & _SERIAL_MASK not in self._owners:
             self._pop()
-        return None
+        self.first_ms = heap[0] >> _SERIAL_BITS if heap else FAR_MS
+        return self.first_ms if heap else None
 
     def poll(self, now_ms, limit):
         """Calls owners that are due, at most `limit` of them. Returns how many."""
@@ -67,6 +72,7 @@ class Timers:
                 owner.timer_at = FAR_MS
                 owner.on_timer(now_ms)
                 called += 1
+        self.next_deadline_ms()
         return called
 
     def _push(self, entry):
@@ -104,4 +110,4 @@ class Timers:
         owners = self._owners
         heap = [entry for entry in self._heap if entry & _SERIAL_MASK in owners]
         heap.sort()  # a sorted list is a heap
-        self._heap = heap
+        self._heap[:] = heap

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """TIME_WAIT: what is left of a connection that we closed first, for two segment lifetimes (RFC 9293 section 3.6.1)."""
 
+from libos.net.tcp.timers import FAR_MS
+
 TIME_WAIT_MS = 60000  # two lifetimes of 30 s, as Linux and FreeBSD have it
 MAX_TIME_WAITS = 1024
 
@@ -22,9 +24,10 @@ class TimeWait:
 
 
 class TimeWaits:
-    """All of them, by key, and in the order in which they end."""
+    """All of them, by key, and in the order in which they end. first_ms: nothing ends before."""
 
     def __init__(self, limit=MAX_TIME_WAITS):
+        self.first_ms = FAR_MS
         self.by_key = {}
         self.overflows = 0
         self._limit = limit
@@ -41,6 +44,10 @@ class TimeWaits:
         wait = TimeWait(connection, now_ms + TIME_WAIT_MS)
         self.by_key[wait.key] = wait
         self._queue.append((wait.deadline_ms, wait))
+        self._note_first()
+
+    def _note_first(self):
+        self.first_ms = self._queue[self._first][0] if self._first < len(self._queue) else FAR_MS
 
     def _end(self, wait):
         if self.by_key.get(wait.key) is wait:
@@ -55,11 +62,6 @@ class TimeWaits:
         """A repeated FIN: two lifetimes from now."""
         wait.deadline_ms = now_ms + TIME_WAIT_MS
 
-    def next_deadline_ms(self):
-        if self._first == len(self._queue):
-            return None
-        return self._queue[self._first][0]
-
     def poll(self, now_ms):
         """Ends those whose time is over."""
         while self._first < len(self._queue) and self._queue[self._first][0] <= now_ms:
@@ -68,6 +70,7 @@ class TimeWaits:
                 self._queue.append((wait.deadline_ms, wait))
             else:
                 self._end(wait)
+        self._note_first()
 
     def _take_first(self):
         wait = self._queue[self._first][1]
