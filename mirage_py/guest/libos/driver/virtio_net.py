@@ -622,14 +622,16 @@ class VirtioNet:
         self._recover_at_ms = now_ms() + self._recover_gap_ms
         self._recover_gap_ms = min(2 * self._recover_gap_ms, _RECOVER_MAX_MS)
 
-    @property
-    def trouble(self):
-        """Why the device is out of use at the moment, or None."""
-        return self._broken
+    # Not properties: a class that has one pays for every attribute that it stores on MicroPython.
+    def __getattr__(self, name):
+        """counters: name -> number since the start, with the names of Linux's `ip -s link` where it has one.
 
-    @property
-    def counters(self):
-        """Name -> number since the start; the names are those of Linux's `ip -s link` where it has one."""
+        trouble: why the device is out of use at the moment, or None.
+        """
+        if name == "trouble":
+            return self._broken
+        if name != "counters":
+            raise AttributeError(name)
         return {
             "rx_packets": self.rx_packets,
             "rx_bytes": self.rx_bytes,
