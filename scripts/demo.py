@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -79,13 +80,16 @@ def talk(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=ECHO_TIMEOUT_S) as connection:
         for message in MESSAGES:
             started = time.monotonic()
-            connection.sendall(message)
+            # Beside reading: a message may be longer than all buffers on the way.
+            sender = threading.Thread(target=connection.sendall, args=(message,), daemon=True)
+            sender.start()
             answer = b""
             while len(answer) < len(message):
                 data = connection.recv(65536)
                 if not data:
                     fail("the guest closed the connection")
                 answer += data
+            sender.join(ECHO_TIMEOUT_S)
             elapsed_ms = (time.monotonic() - started) * 1000
             if answer != message:
                 fail("what came back is not what was sent")
