@@ -145,7 +145,7 @@ def boot(guest: Guest, client: Path, effort: Effort) -> Boot:
 
 
 def boots(ours: Guest, theirs: Guest, client: Path, effort: Effort, progress: Callable[[str], None]) -> list[Row]:
-    """All that needs a booted guest: start, processor time per echo and per MB. Each boots once a round, alternating."""
+    """All that needs a booted guest: start, processor time per echo and per MB. Both boot once a round."""
     start = Row("QEMU start to first echoed byte, q35, TCG", "s", 0.12, reference="Linux 2.9 s, Unikraft 0.22 s")
     echo = Row("QEMU CPU per 64-byte echo", "us", 0.7, scale=1e6, reference="Linux 280, Unikraft (C) 62")
     bulk = Row("QEMU CPU per MB echoed, user-mode network", "ms", 0.7, scale=1e3, reference="Linux 96, Unikraft (C) 42")
