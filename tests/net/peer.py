@@ -44,14 +44,23 @@ class Peer:
         self.seq = 0  # next to send, relative
         self.window = 0xFFFF
         self.log = host.device.tx_log = host.device.tx_log or []
-        self._ts = None
         if resolve:
+            world.filter = self.on_frame
             packet = bytearray(60)
             ethernet.emit(packet, 0, host.device.mac, MAC, 0x0806)
             arp.emit(packet, 14, arp.REQUEST, MAC, ip, bytes(6), host.ipv4.ip)
             world.inject(host, packet)
             world.settle()
             self.log.clear()
+
+    def on_frame(self, device, packet):
+        """The peer's own table entry must not run out: it answers requests for its MAC."""
+        request = arp.parse(packet, 14, len(packet) - 14) if packet[12:14] == b"\x08\x06" else None
+        if request is not None and request[0] == arp.REQUEST and request[4] == self.ip:
+            reply = bytearray(60)
+            ethernet.emit(reply, 0, device.mac, MAC, 0x0806)
+            arp.emit(reply, 14, arp.REPLY, MAC, self.ip, device.mac, self.host.ipv4.ip)
+            self.world.inject(self.host, reply)
 
     def send(self, flags, seq=None, ack=None, data=b"", window=None, options=b"", settle=True):
         """Sends a segment; without seq and ack, the ones that are due."""

@@ -17,8 +17,8 @@ def echo(world, data, features=0, tcp=None, other=None, limit_ms=3_600_000, keep
     a = world.host("10.0.0.1/24", features=features, tcp=tcp)
     b = world.host("10.0.0.2/24", features=features if other is None else other, tcp=tcp)
     b.echo(7)
+    a.tcp.user_timeout_ms = b.tcp.user_timeout_ms = 1_000_000
     flow = a.connect(b, 7)
-    flow.conn.user_timeout_ms = 1_000_000
     flow.send(data, close=True)
     world.run(until=lambda: flow.is_closed and b.accepted and b.accepted[0].is_closed, limit_ms=limit_ms)
     assert flow.error is None, (flow.error, world)
