@@ -81,9 +81,12 @@ class Machine:
     def __enter__(self) -> Self:
         self.ports = {port: free_port() for port in self.guest.ports}
         started = time.monotonic()
-        self.process = subprocess.Popen(
-            self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        try:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        except OSError as error:
+            raise GuestError(f"{MACHINE[0]}: {error.strerror}; sudo apt install qemu-system-x86") from None
         try:
             self._wait_listening(started + START_TIMEOUT_S)
             with socket.create_connection(("127.0.0.1", self.ports[7]), timeout=START_TIMEOUT_S) as sock:

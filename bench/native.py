@@ -79,9 +79,11 @@ def measure(client: Path, binaries: dict[str, Path], rounds: int, echoes: int, m
 def main() -> None:
     """What the bench runs inside the namespace."""
     client, direct, sockets = map(Path, sys.argv[1:4])
-    prepare()
     try:
+        prepare()
         results = measure(client, {"direct": direct, "socket": sockets}, *map(int, sys.argv[4:7]))
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit("no TAP device can be made here")
     except GuestError as error:
         sys.exit(str(error))
     print(json.dumps(results))
