@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -164,18 +165,28 @@ def start_hvt(image: Path, ports: set[int], *options: str, guest_args: list[str]
     return started([*TOOL, "run", *options, str(image), *tail], ports, **where)
 
 
-def start_socket(binary: Path, ports: dict[str, int]):
-    """Start the unix build on the system's sockets, on unprivileged ports."""
-    flags = [item for name, port in ports.items() for item in (f"--{name}", str(port))]
-    return started([str(binary), *flags], set(ports.values()))
+def free_port() -> int:
+    """A TCP port on the loopback interface that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def start_socket(binary: Path, ports: dict[str, int]) -> Iterator[Guest]:
+    """Start the unix build on the system's sockets. ports: by key, as in the other builds; here any free one is taken."""
+    actual = {port: free_port() for port in ports.values()}
+    flags = [item for name, port in ports.items() for item in (f"--{name}", str(actual[port]))]
+    with started([str(binary), *flags], set(actual.values())) as guest:
+        guest.ports = actual
+        yield guest
 
 
 class Namespace:
     """A network namespace with a TAP in it, without a default route, for one guest and its client; needs root."""
 
-    def __init__(self, name: str, tap: str = "tap0"):
-        self.name, self.tap = name, tap
-        self.prefix = ["ip", "netns", "exec", name]
+    def __init__(self, tap: str = "tap0"):
+        self.name, self.tap = f"mirage-boot-{os.getpid()}", tap
+        self.prefix = ["ip", "netns", "exec", self.name]
 
     def __enter__(self) -> Self:
         subprocess.run(["ip", "netns", "add", self.name], check=True)
