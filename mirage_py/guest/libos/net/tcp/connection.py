@@ -175,8 +175,8 @@ class Connection:
             data = self._read_some(n)
         if self.is_fin_received:
             self.is_eof = not self.rx_octets
-        elif self.rcv_nxt + self.rcv_buf - self.rx_octets - self.rcv_adv >= self.rcv_buf >> 1:
-            # Half the buffer has become free since the last announcement: worth a segment (RFC 9293 section 3.8.6.2.2).
+        elif self.rcv_adv - self.rcv_nxt < self.rcv_buf >> 3 and self.rx_octets <= self.rcv_buf >> 1:
+            # The window is nearly used up, and half the buffer is free: worth a segment (RFC 9293 section 3.8.6.2.2).
             self.ack_now = True
             if not self.is_queued:
                 self.is_queued = True
