@@ -297,7 +297,7 @@ class Flow:
     def on_writable(self):
         if self.conn.error is not None or self.conn.state_name in ("CLOSED", "SYN-SENT", "SYN-RECEIVED"):
             return
-        while self._queue:
+        while self._queue and not self.conn.fin_queued:
             entry = self._queue[0]
             entry[1] += self.conn.write(entry[0], entry[1])
             if entry[1] < len(entry[0]):
