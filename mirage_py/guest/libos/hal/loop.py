@@ -168,10 +168,11 @@ class EventLoop:
         for service in self.map:
             if service.arm():
                 work_waiting = True
-            due_ms = service.next_deadline_ms()
-            if due_ms is not None and (deadline_ms is None or due_ms < deadline_ms):
-                deadline_ms = due_ms
         if not work_waiting:
+            for service in self.map:
+                due_ms = service.next_deadline_ms()
+                if due_ms is not None and (deadline_ms is None or due_ms < deadline_ms):
+                    deadline_ms = due_ms
             if self._streams:
                 stream_ms = _mirage.now_ms() + _STREAM_POLL_MS
                 if deadline_ms is None or stream_ms < deadline_ms:
