@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """RFC 9293: the states and their transitions, a section per state, against a scripted peer."""
 
-from errno import EADDRINUSE, ECONNABORTED, ECONNREFUSED, ECONNRESET, ETIMEDOUT
+from errno import EADDRINUSE, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ETIMEDOUT
 
 import pytest
 
@@ -208,6 +208,18 @@ def test_syn_sent_silence_times_out(world, host):
     assert flow.error == ETIMEDOUT
     assert 120_000 <= world.now_ms - start_ms <= 190_000
     assert host.is_clean()
+
+
+def test_syn_sent_to_a_neighbour_that_is_not_there_fails_soon(world, host):
+    flow = host.connect("10.0.0.77", 5000)
+    established = Peer(world, host)
+    host.listen(7)
+    established.connect()
+    start_ms = world.now_ms
+    world.run(until=lambda: flow.is_closed)
+    assert flow.error == EHOSTUNREACH
+    assert world.now_ms - start_ms <= 3100
+    assert state(host) == "ESTABLISHED"
 
 
 def test_syn_sent_close_forgets(world, host):

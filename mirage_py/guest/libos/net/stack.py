@@ -39,6 +39,7 @@ class NetStack:
         self._rx_batch = ethernet.device.rx_batch
         udp.on_no_port = icmp.port_unreachable
         icmp.register_error(wire_ipv4.PROTOCOL_TCP, tcp)
+        arp.on_failure = tcp.neighbour_lost
 
     def poll(self, now_ms):
         """A bounded amount of work: timers and output, then at most one batch of frames. True when there was some."""

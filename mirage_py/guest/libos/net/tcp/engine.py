@@ -409,6 +409,13 @@ class Tcp:
             )
         return None
 
+    def neighbour_lost(self, ip, _now_ms):
+        """Nobody answers for the MAC of a neighbour: attempts to connect through it fail at once, as in Linux."""
+        for conn in list(self.by_key.values()):
+            if conn.state == SYN_SENT and self.ip.next_hop(conn.remote_ip) == ip:
+                self.attempt_fails += 1
+                conn.fail(EHOSTUNREACH)
+
     def input_error(self, _src_ip, dst_ip, quoted, kind, code, mtu, now_ms):
         """ICMP says something about a segment that we sent. quoted: at least 8 octets of it.
 
