@@ -186,13 +186,19 @@ def _check_destination(application: Application) -> None:
     for path in (image, application.debug_image):
         if not os.path.lexists(path):
             continue
-        try:
-            ours = path.is_file() and elf.read_note(path) is not None
-        except UserError:
-            # An image of ours of another format, or cut short, still begins like one.
-            ours = path.is_file() and elf.NOTE_NAME.encode() in path.read_bytes()
-        if not ours:
+        if not (path.is_file() and _is_ours(application, path)):
             raise UserError(f"{path} is in the way: it was not built by mirage-py", remedy)
+
+
+def _is_ours(application: Application, path: Path) -> bool:
+    """Whether we built the file at `path`, whole or damaged since."""
+    try:
+        return elf.read_note(path) is not None
+    except UserError:
+        # Its note is of another format, or was cut off: then it was us if we built something by this name here.
+        if elf.NOTE_NAME.encode() in path.read_bytes():
+            return True
+        return (application.folder / _STATE).exists() and path.read_bytes()[:4] == b"\x7fELF"
 
 
 def _link(application: Application, engine: Runtime, compiled: Sequence[Path]) -> Path:
