@@ -148,7 +148,18 @@ def _build(application: Application, engine: Runtime, progress: Progress) -> Pat
         _publish(application, linked)
     _write_state(application, key)
     _forget_unused(application.folder / "mpy", compiled)
+    if progress.verbose:
+        _tell_sizes(application, progress)
     return image
+
+
+def _tell_sizes(application: Application, progress: Progress) -> None:
+    """What takes how much of the image: sections, and the modules' code and constants, the largest first."""
+    for section in elf.section_sizes(application.image):
+        progress.detail(f"{section.size_bytes:9,} {section.name}{'' if section.in_file else ' (memory only)'}")
+    sizes = elf.module_sizes(application.debug_image, [module.name for module in application.modules])
+    for name, size_bytes in sorted(sizes.items(), key=lambda item: -item[1]):
+        progress.detail(f"{size_bytes:9,} {name}")
 
 
 def _build_key(application: Application, engine: Runtime, modules: Sequence[frozen.Source]) -> str:

@@ -95,6 +95,14 @@ def test_sizes_are_known_for_every_module_with_code(hello: Path, quiet: Progress
     assert sizes["hello.py"] > 50
 
 
+def test_a_verbose_build_tells_what_takes_how_much(hello: Path) -> None:
+    stream = io.StringIO()
+    build.build(hello, progress=Progress(verbose=True, stream=stream))
+    lines = stream.getvalue().splitlines()
+    assert any(line.endswith(" .text") for line in lines)
+    assert any(line.endswith(" libos/hal/loop.py") for line in lines)
+
+
 def test_an_image_without_network_contains_no_network_code(hello: Path, quiet: Progress) -> None:
     content = build.build(hello, progress=quiet).read_bytes()
     for name in (b"hello.py", b"libos/hal/clock.py"):
