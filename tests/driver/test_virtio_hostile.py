@@ -23,7 +23,9 @@ class Hostile:
         self.rng = rng
         features = model_of.EVERYTHING if rng.random() < 0.7 else model_of.VERSION_1
         self.driver, self.model, self.world = bring_up(
-            dma_bytes=rng.choice((300 << 10, 1 << 20)), queue_size=rng.choice((32, 256)), automatic=False,
+            dma_bytes=rng.choice((300 << 10, 1 << 20)),
+            queue_size=rng.choice((32, 256)),
+            automatic=False,
             features=features,
         )
         self.held = []
@@ -115,7 +117,7 @@ class Hostile:
             fragments.append(part.index)
             part = part.next
         assert frame.length >= min(128, frame.total())
-        assert len(octets(frame)) == frame.total() <= 65550
+        assert len(octets(frame)) == frame.total() <= 65549
         for other in self.held:
             while other is not None:
                 assert other.index not in fragments, "a buffer in two frames"

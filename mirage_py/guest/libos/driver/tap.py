@@ -37,7 +37,7 @@ _RX_LRO = const(16)
 _ACCEPTS_CSUM = const(1)
 _ACCEPTS_TSO = const(6)
 
-_GSO_FRAME_MAX = const(65550)  # Ethernet header and the largest IP packet
+_GSO_FRAME_MAX = const(65549)  # Ethernet header and the largest IP packet
 _LARGE_BYTES = const(66048)
 _SMALL_BYTES = const(2048)
 _ETHERNET = const(14)
