@@ -86,7 +86,9 @@ def test_console_input(image: Callable[[str], Path], spawn: Callable[[Sequence[o
     guest.process.stdin.close()
     guest.wait()
     assert guest.output.splitlines()[1:] == [
-        "ok line_by_line_and_the_end", "ok others_run_while_one_waits_for_input", "done"
+        "ok line_by_line_and_the_end",
+        "ok others_run_while_one_waits_for_input",
+        "done",
     ]
 
 
