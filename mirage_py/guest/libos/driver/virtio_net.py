@@ -81,6 +81,8 @@ _RECOVER_MAX_MS = const(10000)
 _STALLS_MAX = const(10000)  # rounds without progress in which arm() says that work is waiting
 _POLL_MS = const(1)  # how long arm() sleeps where there is no interrupt
 
+_COUNTERS = "rx_packets rx_bytes rx_dropped rx_errors tx_packets tx_bytes tx_dropped tx_errors tx_busy resets"
+
 
 class VirtioNet:
     """A network device. pci_device: hal.pci.PciDevice; dma: hal.dma.Dma; name: what counters and messages call it.
@@ -594,15 +596,4 @@ class VirtioNet:
             return self._broken
         if name != "counters":
             raise AttributeError(name)
-        return {
-            "rx_packets": self.rx_packets,
-            "rx_bytes": self.rx_bytes,
-            "rx_dropped": self.rx_dropped,
-            "rx_errors": self.rx_errors,
-            "tx_packets": self.tx_packets,
-            "tx_bytes": self.tx_bytes,
-            "tx_dropped": self.tx_dropped,
-            "tx_errors": self.tx_errors,
-            "tx_busy": self.tx_busy,
-            "resets": self.resets,
-        }
+        return {counter: getattr(self, counter) for counter in _COUNTERS.split()}
