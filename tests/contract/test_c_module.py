@@ -249,6 +249,7 @@ def test_heap_and_frozen_code(image: Path) -> None:
         "chain 50000",
         "wide True True",
         "flat True",
+        "no place 0",
         "disabled and back",
         "sums True",
         "constants True",

@@ -97,6 +97,31 @@ region, _ = _mirage.dma_region()
 spread = timed("long run", long_run, region)
 print("flat", spread < 300000)
 
+
+def fragment(rounds):
+    """Buffers up to 1/45 of the heap among objects, half of the heap in use: how often there was no place."""
+    noise = 1
+    slots, used, failed, objects = [], 0, 0, {}
+    limit = gc.mem_free() // 2
+    for n in range(rounds):
+        noise = (noise * 1103515245 + 12345) & 0x7FFFFFFF
+        size = (noise >> 8) % 1400000 if n % 3 == 0 else (noise >> 8) % 1500
+        while used + size > limit:
+            index = noise % len(slots)
+            used -= len(slots[index][0])
+            slots[index] = slots[-1]
+            slots.pop()
+        try:
+            slots.append((bytearray(size), n))
+            used += size
+            objects[n % 500] = [n, (n,)]
+        except MemoryError:
+            failed += 1
+    return failed
+
+
+print("no place", timed("fragment", fragment, 3000))
+
 gc.disable()
 blocks = gc.mem_free() // 65536
 for n in range(blocks * 3):
