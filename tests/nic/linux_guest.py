@@ -107,7 +107,9 @@ class Cpio:
 
 
 def find(root: Path, name: str) -> Path:
-    return next(path for path in sorted(root.rglob(name)) if path.is_file())
+    """A program, library or module of the packages: not a document or a start-up script of the same name."""
+    found = (path for path in sorted(root.rglob(name)) if path.is_file())
+    return next(path for path in found if path.parent.name in ("bin", "sbin", "x86_64-linux-gnu") or path.suffix == ".ko")
 
 
 def initramfs(root: Path) -> bytes:

@@ -24,8 +24,9 @@ from mirage_py.nic.ixgbe.stats import Stats
 from mirage_py.nic.ixgbe.timers import Timers
 from mirage_py.nic.ixgbe.tx import Transmitter
 
-# Frames taken from the backend in one turn.
+# Frames taken from the backend in one turn: what fills the packet buffer once, when they are large segments.
 BATCH = 64
+BATCH_LARGE = 8
 
 
 class Ixgbe82599:
@@ -196,7 +197,7 @@ class Ixgbe82599:
     def poll_backend(self) -> None:
         """Takes a batch from the backend."""
         if self.rx.has_room:
-            frames = self.backend.receive(BATCH)
+            frames = self.backend.receive(BATCH_LARGE if self.backend.takes_offloads else BATCH)
             if frames and self.phy.is_up and not self._is_looped() and self.may_use_bus():
                 self.rx.receive(self.faults.frames(frames))
 

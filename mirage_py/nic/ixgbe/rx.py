@@ -188,6 +188,9 @@ class Receiver:
         stats, store = self._stats, self._regs.store
         if frame.csum_start and not frame.gso_size:
             fill_checksum(frame)
+        if self._buffered > PACKET_BUFFER_BYTES:
+            stats.missed()
+            return
         data = frame.joined()
         if frame.length < MIN_FRAME_BYTES:
             data = bytes(data).ljust(MIN_FRAME_BYTES, b"\0")
@@ -267,6 +270,8 @@ class Receiver:
                     self._close(context)
             return False
         limit = self._limit(delivery.queue, control)
+        if frame.gso_size and packet.header_end + flow.payload > limit:
+            return self._coalesce_parts(packet, frame, delivery, coalescer, control, limit)
         context = contexts.get(flow.key)
         if context is not None and context.accepts(packet, flow, limit):
             context.add(packet, frame, flow)
@@ -278,6 +283,18 @@ class Receiver:
             context = contexts[flow.key] = Context(packet, frame, flow, delivery)
         if self._is_complete(flow):
             self._close(contexts.pop(flow.key))
+        return True
+
+    def _coalesce_parts(
+        self, packet: Packet, frame: Frame, delivery: Delivery, coalescer: Coalescer, control: int, limit: int
+    ) -> bool:
+        """A large segment that is too large for one coalesced packet makes several."""
+        segments = (limit - packet.header_end) // frame.gso_size
+        if segments < 2:
+            return False
+        for part in cut(frame, segments * frame.gso_size):
+            if not self._coalesce(Packet(part.joined()), part, delivery, coalescer, control):
+                self._put(delivery, part)
         return True
 
     @staticmethod
@@ -304,9 +321,6 @@ class Receiver:
         if frame.gso_size:
             for segment in cut(frame, frame.gso_size):
                 self._put(delivery, segment)
-            return
-        if self._buffered > PACKET_BUFFER_BYTES:
-            self._stats.missed()
             return
         self._buffer.append((delivery, frame))
         self._buffered += frame.length
