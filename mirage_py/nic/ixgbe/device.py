@@ -70,7 +70,10 @@ class Ixgbe82599:
         self.on_room: Callable[[], None] = lambda: None
         self._hook_registers()
         self.faults.attach(self)
-        backend.on_ready(self.poll_backend)
+        # A backend with a descriptor is read by the loop that watches it; another is read when there is room.
+        self._is_polled = backend.fileno() < 0
+        self._has_frames = False
+        backend.on_ready(self._frames_ready)
         self.reset()
 
     def _hook_registers(self) -> None:
@@ -186,6 +189,9 @@ class Ixgbe82599:
             if self._looped:
                 frames, self._looped = self._looped, []
                 self.rx.receive(frames)
+            while self._has_frames:
+                self._has_frames = False
+                self.poll_backend()
         finally:
             self._is_running = False
 
@@ -198,11 +204,18 @@ class Ixgbe82599:
         """Takes a batch from the backend."""
         if self.rx.has_room:
             frames = self.backend.receive(BATCH_LARGE if self.backend.takes_offloads else BATCH)
+            self._has_frames = bool(frames) and self._is_polled
             if frames and self.phy.is_up and not self._is_looped() and self.may_use_bus():
                 self.rx.receive(self.faults.frames(frames))
 
     def _has_room(self) -> None:
+        if self._is_polled:
+            self._frames_ready()
         self.on_room()
+
+    def _frames_ready(self) -> None:
+        self._has_frames = True
+        self._schedule()
 
     def forget_memory(self) -> None:
         """Guest memory is about to be unmapped."""
