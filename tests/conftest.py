@@ -5,6 +5,7 @@ The guest's modules (mirage_py/guest) and the fakes of the C modules (tests/fake
 `pythonpath` in pyproject.toml.
 """
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -17,6 +18,14 @@ import pytest
 
 # `make test` sets it: there, a missing program is a failure of the set-up, not a reason to skip.
 REQUIRE_ALL = bool(os.environ.get("MIRAGE_PY_REQUIRE_ALL"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs that tests start as `python -m mirage_py` find this checkout, installed in the environment or not."""
+    try:
+        importlib.metadata.distribution("mirage-py")
+    except importlib.metadata.PackageNotFoundError:
+        os.environ["PYTHONPATH"] = str(config.rootpath)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -121,7 +130,10 @@ def spawn() -> Iterator[Callable[[Sequence[str]], Guest]]:
 
 @pytest.fixture
 def boot(spawn: Callable[[Sequence[str]], Guest]) -> Callable[..., Guest]:
-    """Boots an hvt image in QEMU under TCG: boot(image, "boot arguments", machine=, memory_mb=, extra=[...])."""
+    """Boots an hvt image in QEMU under TCG: boot(image, "boot arguments", machine=, memory_mb=, extra=[...]).
+
+    QEMU's exit code is then (the guest's << 1) | 1.
+    """
     qemu = need("qemu-system-x86_64", "qemu-system-x86")
 
     def start(
@@ -129,7 +141,7 @@ def boot(spawn: Callable[[Sequence[str]], Guest]) -> Callable[..., Guest]:
     ) -> Guest:
         argv = [qemu, "-machine", machine, "-accel", "tcg", "-cpu", "max", "-m", f"{memory_mb}M"]
         argv += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"]
-        argv += ["-device", "isa-debug-exit,iobase=0x501,iosize=0x2"]
+        argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         argv += ["-kernel", str(image), "-append", append, *extra]
         return spawn(argv)
 

@@ -22,10 +22,19 @@
 #define MIRAGE_EXIT_NO_MEMORY 69 /* the machine has too little memory to start */
 #define MIRAGE_EXIT_FAULT 70     /* a CPU exception, a stack overflow, an abort */
 
+#define MIRAGE_EXIT_INTERRUPTED 130 /* KeyboardInterrupt that nobody caught, as a shell reports SIGINT */
+#define MIRAGE_EXIT_TERMINATED 143  /* the same for SIGTERM */
+
 #define PLAT_NO_DEADLINE INT64_MAX
 
 /* Called by the platform once memory, console and clocks work. argv excludes the program's name. Returns the exit code. */
 int mirage_main(int argc, char **argv);
+
+/*
+ * Raises an exception in the running Python code: KeyboardInterrupt for MIRAGE_EXIT_INTERRUPTED, SystemExit(143) for
+ * MIRAGE_EXIT_TERMINATED. May be called from a signal or interrupt handler; plat_wait() then returns early.
+ */
+void mirage_interrupt(int exit_code);
 
 /* --- every platform ------------------------------------------------------------------------------------------ */
 
@@ -86,5 +95,8 @@ void plat_irq_legacy_unmask(int source);
 #define PLAT_FD_WRITE 2
 /* Makes fd a source of plat_wait(), level-triggered. -1: no source left. events 0 takes it out again. */
 int plat_fd_watch(int fd, int events);
+
+/* Sleeps, whatever the sources do; they stay as they are. Only mirage_interrupt() ends it early. */
+void plat_sleep(uint64_t deadline_ns);
 
 #endif

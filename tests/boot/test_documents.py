@@ -2,8 +2,8 @@
 """Runs what docs/ tells a user to type, as written.
 
 In a Markdown file, a fence marked `sh` is run by bash (where the fence before it left off), a fence marked
-`python NAME` or `text NAME` is a file that the reader writes, and a fence marked `output` holds lines that must appear, in this order,
-in what the last `sh` fence printed; a line `...` stands for anything.
+`python NAME` or `text NAME` is a file that the reader writes, and a fence marked `output` holds lines that must appear,
+in this order, in what the last `sh` fence printed; a line `...` stands for anything.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.boot.guests import EXAMPLES
 
 DOCS = EXAMPLES.parent / "docs"
 FENCE = re.compile(r"^```(\w+)(?: +(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-pytestmark = [pytest.mark.boot, pytest.mark.xdist_group("documents")]
+pytestmark = [pytest.mark.build, pytest.mark.slow, pytest.mark.qemu]
 
 
 @dataclass

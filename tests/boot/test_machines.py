@@ -11,7 +11,7 @@ import pytest
 from tests.boot import guests
 from tests.boot.guests import APPS
 
-pytestmark = [pytest.mark.boot, pytest.mark.xdist_group("machines")]
+pytestmark = [pytest.mark.build, pytest.mark.slow, pytest.mark.qemu]
 
 MACHINES = {
     "q35": ["--machine", "q35"],

@@ -34,6 +34,7 @@ class World:
         self.machine = machine
         self.arguments = tuple(arguments)
         self.now_ns = 1_000_000_000
+        self.tick_ns = 10_000  # what reading the nanosecond clock costs, so that a polling loop meets its timeout
         self.wall_offset_ns = 1_700_000_000_000_000_000
         self.console_out = bytearray()
         self.console_in = bytearray()
@@ -103,6 +104,7 @@ def console_read(buf):
 
 
 def monotonic_ns():
+    world.now_ns += world.tick_ns
     return world.now_ns
 
 

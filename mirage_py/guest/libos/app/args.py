@@ -6,11 +6,12 @@ A specification is a sequence of (name, type, default, doc). Types and what come
     str         the text
     int         an int; decimal, 0x… or -…
     bool        `--name`, `--no-name`, `--name=true|false`
-    tcp_port    1 to 65535
+    tcp_port    1 to 65535; udp_port as well
     ipv4        "10.0.0.1", checked
     ipv4_cidr   "10.0.0.2/24", checked
     loglevel    what app.log.parse_levels() makes of it
     duration    milliseconds, from `250ms`, `3s`, `2m`, `1h`
+    choice:a,b  one of the texts after the colon
 """
 
 import sys
@@ -18,6 +19,7 @@ import sys
 from .log import parse_levels
 
 EXIT_USAGE = 64  # EX_USAGE of sysexits.h, as MirageOS has it
+_CHOICE = "choice:"
 _DURATION_MS = {"ms": 1, "s": 1000, "m": 60000, "h": 3600000}
 
 
@@ -33,7 +35,7 @@ def _parse_bool(text):
     raise ValueError("neither true nor false")
 
 
-def _parse_tcp_port(text):
+def _parse_port(text):
     port = int(text)
     if not 1 <= port <= 65535:
         raise ValueError("not from 1 to 65535")
@@ -71,7 +73,8 @@ _PARSERS = {
     "str": str,
     "int": _parse_int,
     "bool": _parse_bool,
-    "tcp_port": _parse_tcp_port,
+    "tcp_port": _parse_port,
+    "udp_port": _parse_port,
     "ipv4": _parse_ipv4,
     "ipv4_cidr": _parse_ipv4_cidr,
     "loglevel": parse_levels,
@@ -85,11 +88,16 @@ class ArgumentError(ValueError):
 
 def convert(name, kind, text):
     """The value of option `name` from its text. Raises ArgumentError."""
+    if kind.startswith(_CHOICE):
+        choices = kind[len(_CHOICE) :].split(",")
+        if text not in choices:
+            raise ArgumentError("--%s: %r: none of %s" % (name, text, ", ".join(choices)))
+        return text
     try:
         return _PARSERS[kind](text)
     except ValueError as error:
         reason = str(error)
-        if kind in ("int", "tcp_port") and reason.startswith("invalid"):
+        if kind in ("int", "tcp_port", "udp_port") and reason.startswith("invalid"):
             reason = "not a number"
         raise ArgumentError("--%s: %r: %s" % (name, text, reason))
 
@@ -136,7 +144,8 @@ def help_text(spec, program):
     """What `--help` prints."""
     lines = ["usage: %s [--OPTION VALUE]..." % program, ""]
     for name, kind, default, doc in spec:
-        option = "--" + name if kind == "bool" else "--%s %s" % (name, kind.upper())
+        metavar = kind[len(_CHOICE) :].replace(",", "|") if kind.startswith(_CHOICE) else kind.upper()
+        option = "--" + name if kind == "bool" else "--%s %s" % (name, metavar)
         note = "" if default is None else " (default %s)" % (default,)
         lines.append("  %-28s %s%s" % (option, doc, note))
     lines.append("  %-28s %s" % ("--help", "print this and exit"))

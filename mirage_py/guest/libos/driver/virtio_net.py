@@ -1,11 +1,644 @@
 # SPDX-License-Identifier: MIT
-"""virtio-net, the paravirtual network device (Virtual I/O Device specification 1.2, section 5.1), over modern PCI."""
+"""virtio-net (Virtual I/O Device specification 1.2, section 5.1), over modern PCI.
+
+One receive and one transmit queue. Every buffer has a descriptor of its own, filled in once when the device starts:
+receiving and sending only write descriptor numbers into the rings. The 12-octet header of the device stands in a
+frame's headroom, directly before the Ethernet header, so that a frame is one descriptor.
+
+The device is not trusted: what it writes into the used rings is checked against what it was given, and what does not
+fit is counted and dropped. A device that breaks its ring, asks for a reset or loses its state is initialised anew;
+frames that the layers above hold stay theirs.
+
+Interrupts only wake from sleep: arm() switches them on and looks once more, disarm() switches them off.
+"""
+
+from micropython import const
+
+from libos.hal.buffers import copy, fence, now_ms, wait
+from libos.hal.dma import FramePool
+from libos.hal.mmio import DeviceError
+from libos.hal.random import Random
+
+from .virtio_pci import VirtioPci, Virtqueue
+
+DEVICES = (0x1041, 0x1000)  # modern, and transitional devices, which offer the modern interface too
+
+# Feature bits (5.1.3).
+_CSUM = const(1 << 0)
+_GUEST_CSUM = const(1 << 1)
+_MTU = const(1 << 3)
+_MAC = const(1 << 5)
+_GUEST_TSO4 = const(1 << 7)
+_GUEST_TSO6 = const(1 << 8)
+_HOST_TSO4 = const(1 << 11)
+_HOST_TSO6 = const(1 << 12)
+_MRG_RXBUF = const(1 << 15)
+_STATUS = const(1 << 16)
+
+# Device configuration (5.1.4).
+_CONFIG_MAC = const(0)
+_CONFIG_STATUS = const(6)
+_CONFIG_MTU = const(10)
+_STATUS_LINK_UP = const(1)
+
+# struct virtio_net_hdr (5.1.6): flags u8, gso_type u8, hdr_len, gso_size, csum_start, csum_offset, num_buffers u16.
+_HEADER = const(12)
+_NEEDS_CSUM = const(1)
+_RX_CHECKED = const(3)  # NEEDS_CSUM: a local sender left it partial; DATA_VALID: the device verified it
+
+# Descriptor and ring bits (2.7), re-declared: const() does not cross modules.
+_DESC_WRITE = const(2)
+_NO_INTERRUPT = const(1)
+_NO_NOTIFY = const(1)
+
+# hal.dma's, for the same reason.
+_HOLDER = const(0)
+_POOL = const(1)
+_DEVICE = const(2)
+_CSUM_VALID = const(1)
+_CSUM_PARTIAL = const(2)
+
+# The device signature's feature bits.
+TX_CSUM = const(1)
+TX_TSO4 = const(2)
+TX_TSO6 = const(4)
+RX_CSUM = const(8)
+RX_LRO = const(16)
+
+_RX = const(0)
+_TX = const(1)
+_QUEUE_SIZE_MAX = const(256)
+_FIRST_FRAGMENT_MIN = const(128)  # the signature promises that headers lie in the first fragment
+_GSO_FRAME_MAX = const(65550)  # Ethernet header and the largest IP packet
+_MTU_MIN = const(68)  # RFC 791
+_MTU_DEFAULT = const(1500)
+_RESET_TIMEOUT_US = const(1000000)
+_RECOVER_TIMEOUT_US = const(20000)  # shorter: the rest of the image waits too
+# A broken device is started anew at once; if that does not help, after this time, then after twice that, and so on.
+_RECOVER_MIN_MS = const(100)
+_RECOVER_MAX_MS = const(10000)
+_STALLS_MAX = const(10000)  # rounds without progress in which arm() says that work is waiting
+_POLL_MS = const(1)  # how long arm() sleeps where there is no interrupt
+
+
+def buffer_plan(share_bytes, rx_slots, tx_slots):
+    """How a share of the DMA memory is cut up.
+
+    Returns (rx buffer octets, rx count, small tx buffer octets, count, large tx buffer octets, count).
+    """
+    budget = share_bytes - 2 * (26 * _QUEUE_SIZE_MAX + 256) - 512
+    rx_budget = budget * 7 // 16
+    # Large receive buffers spare the chains of a coalesced frame, but only when there are enough buffers for a burst.
+    rx_bytes = 2048
+    for candidate in (66048, 16384, 4096):
+        if rx_budget >= 96 * candidate:
+            rx_bytes = candidate
+            break
+    rx_count = min(rx_slots, rx_budget // rx_bytes)
+    small_bytes = 2048
+    small_count = min(tx_slots // 2, budget // 8 // small_bytes)
+    large_budget = budget * 7 // 16
+    large_bytes = 66048 if large_budget >= 4 * 66048 else 16384
+    large_count = min(tx_slots // 4, 32, large_budget // large_bytes)
+    if rx_count < 8 or small_count < 4 or large_count < 1:
+        raise DeviceError("virtio-net: %d octets of DMA memory are too few" % share_bytes)
+    return (rx_bytes, rx_count, small_bytes, small_count, large_bytes, large_count)
 
 
 class VirtioNet:
-    """A network device over a PciDevice. dma: hal.dma.Dma; name: what counters and log lines call it."""
+    """A network device. pci_device: hal.pci.PciDevice; dma: hal.dma.Dma; name: what counters and messages call it.
+
+    Has the network device signature (docs/architecture.md). Raises DeviceError when the device cannot be used.
+    """
 
     def __init__(self, pci_device, dma, name="net0"):
-        self.pci_device = pci_device
-        self.dma = dma
         self.name = name
+        self.rx_packets = 0
+        self.rx_bytes = 0
+        self.rx_dropped = 0  # frames that the layers above could not have used: chains cut too small or too long
+        self.rx_errors = 0  # used entries that name a buffer or a length that is not ours
+        self.tx_packets = 0
+        self.tx_bytes = 0
+        self.tx_dropped = 0  # taken while the device was down
+        self.tx_errors = 0  # completions of what was not sent
+        self.tx_busy = 0  # alloc() found every buffer in use
+        self.resets = 0
+        self.link_up = False
+        self._broken = None  # why the device is out of use, or None
+        self._recover_at_ms = 0
+        self._recover_gap_ms = _RECOVER_MIN_MS
+        self._rx_at_arm = 0
+        self._stalls = 0
+
+        self._transport = transport = VirtioPci(pci_device, name)
+        transport.reset(_RESET_TIMEOUT_US)
+        rx_size = self._ring_size(_RX)
+        tx_size = self._ring_size(_TX)
+        rx_bytes, rx_count, small_bytes, small_count, large_bytes, large_count = buffer_plan(
+            dma.share_bytes, rx_size, tx_size
+        )
+        self._rx = Virtqueue(dma, _RX, rx_size)
+        self._tx = Virtqueue(dma, _TX, tx_size)
+        self._rx_pool = FramePool(dma, rx_bytes, rx_count, _HEADER)
+        self._small = FramePool(dma, small_bytes, small_count, _HEADER)
+        self._large = FramePool(dma, large_bytes, large_count, _HEADER)
+        self._small_max = small_bytes - _HEADER
+        self._large_max = min(large_bytes - _HEADER, _GSO_FRAME_MAX)
+
+        # Everything the data path touches, by its shortest name.
+        self._rx_header = self._rx_pool.words("H")
+        self._rx_stride = rx_bytes >> 1  # words of a buffer
+        self._rx_buffer_bytes = rx_bytes
+        self._rx_mask = rx_size - 1
+        self._tx_mask = tx_size - 1
+        self._tx_frames = self._small.all + self._large.all  # by descriptor
+        for slot in range(len(self._tx_frames)):
+            self._tx_frames[slot].slot = slot
+        self._small_header = self._small.words("Q")
+        self._large_header = self._large.words("Q")
+
+        self._wanted = self._wanted_features()
+        self._start()
+        self.mac = self._read_mac()
+        self.mtu = self._read_mtu()
+        accepted = self._accepted
+        self.features = (
+            (TX_CSUM if accepted & _CSUM else 0)
+            | (TX_TSO4 if accepted & _HOST_TSO4 else 0)
+            | (TX_TSO6 if accepted & _HOST_TSO6 else 0)
+            | (RX_CSUM if accepted & _GUEST_CSUM else 0)
+            | (RX_LRO if accepted & (_GUEST_TSO4 | _GUEST_TSO6) else 0)
+        )
+        self.max_gso_bytes = self._large_max
+
+    # --- bringing the device up ---
+
+    def _ring_size(self, index):
+        size = self._transport.queue_size(index)
+        if size == 0:
+            raise DeviceError("%s: the device has no queue %d" % (self.name, index))
+        ring = 1
+        while ring * 2 <= min(size, _QUEUE_SIZE_MAX):
+            ring *= 2
+        return ring
+
+    def _wanted_features(self):
+        """What we ask for, of what is offered: dependencies are the driver's to keep (5.1.3.1)."""
+        offered = self._transport.offered_features()
+        wanted = _MTU | _MAC | _STATUS | _MRG_RXBUF | _GUEST_CSUM | _CSUM
+        if offered & _GUEST_CSUM and (offered & _MRG_RXBUF or self._rx_buffer_bytes >= _HEADER + _GSO_FRAME_MAX):
+            wanted |= _GUEST_TSO4 | _GUEST_TSO6
+        if offered & _CSUM:
+            wanted |= _HOST_TSO4 | _HOST_TSO6
+        if offered & _MTU and not offered & _MRG_RXBUF:
+            # Without merging, a frame of the device's MTU has to fit in one buffer (5.1.4.2).
+            mtu = int.from_bytes(self._transport.read_config(_CONFIG_MTU, 2), "little")
+            if mtu + 18 + _HEADER > self._rx_buffer_bytes:
+                wanted &= ~_MTU
+        return wanted
+
+    def _start(self):
+        """From the reset state to a running device with all receive buffers posted (3.1.1, 5.1.5)."""
+        transport = self._transport
+        self._accepted = transport.accept_features(self._wanted)
+        self._has_merging = bool(self._accepted & _MRG_RXBUF)
+        transport.start_config_interrupt()
+        self._rx.clear()
+        self._tx.clear()
+        rx_pool = self._rx_pool
+        for frame in rx_pool.all:
+            self._rx.set_descriptor(frame.slot, frame.phys_addr, rx_pool.buffer_bytes, _DESC_WRITE)
+            self._take_back(frame)
+        for frame in self._tx_frames:
+            self._tx.set_descriptor(frame.slot, frame.phys_addr, 0, 0)
+            self._take_back(frame)
+        self._rx_used = 0
+        self._rx_avail = 0
+        self._rx_posted = 0
+        self._tx_used = 0
+        self._tx_avail = 0
+        self._tx_starved = False
+        self._rx.avail16[0] = _NO_INTERRUPT
+        self._tx.avail16[0] = _NO_INTERRUPT
+        transport.start_queue(self._rx)
+        transport.start_queue(self._tx)
+        transport.start()
+        self._broken = None
+        self._refill()
+        self._read_link()
+
+    def _take_back(self, frame):
+        """After a reset nothing is the device's any more."""
+        if frame.owner == _DEVICE:
+            frame.owner = _POOL
+            frame.pool.frames.append(frame)
+
+    def _read_mac(self):
+        if self._accepted & _MAC:
+            return self._transport.read_config(_CONFIG_MAC, 6)
+        octets = bytearray(Random().bytes(6))
+        octets[0] = octets[0] & 0xFC | 2  # locally administered, one station
+        return bytes(octets)
+
+    def _read_mtu(self):
+        mtu = _MTU_DEFAULT
+        if self._accepted & _MTU:
+            mtu = int.from_bytes(self._transport.read_config(_CONFIG_MTU, 2), "little")
+            if mtu < _MTU_MIN:
+                raise DeviceError("%s: the device has an MTU of %d" % (self.name, mtu))
+        return min(mtu, self._large_max - 18)
+
+    def _read_link(self):
+        self.link_up = True
+        if self._accepted & _STATUS:
+            status = self._transport.read_config(_CONFIG_STATUS, 1)
+            self.link_up = bool(status[0] & _STATUS_LINK_UP)
+
+    # --- receiving ---
+
+    def rx_batch(self, frames, limit):
+        """Takes up to `limit` received frames off the ring into frames[0:n]; each is the caller's until release().
+
+        Returns n. Never blocks.
+        """
+        index = self._rx_used
+        available = self._rx.used16[1] - index & 0xFFFF
+        if not available:
+            return 0
+        if available > self._rx_posted:
+            self._break("moved the receive ring's index by %d with %d buffers out" % (available, self._rx_posted))
+            return 0
+        used = self._rx.used32
+        mask = self._rx_mask
+        everything = self._rx_pool.all
+        header = self._rx_header
+        stride = self._rx_stride
+        size = self._rx_buffer_bytes
+        total = 0
+        count = 0
+        start = index
+        while available and count < limit:
+            at = (index & mask) * 2 + 1
+            slot = used[at]
+            length = used[at + 1]
+            if slot >= len(everything) or everything[slot].owner != _DEVICE:
+                self.rx_errors += 1
+                index += 1
+                available -= 1
+                continue
+            frame = everything[slot]
+            if not _HEADER < length <= size:
+                self.rx_errors += 1
+                self._reuse(frame)
+                index += 1
+                available -= 1
+                continue
+            word = slot * stride
+            buffers = header[word + 5]
+            if buffers > 1 and self._has_merging:
+                if buffers > self._rx_posted - (index - start):
+                    # More than the device has: the number is nonsense, and so is the frame.
+                    self.rx_errors += 1
+                    self._reuse(frame)
+                    index += 1
+                    available -= 1
+                    continue
+                if buffers > available:
+                    break  # the rest of the frame is still on its way
+                is_good = self._merge(index, buffers)
+                index += buffers
+                available -= buffers
+                if not is_good:
+                    continue
+                total += frame.total()
+            else:
+                index += 1
+                available -= 1
+                length -= _HEADER
+                frame.length = length
+                total += length
+                frame.owner = _HOLDER
+            frame.start = _HEADER
+            # One read for both octets: the checksum flags are the lower one's.
+            frame.flags = _CSUM_VALID if header[word] & _RX_CHECKED else 0
+            frames[count] = frame
+            count += 1
+        self._rx_used = index & 0xFFFF
+        self._rx_posted -= index - start
+        self.rx_packets += count
+        self.rx_bytes += total
+        # Released frames go back to the device in batches.
+        if len(self._rx_pool.frames) >= 16 or self._rx_posted < 8:
+            self._refill()
+        return count
+
+    def _merge(self, index, count):
+        """Chains `count` used entries from `index` into one frame; True when that made a whole, usable frame.
+
+        Every buffer that is ours is then held by the chain, or back in the pool.
+        """
+        used = self._rx.used32
+        mask = self._rx_mask
+        everything = self._rx_pool.all
+        size = self._rx_buffer_bytes
+        is_good = True
+        first = None
+        last = None
+        offset = _HEADER
+        for position in range(index, index + count):
+            at = (position & mask) * 2 + 1
+            slot = used[at]
+            length = used[at + 1]
+            if slot >= len(everything) or everything[slot].owner != _DEVICE:
+                self.rx_errors += 1
+                is_good = False
+                continue
+            frame = everything[slot]
+            frame.owner = _HOLDER
+            frame.start = offset
+            frame.length = length - offset
+            if not offset < length <= size:
+                self.rx_errors += 1
+                is_good = False
+                frame.length = 0
+            offset = 0
+            if first is None:
+                first = frame
+            else:
+                last.next = frame
+            last = frame
+        if is_good and (first.length < _FIRST_FRAGMENT_MIN or first.total() > _GSO_FRAME_MAX):
+            is_good = False
+        if not is_good:
+            self.rx_dropped += 1
+            if first is not None:
+                first.release()
+        return is_good
+
+    def _reuse(self, frame):
+        """A buffer that came back with nonsense."""
+        frame.owner = _POOL
+        self._rx_pool.frames.append(frame)
+
+    def _refill(self):
+        """Gives all free receive buffers to the device."""
+        free = self._rx_pool.frames
+        count = len(free)
+        if not count or self._broken is not None:
+            return
+        avail = self._rx.avail16
+        mask = self._rx_mask
+        index = self._rx_avail
+        for _ in range(count):
+            frame = free.pop()
+            frame.owner = _DEVICE
+            avail[2 + (index & mask)] = frame.slot
+            index += 1
+        index &= 0xFFFF
+        # x86 keeps stores in order, and so does the interpreter: the entries are there before the index.
+        avail[1] = index
+        self._rx_avail = index
+        self._rx_posted += count
+        fence()
+        if not self._rx.used16[0] & _NO_NOTIFY:
+            self._rx.doorbell[0] = _RX
+
+    # --- sending ---
+
+    def alloc(self, length):
+        """A frame to send with room for `length` octets, or None when all are in use or none is that large."""
+        if length <= self._small_max:
+            pool = self._small
+        elif length <= self._large_max:
+            pool = self._large
+        else:
+            return None
+        free = pool.frames
+        if not free:
+            self._tx_clean()
+            if not free:
+                self._tx_starved = True
+                self.tx_busy += 1
+                return None
+        frame = free.pop()
+        frame.owner = _HOLDER
+        frame.start = _HEADER
+        frame.length = 0
+        frame.flags = 0
+        frame.gso_size = 0
+        return frame
+
+    def tx_batch(self, frames, count):
+        """Sends frames[0:count] with one doorbell. Returns how many it took; those are the device's now."""
+        if self._broken is not None:
+            return self._discard(frames, count)
+        if not count:
+            return 0
+        queue = self._tx
+        avail = queue.avail16
+        lengths = queue.desc32
+        mask = self._tx_mask
+        index = self._tx_avail
+        small = self._small
+        total = 0
+        for position in range(count):
+            frame = frames[position]
+            if frame.pool is small:
+                headers = self._small_header
+            elif frame.pool is self._large:
+                headers = self._large_header
+            else:
+                # Of another device, as a relay hands on what it received: it has no place in our ring.
+                frame = self._adopt(frame)
+                if frame is None:
+                    count = position
+                    break
+                headers = self._small_header if frame.pool is small else self._large_header
+            key = 0
+            if frame.flags & _CSUM_PARTIAL:
+                key = _NEEDS_CSUM | frame.csum_start << 48
+                if frame.gso_size:
+                    key |= frame.gso_type << 8 | frame.hdr_len << 16 | frame.gso_size << 32
+            if key and frame.csum_offset != 16 or key != frame.note:
+                self._write_header(frame, headers, key)
+            slot = frame.slot
+            length = frame.length
+            total += length
+            lengths[4 * slot + 2] = length + _HEADER
+            frame.owner = _DEVICE
+            avail[2 + (index & mask)] = slot
+            index += 1
+        self._tx_avail = index & 0xFFFF
+        avail[1] = index & 0xFFFF
+        self.tx_packets += count
+        self.tx_bytes += total
+        fence()
+        if not queue.used16[0] & _NO_NOTIFY:
+            queue.doorbell[0] = _TX
+        return count
+
+    def _write_header(self, frame, headers, key):
+        """The header's first 8 octets come from `key`; then csum_offset and num_buffers (0 when sending, 5.1.6.2)."""
+        word = frame.index * (frame.pool.buffer_bytes >> 3)
+        headers[word] = key
+        frame.buf[8] = frame.csum_offset & 0xFF
+        frame.buf[9] = frame.csum_offset >> 8
+        frame.buf[10] = 0
+        frame.buf[11] = 0
+        # What stands there need not be written again; only the usual csum_offset (TCP's) is remembered.
+        frame.note = key if not key or frame.csum_offset == 16 else -1
+
+    def _adopt(self, frame):
+        """A copy of a foreign frame in a buffer of ours; the original is released. None when there is no buffer."""
+        total = frame.total()
+        own = self.alloc(total)
+        if own is None:
+            return None
+        own.length = total
+        own.flags = frame.flags & _CSUM_PARTIAL
+        own.csum_start = frame.csum_start
+        own.csum_offset = frame.csum_offset
+        own.gso_size = frame.gso_size
+        own.gso_type = frame.gso_type
+        own.hdr_len = frame.hdr_len
+        at = own.start
+        part = frame
+        while part is not None:
+            copy(own.buf, at, part.buf, part.start, part.length)
+            at += part.length
+            part = part.next
+        frame.release()
+        return own
+
+    def _discard(self, frames, count):
+        for position in range(count):
+            frames[position].release()
+        self.tx_dropped += count
+        return count
+
+    def _tx_clean(self):
+        """Takes back the buffers that the device has sent."""
+        queue = self._tx
+        index = self._tx_used
+        done = queue.used16[1] - index & 0xFFFF
+        if not done or self._broken is not None:
+            return
+        if done > self._tx_avail - index & 0xFFFF:
+            self._break("completed %d frames more than it was given" % (done - (self._tx_avail - index & 0xFFFF)))
+            return
+        used = queue.used32
+        mask = self._tx_mask
+        everything = self._tx_frames
+        for _ in range(done):
+            slot = used[(index & mask) * 2 + 1]
+            index += 1
+            if slot >= len(everything) or everything[slot].owner != _DEVICE:
+                self.tx_errors += 1
+                continue
+            frame = everything[slot]
+            frame.owner = _POOL
+            frame.pool.frames.append(frame)
+        self._tx_used = index & 0xFFFF
+
+    # --- sleeping and waking ---
+
+    def arm(self):
+        """Switches the device's interrupts on. True when work is waiting: do not sleep.
+
+        Where the device has no interrupt, or is out of use, this sleeps for a moment itself and asks to be polled.
+        """
+        if self._rx_used == self._rx_at_arm and self._broken is None:
+            # Woken without a frame: a timer, or the device has something to say about itself.
+            self._check()
+        else:
+            self._stalls = 0
+        self._rx_at_arm = self._rx_used
+        if self._broken is not None:
+            self._recover()
+        transport = self._transport
+        if self._broken is not None or not transport.has_interrupt:
+            wait((now_ms() + _POLL_MS) * 1000000)
+            return True
+        self._refill()
+        transport.arm()
+        self._rx.avail16[0] = 0
+        if self._tx_starved:
+            self._tx.avail16[0] = 0
+        # The switch must be seen before we look, or both sides could believe that the other one acts (2.7.7.2).
+        fence()
+        if self._rx.used16[1] != self._rx_used:
+            self._stalls += 1
+            if self._stalls > _STALLS_MAX:
+                self._break("never finishes a frame over several buffers")
+            return True
+        return self._tx_starved and self._tx.used16[1] != self._tx_used
+
+    def disarm(self):
+        """Switches the interrupts off again, while polling."""
+        self._rx.avail16[0] = _NO_INTERRUPT
+        if self._tx_starved:
+            self._tx.avail16[0] = _NO_INTERRUPT
+            self._tx_starved = False
+            self._tx_clean()
+
+    # --- trouble ---
+
+    def _break(self, why):
+        """Takes the device out of use until _recover(): it does not keep to the ring's rules."""
+        self._broken = "the device " + why
+        self.link_up = False
+        # Nothing more comes from a ring that is not to be believed.
+        self._rx_posted = 0
+        self._rx_used = self._rx.used16[1]
+
+    def _check(self):
+        """Looks at the device's state and link: register reads, so not while there is traffic."""
+        if not self._transport.is_healthy():
+            self._break("asks for a reset, or is gone")
+            return
+        try:
+            self._read_link()
+        except DeviceError as error:
+            self._break("fails: %s" % error)
+
+    def _recover(self):
+        """Starts the device anew, with the features and buffers it had. Stays broken when that fails."""
+        now = now_ms()
+        if now < self._recover_at_ms:
+            return
+        if now - self._recover_at_ms > _RECOVER_MAX_MS:
+            self._recover_gap_ms = _RECOVER_MIN_MS  # it has worked for a while
+        self.resets += 1
+        accepted = self._accepted
+        try:
+            self._transport.reset(_RECOVER_TIMEOUT_US)
+            self._start()
+            if self._accepted != accepted:
+                raise self._transport.failure("came back with other features")
+        except DeviceError as error:
+            self._accepted = accepted
+            self._broken = str(error)
+            self.link_up = False
+        self._recover_at_ms = now_ms() + self._recover_gap_ms
+        self._recover_gap_ms = min(2 * self._recover_gap_ms, _RECOVER_MAX_MS)
+
+    @property
+    def trouble(self):
+        """Why the device is out of use at the moment, or None."""
+        return self._broken
+
+    @property
+    def counters(self):
+        """Name -> number since the start; the names are those of Linux's `ip -s link` where it has one."""
+        return {
+            "rx_packets": self.rx_packets,
+            "rx_bytes": self.rx_bytes,
+            "rx_dropped": self.rx_dropped,
+            "rx_errors": self.rx_errors,
+            "tx_packets": self.tx_packets,
+            "tx_bytes": self.tx_bytes,
+            "tx_dropped": self.tx_dropped,
+            "tx_errors": self.tx_errors,
+            "tx_busy": self.tx_busy,
+            "resets": self.resets,
+        }

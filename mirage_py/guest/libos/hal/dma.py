@@ -19,6 +19,11 @@ GSO_NONE = 0
 GSO_TCPV4 = 1
 GSO_TCPV6 = 4
 
+# Frame.owner: who may touch it.
+OWNER_HOLDER = 0  # whoever took it from rx_batch() or alloc()
+OWNER_POOL = 1
+OWNER_DEVICE = 2
+
 
 class Frame:
     """One buffer holding an Ethernet frame, or a part of one.
@@ -32,7 +37,8 @@ class Frame:
         csum_start + csum_offset, which holds the folded pseudo-header sum (not inverted).
     gso_size: TCP payload octets per segment, 0 for none; gso_type: GSO_TCPV4 or GSO_TCPV6; hdr_len: octets of the
         Ethernet, IP and TCP headers.
-    index: the buffer's number in its pool.
+    index: the buffer's number in its pool. owner: one of the OWNER_ numbers.
+    slot, note: the driver's own: the ring descriptor that stands for the buffer, what its headroom holds.
     """
 
     def __init__(self, pool, index, buf, phys_addr):
@@ -50,7 +56,9 @@ class Frame:
         self.gso_size = 0
         self.gso_type = 0
         self.hdr_len = 0
-        self.is_free = True
+        self.owner = OWNER_POOL
+        self.slot = index
+        self.note = 0
 
     def total(self):
         """Octets over the whole chain."""
@@ -129,12 +137,12 @@ class Frame:
         _copy(self.buf, self.start + start, data, data_start, length)
 
     def release(self):
-        """Returns every buffer of the chain to its pool. ValueError when one of them is there already."""
+        """Returns every buffer of the chain to its pool. ValueError when one of them is not the caller's."""
         frame = self
         while frame is not None:
-            if frame.is_free:
-                raise ValueError("frame released twice")
-            frame.is_free = True
+            if frame.owner:
+                raise ValueError("frame released by who does not own it")
+            frame.owner = OWNER_POOL
             following = frame.next
             frame.next = None
             frame.pool.frames.append(frame)
@@ -148,6 +156,7 @@ class FramePool:
         if not 0 <= headroom < buffer_bytes or count < 1:
             raise ValueError("frame pool: bad sizes")
         memory, phys_addr = dma.alloc(buffer_bytes * count, 64)
+        self.memory = memory
         self.buffer_bytes = buffer_bytes
         self.count = count
         self.headroom = headroom
@@ -168,12 +177,16 @@ class FramePool:
             self.empty += 1
             return None
         frame = frames.pop()
-        frame.is_free = False
+        frame.owner = OWNER_HOLDER
         frame.start = self.headroom
         frame.length = 0
         frame.flags = 0
         frame.gso_size = 0
         return frame
+
+    def words(self, typecode):
+        """All buffers of the pool, one after the other, as a view of 'H', 'I' or 'Q' words."""
+        return _mirage.view(self.memory, 0, len(self.memory), typecode)
 
     @property
     def free(self):

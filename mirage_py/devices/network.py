@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""Which network device it is: `--nic`."""
+
+from mirage_py.device import HVT, UNIX, Choice
+from mirage_py.devices.signatures import NETWORK
+from mirage_py.devices.tap import tap
+from mirage_py.devices.virtio_net import virtio_net
+from mirage_py.keys import CONFIGURE, Key
+
+NIC = Key(
+    "nic",
+    type="choice",
+    choices=("tap", "virtio"),
+    doc="the network device of our own stack (default: virtio on hvt, tap on unix)",
+    stage=CONFIGURE,
+)
+
+
+def default_network(group: str = "") -> Choice:
+    """The network device that fits the target, or that `--nic` names: a TAP on unix, a PCI card on hvt."""
+    return Choice(
+        NIC.grouped(group),
+        {"tap": lambda: tap(group), "virtio": virtio_net},
+        NETWORK,
+        defaults={UNIX: "tap", HVT: "virtio"},
+    )

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""A TAP interface of Linux as a network device."""
+
+from mirage_py.device import UNIX, Device, Kind
+from mirage_py.devices.dma import dma
+from mirage_py.devices.signatures import DMA, NETWORK
+from mirage_py.keys import Key
+
+TAP = Kind(
+    name="tap",
+    local="net",
+    offers=NETWORK,
+    implementation="libos.driver.tap.Tap",
+    doc="a TAP interface of Linux",
+    arguments={"dma": DMA},
+    keys={"name": Key("interface", default="tap0", doc="the TAP interface to use")},
+    features=("net",),
+    targets=(UNIX,),
+    target_reason="is an interface of Linux, and there is none in a virtual machine's image",
+    hardware=lambda device: {"bus": "tap"},
+)
+
+
+def tap(group: str = "") -> Device:
+    """A TAP interface; its runtime key is --interface."""
+    return TAP(dma(), group=group)

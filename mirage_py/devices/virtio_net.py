@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""virtio-net, the paravirtual network card of QEMU and its like."""
+
+from mirage_py.device import HVT, LOCAL_NAME, Device, Kind, Node
+from mirage_py.devices.dma import dma
+from mirage_py.devices.pci import PciInfo, pci_device
+from mirage_py.devices.signatures import DMA, NETWORK, PCI_DEVICE
+
+# Virtio specification 1.2, sections 4.1.2 and 5.1: modern, and transitional with the modern interface as well.
+VIRTIO_NET_PCI = PciInfo(vendor=0x1AF4, device=(0x1041, 0x1000))
+
+VIRTIO_NET = Kind(
+    name="virtio_net",
+    local="net",
+    offers=NETWORK,
+    implementation="libos.driver.virtio_net.VirtioNet",
+    doc="a virtio network card on PCI",
+    arguments={"pci_device": PCI_DEVICE, "dma": DMA},
+    derived={"name": LOCAL_NAME},
+    features=("net",),
+    targets=(HVT,),
+    target_reason="drives a PCI device, and a Linux process has none",
+)
+
+
+def virtio_of_pci(pci: Node) -> Device:
+    """The virtio network card that a PCI function is."""
+    return VIRTIO_NET(pci, dma())
+
+
+def virtio_net() -> Device:
+    """The first virtio network card of the machine."""
+    return virtio_of_pci(pci_device(VIRTIO_NET_PCI))

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Ethernet: hands received frames to the protocol of their ethertype, and collects frames to send into batches.
+
+No I/O of its own: `device` is anything with the network device signature (docs/architecture.md).
+"""
+
+from libos.wire import ethernet as wire
+
+# Frames collected between two calls of the device. More only helps a device that takes more at once.
+TX_BATCH = 64
+FEATURE_TX_CSUM = 1  # of the device signature
+
+
+class Ethernet:
+    """One Ethernet interface. device: the network device under it.
+
+    mac: 6 octets. mtu: octets of an IP packet. tx_frames, tx_count: the frames that wait for `flush`.
+    Received frames belong to the caller of `input`; no protocol keeps one.
+    """
+
+    def __init__(self, device):
+        self.device = device
+        self.mac = bytes(device.mac)
+        self.mtu = device.mtu
+        self.features = device.features
+        self.max_gso_bytes = device.max_gso_bytes
+        self.has_tx_csum = device.features & FEATURE_TX_CSUM != 0
+        self.alloc_frame = device.alloc
+        self.tx_frames = [None] * TX_BATCH
+        self.tx_count = 0
+        self.counters = {
+            "InUnknownProtos": 0,  # RFC 2863
+            "InErrors": 0,
+            "InOtherHost": 0,
+            "OutDiscards": 0,
+            "OutNoBuffer": 0,
+        }
+        self._protocols = {}
+
+    def register(self, ethertype, protocol):
+        """Sends frames of an ethertype to protocol.input(frame, now_ms, src_mac, is_group)."""
+        self._protocols[ethertype] = protocol
+
+    def input(self, frame, now_ms):
+        """Handles one received frame, whose headers are in its first fragment."""
+        header = wire.parse(frame.buf, frame.start, frame.length)
+        if header is None:
+            self.counters["InErrors"] += 1
+            return
+        dst_mac, src_mac, ethertype = header
+        is_group = dst_mac[0] & 1 == 1
+        if not is_group and dst_mac != self.mac:
+            self.counters["InOtherHost"] += 1
+            return
+        protocol = self._protocols.get(ethertype)
+        if protocol is None:
+            self.counters["InUnknownProtos"] += 1
+            return
+        protocol.input(frame, now_ms, src_mac, is_group)
+
+    def alloc(self, length):
+        """A frame to send with `length` octets, or None when buffers are used up: try again after the next poll."""
+        if self.tx_count == TX_BATCH and not self.flush():
+            return None
+        frame = self.device.alloc(length)
+        if frame is None:
+            self.counters["OutNoBuffer"] += 1
+            return None
+        frame.length = length
+        return frame
+
+    def send(self, frame, dst_mac, ethertype):
+        """Writes the Ethernet header and puts the frame into the next batch, which takes it over."""
+        wire.emit(frame.buf, frame.start, dst_mac, self.mac, ethertype)
+        if self.tx_count == TX_BATCH and not self.flush():
+            self.counters["OutDiscards"] += 1
+            frame.release()
+            return
+        self.tx_frames[self.tx_count] = frame
+        self.tx_count += 1
+
+    def flush(self):
+        """Gives the batch to the device. Returns how many frames it took; the rest stays for the next time."""
+        count = self.tx_count
+        frames = self.tx_frames
+        taken = self.device.tx_batch(frames, count)
+        left = count - taken
+        for index in range(left):
+            frames[index] = frames[index + taken]
+        for index in range(left, count):
+            frames[index] = None
+        self.tx_count = left
+        return taken

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""The stack as the event loop's service: takes batches off the device, gives batches to it, keeps the timers.
+
+The way of the expected segment: NetStack.poll -> Tcp.input_expected -> the connection's queue -> on_readable. Everything
+else: Ethernet.input -> Ipv4.input or Arp.input -> Tcp.input, Udp.input, Icmp.input.
+"""
+
+from libos.net.tcp.timers import FAR_MS
+from libos.wire import ipv4 as wire_ipv4
+from micropython import const
+
+RX_BATCH = const(32)
+RETRY_MS = const(1)  # the device took not all frames: when to try again without an interrupt
+
+
+class NetStack:
+    """One interface with its protocols, made by their constructors. The loop's service (hal.loop).
+
+    Between two polls applications run: what they write, and the acknowledgements of what they read, leaves with the next.
+    """
+
+    def __init__(self, ethernet, arp, ipv4, icmp, udp, tcp):
+        self.ethernet = ethernet
+        self.arp = arp
+        self.ipv4 = ipv4
+        self.icmp = icmp
+        self.udp = udp
+        self.tcp = tcp
+        self.device = ethernet.device
+        self.memory_drops = 0
+        self.now_ms = 0
+        self._frames = [None] * RX_BATCH
+        # Looked at in every poll: one attribute instead of two, and no search for a method.
+        self._timers = tcp.timers
+        self._time_waits = tcp.time_waits
+        self._input_expected = tcp.input_expected
+        self._rx_batch = ethernet.device.rx_batch
+        udp.on_no_port = icmp.port_unreachable
+        icmp.register_error(wire_ipv4.PROTOCOL_TCP, tcp)
+
+    def poll(self, now_ms):
+        """A bounded amount of work: timers and output, then at most one batch of frames. True when there was some."""
+        worked = False
+        tcp = self.tcp
+        ethernet = self.ethernet
+        if tcp.pending or now_ms >= self._timers.first_ms or now_ms >= self._time_waits.first_ms:
+            worked = True
+            try:
+                tcp.poll(now_ms)
+            except MemoryError:
+                # What was to be done now is refused; timers and peers bring it up again.
+                self.memory_drops += 1
+        if now_ms >= self.arp.first_ms:
+            self.arp.poll(now_ms)
+        if ethernet.tx_count:
+            ethernet.flush()
+        frames = self._frames
+        count = self._rx_batch(frames, RX_BATCH)
+        if not count:
+            return worked
+        self.now_ms = self.udp.now_ms = tcp.now_ms = now_ms
+        input_expected = self._input_expected
+        index = fast = 0
+        while index < count:
+            frame = frames[index]
+            index += 1
+            try:
+                if input_expected(frame, now_ms):
+                    fast += 1
+                else:
+                    ethernet.input(frame, now_ms)
+            except MemoryError:
+                self.memory_drops += 1
+            frame.release()
+        tcp.in_fast += fast
+        if ethernet.tx_count:
+            ethernet.flush()
+        return True
+
+    def next_deadline_ms(self):
+        """When to poll at the latest, or None."""
+        tcp = self.tcp
+        if tcp.pending:
+            return self.now_ms
+        tcp.timers.next_deadline_ms()
+        first_ms = min(tcp.timers.first_ms, tcp.time_waits.first_ms, self.arp.first_ms)
+        if self.ethernet.tx_count:
+            first_ms = min(first_ms, self.now_ms + RETRY_MS)
+        return None if first_ms == FAR_MS else first_ms
+
+    def arm(self):
+        """Wakes the loop for received frames from now on. True when work waits already."""
+        return self.device.arm() or bool(self.tcp.pending)
+
+    def disarm(self):
+        self.device.disarm()
+
+    def __getattr__(self, name):
+        """counters: protocol name -> (counter name -> value). Not a property, for the reason given in tcp.connection."""
+        if name != "counters":
+            raise AttributeError(name)
+        return {
+            "device": self.device.counters,
+            "ethernet": self.ethernet.counters,
+            "arp": self.arp.counters,
+            "ipv4": self.ipv4.counters,
+            "icmp": self.icmp.counters,
+            "udp": self.udp.counters,
+            "tcp": self.tcp.counters,
+            "stack": {"MemoryDrops": self.memory_drops},
+        }

@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: MIT
+"""One connection: its state, its two queues, and what the application calls."""
+
+from errno import ECONNABORTED, ECONNRESET, ETIMEDOUT
+
+from libos.net.tcp import output, recovery
+from libos.net.tcp.rto import Rto
+from libos.net.tcp.states import (
+    CLOSE_WAIT,
+    CLOSED,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    NAMES,
+    SYN_RECEIVED,
+    SYN_SENT,
+)
+from libos.net.tcp.timers import FAR_MS
+from libos.wire import ipv4 as wire_ipv4
+
+USER_TIMEOUT_MS = 300000  # RFC 9293 section 3.8.3: R2, at least 100 s; five minutes is the classic user timeout
+FIN_WAIT_2_MS = 60000  # how long a peer may take to close after an application that has gone (Linux's tcp_fin_timeout)
+KEEPALIVE_INTERVAL_MS = 75000
+KEEPALIVE_PROBES = 9
+
+_SMALL = 512  # writes below this size share a chunk
+_CHUNK_MAX = 2048  # which grows to this
+_MERGE_BYTES = 16384  # received chunks (MERGE_CHUNKS of input.py) that hold no more than this are joined
+
+
+class Connection:
+    """A TCP connection, made by Tcp. Numbers are octets, sequence numbers never wrap (see the package).
+
+    Application's part: read, write, close, abort, detach; is_eof: the peer has closed its side and everything was read;
+    can_write: write() would take something; error: None or an errno; local, remote: (ip, port); state_name;
+    callbacks without arguments, or None: on_readable (data came to an empty queue, the end, an error), on_writable (there
+    is room again after a write that was cut short; also: an outgoing connection is established), on_closed (once, when
+    the connection is no more: error says why).
+    """
+
+    def __init__(self, tcp, ip, key, local_port, remote_ip, remote_port):
+        self.tcp = tcp
+        self.ip = ip
+        self.eth = ip.ethernet
+        self.arp = ip.arp
+        self.key = key
+        self.local_ip = ip.ip
+        self.local_port = local_port
+        self.remote_ip = remote_ip
+        self.remote_port = remote_port
+        self.state = CLOSED
+        self.error = None
+        self.is_eof = False
+        self.on_readable = None
+        self.on_writable = None
+        self.on_closed = None
+        self.is_fast = False  # header prediction may handle what arrives: established, nothing lost or reordered
+        self.is_queued = False  # in tcp.pending: output wants to run
+        self.is_detached = False
+        self.timer_at = FAR_MS
+        self.timer_serial = 0
+        # Options, as agreed.
+        self.mss = 536  # payload octets of a full segment that we send
+        self.rcv_mss = 536  # of one that we have seen
+        self.ts_on = False
+        self.ts_offset = 0
+        self.ts_recent = 0
+        self.sack_on = False
+        self.snd_wscale = 0
+        self.rcv_wscale = 0
+        # Sending. tx_chunks: what is not acknowledged; the first tx_head octets of chunk 0 are.
+        self.iss = 0
+        self.snd_una = 0
+        self.snd_nxt = 0
+        self.snd_wnd = 0
+        self.snd_wl1 = 0
+        self.max_wnd = 0
+        self.tx_chunks = []
+        self.tx_head = 0
+        self.tx_end = 0  # the sequence number after the last octet queued
+        self.cur_seq = 0  # where the next octets to send are: chunk cur_index, from cur_offset
+        self.cur_index = 0
+        self.cur_offset = 0
+        self.snd_buf = tcp.buffer_bytes()
+        self.is_write_short = False  # the application waits for on_writable
+        self.fin_queued = False
+        self.no_delay = False
+        self.small_end = 0  # after the last segment that was not full: Nagle
+        self.max_send = 536  # payload octets of one frame: many segments where the device cuts them
+        # Receiving. rx_chunks: in order, not read; the first rx_head octets of chunk 0 are. ooo: [seq, end, data], sorted.
+        self.irs = 0
+        self.rcv_nxt = 0
+        self.rcv_adv = 0  # the right edge of the window that we announced: never moves back
+        self.rcv_acked = 0
+        self.rcv_buf = tcp.buffer_bytes()
+        self.rx_chunks = []
+        self.rx_head = 0
+        self.rx_octets = 0
+        self.rx_merged = 0  # chunks at the front that were looked at for merging
+        self.ack_octets = 1072  # unacknowledged octets that are worth an ACK at once: two full segments
+        self.ooo = []
+        self.ooo_recent = 0  # where the last one came: RFC 2018's first block
+        self.dsack = None
+        self.fin_seq = None  # of the peer's FIN, as soon as it was seen
+        self.is_fin_received = False
+        # Acknowledging.
+        self.ack_now = False
+        self.ack_deadline = 0
+        self.challenged_ms = None
+        self.heard_ms = 0
+        # Round-trip time, loss, congestion.
+        self.rto = Rto()
+        self.rtt_seq = 0  # the octet whose acknowledgement is timed, 0 for none
+        self.rtt_ms = 0
+        self.dup_acks = 0
+        self.dup_octets = 0  # what duplicate ACKs say has left the network, without SACK
+        self.sacked = []  # [start, end], sorted
+        self.sacked_octets = 0
+        self.lost_below = 0
+        self.rtx_next = 0
+        self.recover = 0
+        self.recovery = 0
+        self.is_cwnd_limited = False
+        self.cc = None
+        self.sent_ms = 0  # when we sent last, if only an ACK
+        # Timers; 0 for none.
+        self.rtx_deadline = 0
+        self.persists = False  # rtx_deadline asks for a window, nothing is in the network
+        self.stalled_ms = 0  # since when nothing was heard although it was due
+        self.user_timeout_ms = USER_TIMEOUT_MS
+        self.idle_deadline = 0
+        self.keepalive_ms = 0
+        self.keepalives = 0
+        self.soft_error = None  # what ICMP said about a connection attempt
+        self.syn_due = False
+        self.syn_tries = 0
+        # The frame's constant parts; output.prepare fills them in.
+        self.route_generation = 0
+        self.next_hop = None
+        self.template = None
+        self.tcp_sum = 0
+        self.pseudo = 0
+        self.header_len = 54
+        self.expected = None
+        self.fast_key = 0
+
+    # --- what the application calls ---
+
+    # No property in this class: on MicroPython a class with one pays 700 instructions for every attribute stored.
+    def __getattr__(self, name):
+        if name == "can_write":
+            return not self.fin_queued and SYN_SENT <= self.state <= CLOSE_WAIT and (
+                self.tx_end - self.snd_una < self.snd_buf
+            )
+        if name == "local":
+            return (wire_ipv4.format_address(self.local_ip), self.local_port)
+        if name == "remote":
+            return (wire_ipv4.format_address(self.remote_ip), self.remote_port)
+        if name == "state_name":
+            return NAMES[self.state]
+        raise AttributeError(name)
+
+    def read(self, n):
+        """Up to n received octets; b"" when there is nothing now."""
+        octets = self.rx_octets
+        if not octets or n <= 0:
+            return b""
+        chunks = self.rx_chunks
+        if len(chunks) == 1 and octets <= n and not self.rx_head:
+            data = chunks[0]
+            self.rx_chunks = []
+            self.rx_octets = 0
+            self.rx_merged = 0
+        else:
+            data = self._read_some(n)
+        if self.is_fin_received:
+            self.is_eof = not self.rx_octets
+        elif self.rcv_nxt + self.rcv_buf - self.rx_octets - self.rcv_adv >= self.rcv_buf >> 1:
+            # Half the buffer has become free since the last announcement: worth a segment (RFC 9293 section 3.8.6.2.2).
+            self.ack_now = True
+            if not self.is_queued:
+                self.is_queued = True
+                self.tcp.pending.append(self)
+        return data
+
+    def _read_some(self, n):
+        chunks = self.rx_chunks
+        head = self.rx_head
+        self.rx_merged = 0
+        if self.rx_octets <= n:
+            if head:
+                chunks[0] = chunks[0][head:]
+            self.rx_chunks = []
+            self.rx_head = 0
+            self.rx_octets = 0
+            return b"".join(chunks)
+        parts = []
+        left = n
+        taken = 0
+        while left:
+            chunk = chunks[taken]
+            count = len(chunk) - head
+            if count > left:
+                parts.append(chunk[head : head + left])
+                head += left
+                break
+            parts.append(chunk[head:] if head else chunk)
+            head = 0
+            taken += 1
+            left -= count
+        if taken:
+            self.rx_chunks = chunks[taken:]
+        self.rx_head = head
+        self.rx_octets -= n
+        return b"".join(parts)
+
+    def write(self, data, start=0):
+        """Queues data[start:], as much as the send buffer takes; returns how many octets those were.
+
+        A bytes object is kept by reference and must not, and cannot, change; other buffers are copied.
+        Raises OSError with `error` when the connection failed, ECONNABORTED when it was closed for writing.
+        """
+        if self.error is not None:
+            raise OSError(self.error)
+        if self.fin_queued or not SYN_SENT <= self.state <= CLOSE_WAIT:
+            raise OSError(ECONNABORTED)
+        count = len(data) - start
+        room = self.snd_una + self.snd_buf - self.tx_end
+        if count > room:
+            count = room
+            self.is_write_short = True
+        if count <= 0:
+            return 0
+        chunks = self.tx_chunks
+        if count < _SMALL and chunks and len(chunks[-1]) < _CHUNK_MAX:
+            self._extend(data, start, count)
+        elif start == 0 and count == len(data) and type(data) is bytes:
+            chunks.append(data)
+        elif type(data) is bytes and count >= _SMALL:
+            chunks.append(memoryview(data)[start : start + count])
+        else:
+            chunks.append(bytes(memoryview(data)[start : start + count]))
+        self.tx_end += count
+        if not self.is_queued:
+            self.is_queued = True
+            self.tcp.pending.append(self)
+        return count
+
+    def _extend(self, data, start, count):
+        """A small write behind other data: chunks must not become many."""
+        chunks = self.tx_chunks
+        last = chunks[-1]
+        if type(last) is not bytearray:
+            if len(last) > _SMALL:
+                chunks.append(bytearray(memoryview(data)[start : start + count]))
+                return
+            last = bytearray(last)
+            chunks[-1] = last
+        last.extend(memoryview(data)[start : start + count])
+
+    def close(self):
+        """Sends FIN after what is queued. Reading goes on until the peer closes too. Closing twice is nothing."""
+        if self.fin_queued or self.state == CLOSED:
+            return
+        if self.state == SYN_SENT:
+            self.finish(None)
+            return
+        self.fin_queued = True
+        self.is_fast = False
+        if self.state == CLOSE_WAIT:
+            self.state = LAST_ACK
+        else:
+            # In SYN_RECEIVED too: the FIN goes out behind the handshake.
+            if self.state == ESTABLISHED:
+                self.state = FIN_WAIT_1
+        self.want_output()
+
+    def detach(self):
+        """close(), and nobody will read any more: data that still comes is answered with RST (RFC 1122 section 4.2.2.13).
+
+        The peer then has FIN_WAIT_2_MS to close its side.
+        """
+        if self.state == CLOSED:
+            return
+        self.is_detached = True
+        self.on_readable = None
+        self.on_writable = None
+        if self.rx_octets:
+            # RFC 2525 section 2.17: the peer must learn that what it sent was not read.
+            self.abort()
+            return
+        self.close()
+        if self.state == FIN_WAIT_2:
+            self.arm_idle(max(self.heard_ms, self.sent_ms) + FIN_WAIT_2_MS)
+
+    def abort(self):
+        """Sends RST and forgets everything. error becomes ECONNABORTED."""
+        if self.state == CLOSED:
+            return
+        if self.state >= SYN_RECEIVED:
+            self.tcp.send_reset(self)
+        self.finish(ECONNABORTED)
+
+    def set_no_delay(self, is_on):
+        """Switches Nagle's algorithm off (True) or on."""
+        self.no_delay = is_on
+        self.want_output()
+
+    def set_keepalive(self, idle_ms):
+        """Asks a silent peer whether it is there after idle_ms (RFC 9293 section 3.8.4); 0: never, the default."""
+        self.keepalive_ms = idle_ms
+        self.keepalives = 0
+        self.arm_idle(max(self.heard_ms, self.sent_ms) + idle_ms if idle_ms else 0)
+
+    # --- what the rest of the package calls ---
+
+    def want_output(self):
+        """Has `output` run at the next poll."""
+        if not self.is_queued:
+            self.is_queued = True
+            self.tcp.pending.append(self)
+
+    def arm(self, deadline_ms):
+        """Has on_timer run at deadline_ms at the latest."""
+        if deadline_ms < self.timer_at:
+            self.tcp.timers.schedule(self, deadline_ms)
+
+    def arm_idle(self, deadline_ms):
+        self.idle_deadline = deadline_ms
+        if deadline_ms:
+            self.arm(deadline_ms)
+
+    def merge_chunks(self):
+        """Joins the last chunks when they hold little: a peer that sends single octets must not cost an object each."""
+        chunks = self.rx_chunks
+        tail = chunks[self.rx_merged :]
+        if sum([len(chunk) for chunk in tail]) <= _MERGE_BYTES:
+            if self.rx_head and not self.rx_merged:
+                tail[0] = tail[0][self.rx_head :]
+                self.rx_head = 0
+            del chunks[self.rx_merged :]
+            chunks.append(b"".join(tail))
+        self.rx_merged = len(chunks)
+
+    def find(self, seq):
+        """Points the cursor at the queued octet with sequence number `seq`."""
+        index = 0
+        offset = seq - self.snd_una + self.tx_head
+        for chunk in self.tx_chunks:
+            if offset < len(chunk):
+                break
+            offset -= len(chunk)
+            index += 1
+        self.cur_seq = seq
+        self.cur_index = index
+        self.cur_offset = offset
+
+    def established(self, now_ms):
+        """The handshake is complete."""
+        self.state = FIN_WAIT_1 if self.fin_queued else ESTABLISHED
+        self.is_fast = not self.fin_queued
+        self.tcp.predict(self)
+        self.heard_ms = now_ms
+        if self.keepalive_ms:
+            self.arm_idle(now_ms + self.keepalive_ms)
+
+    def finish(self, error):
+        """The connection is no more. Its tables and buffers are given up, the application is told."""
+        if self.state == CLOSED:
+            return
+        self.state = CLOSED
+        self.is_fast = False
+        if error is not None:
+            self.error = error
+        self.tx_chunks = []
+        self.ooo = []
+        self.sacked = []
+        self.tx_end = self.snd_nxt = self.snd_una
+        self.tcp.forget(self)
+        for callback in (self.on_readable, self.on_writable, self.on_closed):
+            if callback is not None:
+                callback()
+        self.on_readable = self.on_writable = self.on_closed = None
+
+    def fail(self, error):
+        """The peer or the network ended it."""
+        if error == ECONNRESET:
+            self.tcp.estab_resets += 1
+        self.finish(error)
+
+    def on_timer(self, now_ms):
+        """The timer entry fired: does what is due, and arms for what is next."""
+        if self.ack_deadline and self.ack_deadline <= now_ms:
+            self.ack_deadline = 0
+            self.ack_now = True
+            self.want_output()
+        if self.rtx_deadline and self.rtx_deadline <= now_ms:
+            self.rtx_deadline = 0
+            recovery.on_timeout(self, now_ms)
+        if self.idle_deadline and self.idle_deadline <= now_ms:
+            self.idle_deadline = 0
+            self._idle(now_ms)
+        if self.state == CLOSED:
+            return
+        deadline_ms = FAR_MS
+        for due_ms in (self.ack_deadline, self.rtx_deadline, self.idle_deadline):
+            if due_ms and due_ms < deadline_ms:
+                deadline_ms = due_ms
+        if deadline_ms < self.timer_at:
+            self.tcp.timers.schedule(self, deadline_ms)
+
+    def _idle(self, now_ms):
+        if self.state == FIN_WAIT_2 and self.is_detached:
+            self.finish(None)
+            return
+        if not self.keepalive_ms:
+            return
+        # What came by header prediction left no time behind, but what we answered did.
+        last_ms = self.heard_ms if self.keepalives else max(self.heard_ms, self.sent_ms)
+        if now_ms - last_ms < self.keepalive_ms:
+            self.keepalives = 0
+            self.arm_idle(last_ms + self.keepalive_ms)
+        elif self.keepalives >= KEEPALIVE_PROBES:
+            self.tcp.send_reset(self)
+            self.fail(ETIMEDOUT)
+        else:
+            self.keepalives += 1
+            output.probe(self, now_ms)
+            self.arm_idle(now_ms + min(KEEPALIVE_INTERVAL_MS, self.keepalive_ms))
+

@@ -1,0 +1,507 @@
+# SPDX-License-Identifier: MIT
+"""TCP over one Ipv4: the tables, the way of a segment to its connection, and opening connections.
+
+A connection is found under 12 octets as they stand in a received header: both addresses and both ports.
+"""
+
+from errno import EADDRINUSE, EHOSTUNREACH
+from struct import pack, unpack_from
+
+from micropython import const
+
+from libos.net.tcp.congestion import NewReno
+from libos.net.tcp.connection import FIN_WAIT_2_MS, Connection
+from libos.net.tcp.input import segment_arrives
+from libos.net.tcp.isn import PORTS, Secrets
+from libos.net.tcp.listener import RTO_MS, HalfOpen, Listener
+from libos.net.tcp.output import run, set_mss
+from libos.net.tcp.recovery import accept_ack
+from libos.net.tcp.seq import is_before, unwrap
+from libos.net.tcp.states import SYN_SENT
+from libos.net.tcp.timers import Timers
+from libos.net.tcp.timewait import MAX_TIME_WAITS, TimeWaits
+from libos.wire import icmp as wire_icmp
+from libos.wire import ipv4 as wire_ipv4
+from libos.wire import tcp as wire
+
+_MASK = const(0xFFFFFFFF)
+_CSUM_VALID = const(1)  # hal.dma
+_DELAYED_ACK_MS = const(40)  # net.tcp.input
+_MERGE_CHUNKS = const(64)
+_TIMESTAMPS_WORD = const(0x0101080A)
+
+# What begins with the ethertype, IPv4 and TCP without IP options, at once: ethertype and version and TOS; total length and
+# ident; fragment and TTL and protocol; IP checksum; addresses; ports; sequence, acknowledgement, offset and flags, window;
+# checksum and urgent pointer; and what is a timestamps option if the offset says so.
+_HEADERS = ">IIIHIIIIIHHIII"
+_HEADERS_BYTES = const(62)
+
+MAX_CONNECTIONS = 16384
+BUFFER_BYTES = 262144  # of a connection's queues, each way
+MIN_BUFFER_BYTES = 8192
+MEMORY_BYTES = 4 << 20
+TIMERS_PER_POLL = 64
+
+
+class Tcp:
+    """TCP over `ipv4`. random: bytes(n) from the machine's entropy.
+
+    memory_bytes: what the queues of all connections may hold, about: a new connection's buffers get smaller the more there
+    are. timestamps, sack: whether these are offered and accepted. congestion: a class as congestion.py describes.
+    """
+
+    def __init__(
+        self,
+        ipv4,
+        random,
+        memory_bytes=MEMORY_BYTES,
+        buffer_bytes=BUFFER_BYTES,
+        max_connections=MAX_CONNECTIONS,
+        timestamps=True,
+        sack=True,
+        congestion=NewReno,
+        max_time_waits=MAX_TIME_WAITS,
+    ):
+        self.ip = ipv4
+        self.eth = ipv4.ethernet
+        self.timestamps = timestamps
+        self.sack = sack
+        self.congestion = congestion
+        self.max_connections = max_connections
+        self.fin_wait_2_ms = FIN_WAIT_2_MS
+        self.window_scale = 0
+        while 0xFFFF << self.window_scale < buffer_bytes:
+            self.window_scale += 1
+        self.by_key = {}
+        self.half_open = {}
+        self.time_waits = TimeWaits(max_time_waits)
+        self.listeners = {}
+        self.timers = Timers()
+        self.pending = []  # connections whose output wants to run
+        self._buffer_bytes = buffer_bytes
+        self._memory_bytes = memory_bytes
+        self._secrets = Secrets(random)
+        self._fast = {}
+        self.now_ms = 0
+        # Counters, as attributes because some are on the fast path; `counters` has them with their official names.
+        self.active_opens = 0
+        self.passive_opens = 0
+        self.attempt_fails = 0
+        self.estab_resets = 0
+        self.in_segs = 0
+        self.in_fast = 0
+        self.out_segs = 0
+        self.retrans_segs = 0
+        self.in_errs = 0
+        self.csum_errors = 0
+        self.out_rsts = 0
+        self.fast_recoveries = 0
+        self.rto_timeouts = 0
+        self.timeouts = 0
+        self.window_probes = 0
+        self.challenge_acks = 0
+        self.challenges_skipped = 0
+        self.unacceptable = 0
+        self.ack_errors = 0
+        self.paws_drops = 0
+        self.ts_missing = 0
+        self.ofo_queued = 0
+        self.ofo_dropped = 0
+        self.aborts_on_data = 0
+        self.listen_overflows = 0
+        self.listen_drops = 0
+        self.memory_drops = 0
+        ipv4.register(wire_ipv4.PROTOCOL_TCP, self)
+
+    # Not a property: those make every attribute of the class slow to store on MicroPython.
+    def __getattr__(self, name):
+        """counters: name -> value. RFC 4022's names, then Linux's (nstat) where it has one."""
+        if name != "counters":
+            raise AttributeError(name)
+        return {
+            "ActiveOpens": self.active_opens,
+            "PassiveOpens": self.passive_opens,
+            "AttemptFails": self.attempt_fails,
+            "EstabResets": self.estab_resets,
+            "CurrEstab": len(self.by_key),
+            "InSegs": self.in_segs + self.in_fast,
+            "OutSegs": self.out_segs,
+            "RetransSegs": self.retrans_segs,
+            "InErrs": self.in_errs,
+            "OutRsts": self.out_rsts,
+            "InCsumErrors": self.csum_errors,
+            "TCPHPHits": self.in_fast,
+            "TCPFastRecoveries": self.fast_recoveries,
+            "TCPTimeouts": self.rto_timeouts,
+            "TCPAbortOnTimeout": self.timeouts,
+            "TCPAbortOnData": self.aborts_on_data,
+            "TCPWinProbe": self.window_probes,
+            "TCPChallengeACK": self.challenge_acks,
+            "TCPACKSkippedChallenge": self.challenges_skipped,
+            "TCPInUnacceptable": self.unacceptable,
+            "TCPAckOutOfWindow": self.ack_errors,
+            "PAWSEstab": self.paws_drops,
+            "TCPTimestampMissing": self.ts_missing,
+            "TCPOFOQueue": self.ofo_queued,
+            "TCPOFODrop": self.ofo_dropped,
+            "ListenOverflows": self.listen_overflows,
+            "ListenDrops": self.listen_drops,
+            "TCPTimeWaitOverflow": self.time_waits.overflows,
+            "TCPMemoryDrops": self.memory_drops,
+            "HalfOpen": len(self.half_open),
+            "TimeWait": len(self.time_waits.by_key),
+        }
+
+    # --- opening ---
+
+    def listen(self, port, on_accept, backlog=128):
+        """Accepts connections to `port`: on_accept(conn) for each whose handshake is complete.
+
+        backlog: handshakes under way at most. Raises OSError(EADDRINUSE) when the port is taken, ValueError when it is none.
+        """
+        if not 1 <= port <= 65535:
+            raise ValueError("not a TCP port: %d" % port)
+        if port in self.listeners:
+            raise OSError(EADDRINUSE)
+        self.listeners[port] = Listener(port, on_accept, max(backlog, 1))
+
+    def unlisten(self, port):
+        """Stops accepting; connections live on, half-open ones are dropped. KeyError when nobody listens."""
+        listener = self.listeners.pop(port)
+        for half_open in list(listener.half_open):
+            half_open.drop()
+
+    def connect(self, ip, port, now_ms):
+        """Begins a connection to ("10.0.0.1", port); returns it at once, on_writable tells when it is established.
+
+        Raises ValueError for what is no address or port, OSError(EHOSTUNREACH) when there is no route or the address is no
+        host's, OSError(EADDRINUSE) when all ports to there are in use or there are too many connections.
+        """
+        remote_ip = wire_ipv4.parse_address(ip)
+        if not 1 <= port <= 65535:
+            raise ValueError("not a TCP port: %d" % port)
+        ipv4 = self.ip
+        if not wire_ipv4.is_unicast(remote_ip) or ipv4.is_broadcast(remote_ip) or ipv4.next_hop(remote_ip) is None:
+            raise OSError(EHOSTUNREACH)
+        if not self.has_room():
+            raise OSError(EADDRINUSE)
+        key, local_port = self._choose_port(remote_ip, port)
+        conn = Connection(self, ipv4, key, local_port, remote_ip, port)
+        conn.state = SYN_SENT
+        conn.iss = self._secrets.isn(key, now_ms)
+        conn.ts_offset = self._secrets.timestamp_offset(key)
+        conn.ts_on = self.timestamps
+        conn.snd_una = conn.snd_nxt = conn.iss
+        conn.tx_end = conn.iss + 1
+        conn.syn_due = True
+        self.by_key[key] = conn
+        self.active_opens += 1
+        conn.want_output()
+        return conn
+
+    def _choose_port(self, remote_ip, port):
+        destination = pack(">IIH", remote_ip, self.ip.ip, port)
+        for _ in range(PORTS):
+            local_port = self._secrets.next_port(destination)
+            key = pack(">IIHH", remote_ip, self.ip.ip, port, local_port)
+            if key not in self.by_key and key not in self.time_waits.by_key and local_port not in self.listeners:
+                return (key, local_port)
+        raise OSError(EADDRINUSE)
+
+    def has_room(self):
+        """Whether there may be one more connection."""
+        return len(self.by_key) < self.max_connections
+
+    def buffer_bytes(self):
+        """What a new connection may queue each way: less, the more connections there are."""
+        share = self._memory_bytes // (4 * (len(self.by_key) + 1))
+        return max(min(share, self._buffer_bytes), MIN_BUFFER_BYTES)
+
+    def forget(self, conn):
+        """A connection ended."""
+        self.timers.cancel(conn)
+        if self.by_key.get(conn.key) is conn:
+            del self.by_key[conn.key]
+        if self._fast.get(conn.fast_key) is conn:
+            del self._fast[conn.fast_key]
+
+    def predict(self, conn):
+        """A connection is established: `input_expected` may find it."""
+        conn.fast_key = conn.remote_ip << 29 ^ (conn.remote_port << 16 | conn.local_port)
+        self._fast[conn.fast_key] = conn
+
+    # --- receiving ---
+
+    def input_expected(self, frame, now_ms):
+        """Header prediction: the next segment of an established connection, from the Ethernet frame in one go.
+
+        Does what ethernet, ipv4 and input.segment_arrives would do, for a segment with the next sequence number, that
+        brings data or acknowledges some, without anything unusual about it. Returns False, having changed nothing, when it
+        is not that: the frame then takes the plain way. (That it came to our MAC is the device's to see to.)
+        """
+        start = frame.start
+        if frame.length < 54 or frame.size - start < _HEADERS_BYTES:
+            return False
+        kind, size_ident, rest, ip_check, src_ip, dst_ip, ports, seq, ack, flags, window, _check, option, ts_val = (
+            unpack_from(_HEADERS, frame.buf, start + 12)
+        )
+        # Two connections may have this number in common: then one of them takes the plain way.
+        conn = self._fast.get(src_ip << 29 ^ ports)
+        if conn is None or not conn.is_fast:
+            return False
+        remote_ip, local_ip, its_ports, its_flags, header_len, pseudo, scale, ts_on = conn.expected
+        rcv_nxt = conn.rcv_nxt
+        total_len = size_ident >> 16
+        length = total_len - header_len
+        acked = (ack - conn.snd_una) & _MASK
+        if (
+            seq != rcv_nxt & _MASK
+            or flags & 0xFFF7 != its_flags  # PSH may be set or not
+            or not (length or acked)
+            or acked > conn.snd_nxt - conn.snd_una
+            or not 0 <= length <= conn.rcv_adv - rcv_nxt
+            or ports != its_ports
+            or src_ip != remote_ip
+            or dst_ip != local_ip
+            or kind >> 8 != 0x080045
+            or rest & 0x3FFF00FF != 6  # no fragment; TCP
+            or total_len + 14 > (frame.length if frame.next is None else frame.total())
+            # 2**16 is 1 modulo 0xFFFF: this sum is zero when the IP header's checksum is right.
+            or ((kind & 0xFFFF) + size_ident + rest + ip_check + src_ip + dst_ip) % 0xFFFF
+        ):
+            return False
+        if ts_on and (option != _TIMESTAMPS_WORD or (ts_val - conn.ts_recent) & _MASK >= 0x80000000):
+            return False
+        if not frame.flags & _CSUM_VALID:
+            size = total_len - 20
+            if frame.checksum(34, size, pseudo + size) != 0xFFFF:
+                return False
+        if length:
+            data = frame.take(header_len + 14, length)  # may raise MemoryError: before anything changed
+        if ts_on and conn.rcv_acked == rcv_nxt:
+            conn.ts_recent = ts_val
+        window <<= scale
+        if window != conn.snd_wnd:
+            conn.snd_wnd = window
+            conn.snd_wl1 = rcv_nxt
+            if window > conn.max_wnd:
+                conn.max_wnd = window
+        if acked:
+            accept_ack(conn, acked, now_ms)
+            if conn.tx_end != conn.snd_nxt and not conn.is_queued:
+                conn.is_queued = True
+                self.pending.append(conn)
+        if length:
+            octets = conn.rx_octets
+            conn.rx_octets = octets + length
+            conn.rx_chunks.append(data)
+            rcv_nxt += length
+            conn.rcv_nxt = rcv_nxt
+            if rcv_nxt - conn.rcv_acked >= conn.ack_octets:
+                conn.ack_now = True
+                if not conn.is_queued:
+                    conn.is_queued = True
+                    self.pending.append(conn)
+            elif not conn.ack_deadline:
+                deadline = now_ms + _DELAYED_ACK_MS
+                conn.ack_deadline = deadline
+                if deadline < conn.timer_at:
+                    self.timers.schedule(conn, deadline)
+            if not octets:
+                if conn.on_readable is not None:
+                    conn.on_readable()
+            elif len(conn.rx_chunks) - conn.rx_merged >= _MERGE_CHUNKS:
+                conn.merge_chunks()
+        return True
+
+    def input(self, frame, packet, now_ms):
+        """A received packet, by way of Ipv4."""
+        self.in_segs += 1
+        start = packet.start
+        if packet.is_broadcast:
+            self.in_errs += 1  # RFC 9293 section 3.9.2.3: never to more than one
+            return
+        # The header, options included, must be in the first fragment: there is room for all of it.
+        available = frame.length - start
+        segment = wire.parse(frame.buf, frame.start + start, min(packet.length, available))
+        if segment is None or not segment.src_port or not segment.dst_port:
+            self.in_errs += 1
+            return
+        if not frame.flags & _CSUM_VALID:
+            pseudo = (packet.src_ip + packet.dst_ip + wire_ipv4.PROTOCOL_TCP + packet.length) % 0xFFFF
+            if frame.checksum(start, packet.length, pseudo) != 0xFFFF:
+                self.in_errs += 1
+                self.csum_errors += 1
+                return
+        segment.start = start + segment.header_len
+        segment.length = packet.length - segment.header_len
+        key = pack(">IIHH", packet.src_ip, packet.dst_ip, segment.src_port, segment.dst_port)
+        conn = self.by_key.get(key)
+        if conn is not None:
+            segment_arrives(conn, segment, frame, now_ms)
+            return
+        half_open = self.half_open.get(key)
+        if half_open is not None:
+            half_open.input(segment, frame, now_ms)
+            return
+        wait = self.time_waits.by_key.get(key)
+        iss = None
+        if wait is not None:
+            iss = self._time_wait_arrives(wait, segment, now_ms)
+            if iss is None:
+                return
+        listener = self.listeners.get(segment.dst_port)
+        if listener is None or segment.flags & (wire.SYN | wire.ACK | wire.RST) != wire.SYN:
+            self.reply_reset(packet.src_ip, segment, now_ms)
+            return
+        self._syn_arrives(listener, key, packet.src_ip, segment, iss, now_ms)
+
+    def _syn_arrives(self, listener, key, remote_ip, segment, iss, now_ms):
+        if not self.has_room():
+            self.listen_drops += 1
+            return
+        if len(listener.half_open) >= listener.backlog:
+            self.listen_overflows += 1
+            listener.half_open[0].drop()
+        if iss is None:
+            iss = self._secrets.isn(key, now_ms)
+        offset = self._secrets.timestamp_offset(key)
+        half_open = HalfOpen(self, listener, key, remote_ip, segment, iss, offset, now_ms)
+        self.half_open[key] = half_open
+        listener.half_open.append(half_open)
+        self.timers.schedule(half_open, now_ms + RTO_MS)
+        half_open.answer(now_ms)
+
+    def _time_wait_arrives(self, wait, segment, now_ms):
+        """A segment for a connection in TIME_WAIT. Returns the sequence number to begin with when a new one may come."""
+        flags = segment.flags
+        if flags & wire.RST:
+            return None  # RFC 1337
+        ahead = unwrap(segment.seq, wait.rcv_nxt) - wait.rcv_nxt
+        if flags & wire.SYN and not flags & wire.ACK:
+            # RFC 6191: later by timestamp, or by sequence number (RFC 1122 section 4.2.2.13).
+            if wait.ts_on and segment.ts_val is not None:
+                is_new = is_before(wait.ts_recent, segment.ts_val) or (wait.ts_recent == segment.ts_val and ahead > 0)
+            else:
+                is_new = ahead > 0
+            if is_new and segment.dst_port in self.listeners:
+                self.time_waits.remove(wait)
+                return (wait.snd_nxt + 65537) & _MASK
+        if flags & (wire.SYN | wire.FIN) or segment.length:
+            if flags & wire.FIN and not flags & wire.SYN and ahead + segment.length + 1 == 0:
+                self.time_waits.restart(wait, now_ms)
+            options = b""
+            if wait.ts_on:
+                options = wire.timestamps_option(now_ms + wait.ts_offset, wait.ts_recent)
+            self.send_segment(
+                wait.remote_ip,
+                wait.local_port,
+                wait.remote_port,
+                wait.snd_nxt & _MASK,
+                wait.rcv_nxt & _MASK,
+                wire.ACK,
+                0xFFFF >> self.window_scale,
+                options,
+                now_ms,
+            )
+        return None
+
+    def input_error(self, _src_ip, dst_ip, quoted, kind, code, mtu, now_ms):
+        """ICMP says something about a segment that we sent. quoted: at least 8 octets of it.
+
+        Believed only with a sequence number that is outstanding (RFC 5927 section 4). Hard errors end a connection attempt,
+        never an established connection (RFC 1122 section 4.2.3.9, RFC 5927 section 5.2).
+        """
+        src_port, dst_port, seq32 = unpack_from(">HHI", quoted, 0)
+        conn = self.by_key.get(pack(">IIHH", dst_ip, self.ip.ip, dst_port, src_port))
+        if conn is None:
+            return
+        seq = unwrap(seq32, conn.snd_una)
+        if not conn.snd_una <= seq < conn.snd_nxt:
+            return
+        if mtu:
+            if mtu - 40 < conn.mss + conn.header_len - 54:
+                set_mss(conn, max(mtu - 40, 536))
+                if conn.cc is not None:
+                    conn.cc.set_mss(conn.mss)
+                conn.rtx_next = conn.snd_una
+                conn.lost_below = min(conn.snd_una + conn.mss, conn.snd_nxt)
+                conn.want_output()
+        elif conn.state == SYN_SENT:
+            conn.soft_error = EHOSTUNREACH
+            if kind == wire_icmp.DESTINATION_UNREACHABLE and code in (
+                wire_icmp.PROTOCOL_UNREACHABLE,
+                wire_icmp.PORT_UNREACHABLE,
+            ):
+                self.attempt_fails += 1
+                conn.fail(EHOSTUNREACH)
+
+    # --- sending ---
+
+    def reply_reset(self, dst_ip, segment, now_ms):
+        """RST for a segment that belongs to nothing (RFC 9293 section 3.10.7.1)."""
+        flags = segment.flags
+        if flags & wire.RST:
+            return
+        self.out_rsts += 1
+        if flags & wire.ACK:
+            self.send_segment(
+                dst_ip, segment.dst_port, segment.src_port, segment.ack, 0, wire.RST, 0, b"", now_ms
+            )
+            return
+        ack = segment.seq + segment.length
+        if flags & wire.SYN:
+            ack += 1
+        if flags & wire.FIN:
+            ack += 1
+        self.send_segment(
+            dst_ip, segment.dst_port, segment.src_port, 0, ack & _MASK, wire.RST | wire.ACK, 0, b"", now_ms
+        )
+
+    def send_reset(self, conn):
+        """RST for a connection that we give up."""
+        self.out_rsts += 1
+        self.send_segment(
+            conn.remote_ip,
+            conn.local_port,
+            conn.remote_port,
+            conn.snd_nxt & _MASK,
+            conn.rcv_nxt & _MASK,
+            wire.RST | wire.ACK,
+            0,
+            b"",
+            self.now_ms,
+        )
+
+    def send_segment(self, dst_ip, src_port, dst_port, seq, ack, flags, window, options, now_ms):
+        """Writes a segment without data, the plain way. Returns False when there is no buffer."""
+        length = wire.HEADER_BYTES + len(options)
+        frame = self.ip.alloc(length)
+        if frame is None:
+            return False
+        at = frame.start + 34
+        wire.emit(frame.buf, at, src_port, dst_port, seq & _MASK, ack, flags, window, options)
+        pseudo = self.ip.pseudo_sum(dst_ip, wire_ipv4.PROTOCOL_TCP, length)
+        check = frame.checksum(34, length, pseudo) ^ 0xFFFF
+        frame.buf[at + 16] = check >> 8
+        frame.buf[at + 17] = check & 255
+        self.out_segs += 1
+        self.ip.send(frame, dst_ip, wire_ipv4.PROTOCOL_TCP, now_ms)
+        return True
+
+    # --- time ---
+
+    def poll(self, now_ms):
+        """Timers, then the output of every connection that has something to send."""
+        self.now_ms = now_ms
+        if now_ms >= self.timers.first_ms:
+            self.timers.poll(now_ms, TIMERS_PER_POLL)
+        if now_ms >= self.time_waits.first_ms:
+            self.time_waits.poll(now_ms)
+        pending = self.pending
+        if pending:
+            self.pending = []
+            for conn in pending:
+                conn.is_queued = False
+                if not run(conn, now_ms):
+                    conn.want_output()  # no buffers: the rest waits for the next poll

@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: MIT
+"""A segment arrives at a connection: RFC 9293 section 3.10.7, with RFC 5961's defences.
+
+`Tcp.input_expected` takes the common cases before they come here; everything is handled here as well.
+"""
+
+from errno import ECONNREFUSED, ECONNRESET
+
+from libos.net.tcp import output, recovery
+from libos.net.tcp.seq import is_before, unwrap
+from libos.net.tcp.states import (
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    SYN_RECEIVED,
+    SYN_SENT,
+)
+from libos.wire.tcp import ACK, FIN, RST, SYN
+
+CHALLENGE_MS = 500  # RFC 5961 section 7, for one connection, as Linux's tcp_invalid_ratelimit
+DELAYED_ACK_MS = 40
+PAWS_IDLE_MS = 24 * 24 * 3600 * 1000  # RFC 7323 section 5.5
+MERGE_CHUNKS = 64  # so many received chunks are joined, if they are small
+MAX_OOO = 256  # segments out of order that are kept
+
+
+def segment_arrives(conn, segment, frame, now_ms):
+    """segment: wire.tcp.Segment with start and length of the payload in `frame` set."""
+    if conn.state == SYN_SENT:
+        _in_syn_sent(conn, segment, frame, now_ms)
+    else:
+        _in_order(conn, segment, frame, now_ms)
+    if conn.state != CLOSED:
+        conn.is_fast = (
+            conn.state == ESTABLISHED
+            and not conn.recovery
+            and not conn.ooo
+            and not conn.dup_acks
+            and conn.fin_seq is None
+            and conn.dsack is None
+            and not conn.is_detached
+        )
+
+
+def _in_syn_sent(conn, segment, frame, now_ms):
+    """RFC 9293 section 3.10.7.3."""
+    flags = segment.flags
+    is_acked = False
+    if flags & ACK:
+        if unwrap(segment.ack, conn.snd_nxt) != conn.iss + 1 or conn.snd_nxt == conn.iss:
+            if not flags & RST:
+                conn.tcp.reply_reset(conn.remote_ip, segment, now_ms)
+            return
+        is_acked = True
+    if flags & RST:
+        if is_acked:
+            conn.tcp.attempt_fails += 1
+            conn.fail(ECONNREFUSED)
+        return
+    if not flags & SYN:
+        return
+    conn.irs = segment.seq
+    conn.rcv_nxt = segment.seq + 1
+    conn.rcv_acked = conn.rcv_nxt
+    conn.rcv_adv = conn.rcv_nxt + min(conn.rcv_buf, 0xFFFF)
+    agree(conn, segment, now_ms)
+    if not is_acked:
+        # Simultaneous open.
+        conn.state = SYN_RECEIVED
+        conn.syn_due = True
+        conn.want_output()
+        return
+    _synchronize(conn, segment, now_ms)
+    conn.ack_now = True
+    conn.want_output()
+    if segment.length or flags & FIN:
+        segment.seq = (segment.seq + 1) & 0xFFFFFFFF
+        segment.flags &= ~SYN
+        _in_order(conn, segment, frame, now_ms)
+    if conn.state != CLOSED and conn.on_writable is not None:
+        conn.on_writable()
+
+
+def agree(conn, segment, now_ms):
+    """Takes over what a SYN offers and we offered too."""
+    tcp = conn.tcp
+    conn.ts_on = tcp.timestamps and segment.ts_val is not None
+    if conn.ts_on:
+        conn.ts_recent = segment.ts_val
+    conn.heard_ms = now_ms
+    conn.sack_on = tcp.sack and segment.sack_permitted
+    if segment.window_scale is not None:
+        conn.snd_wscale = segment.window_scale
+        conn.rcv_wscale = tcp.window_scale
+    conn.rcv_buf = min(conn.rcv_buf, 0xFFFF << conn.rcv_wscale)
+    mss = segment.mss or 536  # RFC 9293 section 3.7.1; an offer of 0 is none
+    output.prepare(conn, mss)
+    conn.rcv_mss = min(mss, conn.ip.mtu - 40)
+    conn.ack_octets = 2 * (conn.rcv_mss - (12 if conn.ts_on else 0))
+    conn.snd_wnd = segment.window  # never scaled on a SYN
+    conn.max_wnd = segment.window
+    conn.snd_wl1 = segment.seq
+
+
+def _synchronize(conn, segment, now_ms):
+    """Our SYN is acknowledged."""
+    conn.cc = conn.tcp.congestion(conn.mss, conn.syn_tries > 0)
+    conn.stalled_ms = 0
+    conn.snd_una = conn.iss + 1
+    conn.rtx_deadline = 0
+    if conn.rtt_seq:
+        conn.rto.sample(now_ms - conn.rtt_ms)
+        conn.rtt_seq = 0
+    elif conn.rto.rto_ms > 3000 or conn.syn_tries:
+        conn.rto.rto_ms = conn.rto.base_ms = 3000  # RFC 6298 (5.7)
+    conn.recover = conn.iss
+    conn.lost_below = conn.rtx_next = conn.snd_una
+    conn.cur_seq = -1
+    conn.established(now_ms)
+
+
+def _in_order(conn, segment, frame, now_ms):
+    """The other states: sequence, RST, SYN, ACK, text, FIN: in this order."""
+    flags = segment.flags
+    rcv_nxt = conn.rcv_nxt
+    seq = unwrap(segment.seq, rcv_nxt)
+    length = segment.length
+    if conn.ts_on and not _passes_paws(conn, segment, seq, now_ms):
+        return
+    if conn.state == SYN_RECEIVED and flags & SYN and seq == conn.irs and not flags & RST:
+        # Simultaneous open: the peer's SYN again, now with an ACK.
+        if not flags & ACK:
+            conn.syn_due = True
+            conn.want_output()
+            return
+        seq += 1
+        flags &= ~SYN
+    end = seq + length + (1 if flags & FIN else 0)
+    if not _is_acceptable(conn, seq, end):
+        if not flags & RST:
+            _answer_unacceptable(conn, seq, end, length, now_ms)
+        return
+    if conn.ts_on and seq <= conn.rcv_acked and not flags & RST:
+        conn.ts_recent = segment.ts_val
+    conn.heard_ms = now_ms
+    conn.keepalives = 0
+    if flags & RST:
+        _reset_arrives(conn, seq, now_ms)
+        return
+    if flags & SYN:
+        # RFC 5961 section 4: whatever its number. A peer that lost the connection answers the challenge with RST.
+        challenge(conn, now_ms)
+        return
+    if not flags & ACK:
+        return
+    if not _ack_arrives(conn, segment, seq, length, flags, now_ms):
+        return
+    if length and not _text_arrives(conn, segment, frame, seq, now_ms):
+        return
+    if conn.state == CLOSED:
+        return  # the application aborted in a callback
+    if flags & FIN and conn.fin_seq is None and conn.state <= FIN_WAIT_2:
+        conn.fin_seq = seq + length
+    if conn.fin_seq is not None and conn.fin_seq == conn.rcv_nxt and not conn.is_fin_received:
+        _fin_arrives(conn, now_ms)
+
+
+def _passes_paws(conn, segment, seq, now_ms):
+    """RFC 7323 section 5.3."""
+    ts_val = segment.ts_val
+    if ts_val is None:
+        # Section 3.2: to be dropped, but for RST. Old stacks leave timestamps out of keepalives, so: counted.
+        if segment.flags & RST:
+            return True
+        conn.tcp.ts_missing += 1
+        return False
+    if is_before(ts_val, conn.ts_recent):
+        if segment.flags & RST or now_ms - max(conn.heard_ms, conn.sent_ms) >= PAWS_IDLE_MS:
+            return True
+        conn.tcp.paws_drops += 1
+        challenge(conn, now_ms, segment.length)
+        return False
+    return True
+
+
+def _is_acceptable(conn, seq, end):
+    """RFC 9293 section 3.4: something of [seq, end) is in the window, or the empty segment stands in it."""
+    rcv_nxt = conn.rcv_nxt
+    if end == seq:
+        return rcv_nxt <= seq <= conn.rcv_adv if conn.rcv_adv > rcv_nxt else seq == rcv_nxt
+    return seq < conn.rcv_adv and end > rcv_nxt
+
+
+def _answer_unacceptable(conn, seq, end, length, now_ms):
+    conn.tcp.unacceptable += 1
+    if length and seq < conn.rcv_nxt:
+        # A repetition: our ACK was lost. RFC 2883: say which.
+        if conn.sack_on:
+            conn.dsack = (seq, min(seq + length, conn.rcv_nxt))
+        acknowledge(conn, now_ms)
+    elif length or end > seq:
+        acknowledge(conn, now_ms)
+    else:
+        challenge(conn, now_ms)
+
+
+def acknowledge(conn, now_ms):
+    """An ACK at once, that cannot wait for the next poll to be merged with others: senders count duplicates."""
+    if conn.state == SYN_RECEIVED:
+        conn.syn_due = True
+    elif output.emit(conn, conn.snd_nxt, 0, ACK, now_ms):
+        return
+    conn.ack_now = True
+    conn.want_output()
+
+
+def challenge(conn, now_ms, has_data=0):
+    """RFC 5961 section 7: an ACK, but not often: two broken ends must not answer each other for ever."""
+    if conn.challenged_ms is not None and now_ms - conn.challenged_ms < CHALLENGE_MS and not has_data:
+        conn.tcp.challenges_skipped += 1
+        return
+    conn.challenged_ms = now_ms
+    conn.tcp.challenge_acks += 1
+    acknowledge(conn, now_ms)
+
+
+def _reset_arrives(conn, seq, now_ms):
+    """RFC 5961 section 3: only the exact number resets; another one in the window is asked back."""
+    if seq != conn.rcv_nxt:
+        challenge(conn, now_ms)
+        return
+    if conn.state == SYN_RECEIVED:
+        conn.tcp.attempt_fails += 1
+        conn.fail(ECONNREFUSED)
+    elif conn.state in (CLOSING, LAST_ACK) or (conn.fin_queued and conn.is_fin_received):
+        conn.finish(None)
+    else:
+        conn.fail(ECONNRESET)
+
+
+def _ack_arrives(conn, segment, seq, length, flags, now_ms):
+    """Fifth check. Returns False when the segment ends here."""
+    ack = unwrap(segment.ack, conn.snd_una)
+    if conn.state == SYN_RECEIVED:
+        if ack != conn.iss + 1:
+            conn.tcp.reply_reset(conn.remote_ip, segment, now_ms)
+            return False
+        window = segment.window << conn.snd_wscale
+        _synchronize(conn, segment, now_ms)
+        conn.snd_wnd = conn.max_wnd = window
+        conn.snd_wl1 = seq
+        if conn.on_writable is not None:
+            conn.on_writable()
+        conn.want_output()
+    snd_una = conn.snd_una
+    if ack > conn.snd_nxt or ack < snd_una - max(conn.max_wnd, 65535):
+        # RFC 5961 section 5: acknowledges what was not sent, or is too old to be true.
+        conn.tcp.ack_errors += 1
+        challenge(conn, now_ms)
+        return False
+    if ack < snd_una:
+        return True  # old, and so says nothing; its data may be new all the same
+    is_new_sack = False
+    if segment.sack and conn.sack_on:
+        is_new_sack = recovery.mark_sacked(conn, segment.sack)
+    window = segment.window << conn.snd_wscale
+    has_same_window = window == conn.snd_wnd
+    # Newer than the last one heard. By the acknowledgement too, as in Linux: were snd_una to move without the window, its
+    # right edge would.
+    if ack > snd_una or seq >= conn.snd_wl1:
+        _window_arrives(conn, window, seq)
+    if ack > snd_una:
+        acked = ack - snd_una
+        recovery.accept_ack(conn, acked, now_ms)
+        if conn.state == CLOSED:
+            return False  # the application aborted in a callback
+        recovery.on_new_ack(conn, acked, now_ms)
+        if conn.tx_end + 1 == ack:
+            _our_fin_acknowledged(conn, now_ms)
+            if conn.state == CLOSED:
+                return False
+        conn.want_output()
+    elif conn.snd_nxt > snd_una:
+        if is_new_sack or (not length and not flags & FIN and has_same_window and not conn.sack_on):
+            recovery.on_duplicate(conn, is_new_sack, now_ms)
+        conn.stalled_ms = 0 if conn.persists else conn.stalled_ms
+        conn.want_output()
+    else:
+        conn.stalled_ms = 0
+        if conn.tx_end > conn.snd_nxt or not has_same_window:
+            conn.want_output()
+    return True
+
+
+def _window_arrives(conn, window, seq):
+    if conn.persists and window > conn.snd_wnd:
+        # The answer to a probe: what waits goes out at once.
+        conn.persists = False
+        conn.rtx_deadline = 0
+    conn.snd_wnd = window
+    conn.snd_wl1 = seq
+    if window > conn.max_wnd:
+        conn.max_wnd = window
+
+
+def _our_fin_acknowledged(conn, now_ms):
+    if conn.state == FIN_WAIT_1:
+        conn.state = FIN_WAIT_2
+        if conn.is_detached:
+            conn.arm_idle(now_ms + conn.tcp.fin_wait_2_ms)
+    elif conn.state == CLOSING:
+        _time_wait(conn, now_ms)
+    elif conn.state == LAST_ACK:
+        conn.finish(None)
+
+
+def _text_arrives(conn, segment, frame, seq, now_ms):
+    """Seventh step: the data. Returns False when the connection ended over it."""
+    if conn.state not in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
+        return True
+    if conn.is_detached:
+        # RFC 1122 section 4.2.2.13: nobody will read it.
+        conn.tcp.aborts_on_data += 1
+        conn.tcp.send_reset(conn)
+        conn.fail(ECONNRESET)
+        return False
+    start = segment.start
+    end = seq + segment.length
+    rcv_nxt = conn.rcv_nxt
+    if seq < rcv_nxt:
+        if conn.sack_on:
+            conn.dsack = (seq, min(rcv_nxt, end))
+        start += rcv_nxt - seq
+        seq = rcv_nxt
+    if end > conn.rcv_adv:
+        end = conn.rcv_adv
+        segment.flags &= ~FIN
+    if conn.fin_seq is not None and end > conn.fin_seq:
+        end = conn.fin_seq
+    length = end - seq
+    if length <= 0:
+        return True
+    if seq == rcv_nxt:
+        data = frame.take(start, length)
+        deliver(conn, data, now_ms)
+        if conn.ooo:
+            _deliver_queued(conn, now_ms)
+            # RFC 5681 section 4.2: at once when a gap closes, wholly or partly.
+            conn.ack_now = True
+            conn.want_output()
+    else:
+        conn.tcp.ofo_queued += 1
+        conn.ooo_recent = seq
+        _queue(conn, seq, end, start, frame)
+        acknowledge(conn, now_ms)
+    return True
+
+
+def deliver(conn, data, now_ms):
+    """Appends in-order data to what the application reads, and sees to its acknowledgement."""
+    length = len(data)
+    was_empty = not conn.rx_octets
+    conn.rx_chunks.append(data)
+    conn.rx_octets += length
+    rcv_nxt = conn.rcv_nxt + length
+    conn.rcv_nxt = rcv_nxt
+    if len(conn.rx_chunks) - conn.rx_merged >= MERGE_CHUNKS:
+        conn.merge_chunks()
+    if rcv_nxt - conn.rcv_acked >= conn.ack_octets:
+        conn.ack_now = True
+        conn.want_output()
+    elif not conn.ack_deadline:
+        deadline = now_ms + DELAYED_ACK_MS
+        conn.ack_deadline = deadline
+        conn.arm(deadline)
+    if was_empty and conn.on_readable is not None:
+        conn.on_readable()
+
+
+def _queue(conn, seq, end, start, frame):
+    """Keeps a segment that came too early: only those of its octets that are not there yet."""
+    ooo = conn.ooo
+    at = len(ooo)
+    while at and ooo[at - 1][0] > seq:
+        at -= 1
+    if at and ooo[at - 1][1] > seq:
+        known = ooo[at - 1][1]
+        if conn.sack_on:
+            conn.dsack = (seq, min(known, end))
+        start += known - seq
+        seq = known
+    while seq < end:
+        until = min(end, ooo[at][0]) if at < len(ooo) else end
+        if until > seq:
+            if len(ooo) >= MAX_OOO:
+                conn.tcp.ofo_dropped += 1
+                return
+            ooo.insert(at, [seq, until, frame.take(start, until - seq)])
+            at += 1
+        if at == len(ooo):
+            return
+        known = max(ooo[at][1], until)
+        start += known - seq
+        seq = known
+        at += 1
+
+
+def _deliver_queued(conn, now_ms):
+    ooo = conn.ooo
+    while ooo and ooo[0][0] <= conn.rcv_nxt and conn.state != CLOSED:
+        seq, end, data = ooo[0]
+        del ooo[0]
+        if end > conn.rcv_nxt:
+            if seq < conn.rcv_nxt:
+                data = data[conn.rcv_nxt - seq :]
+            deliver(conn, data, now_ms)
+
+
+def _fin_arrives(conn, now_ms):
+    """Eighth step: the peer has closed, and everything before that has come."""
+    conn.rcv_nxt += 1
+    conn.is_fin_received = True
+    conn.is_eof = not conn.rx_octets
+    conn.ack_now = True
+    conn.want_output()
+    state = conn.state
+    if state == ESTABLISHED:
+        conn.state = CLOSE_WAIT
+    elif state == FIN_WAIT_1:
+        conn.state = CLOSING
+    elif state == FIN_WAIT_2:
+        _time_wait(conn, now_ms)
+        return
+    if conn.on_readable is not None:
+        conn.on_readable()
+
+
+def _time_wait(conn, now_ms):
+    if conn.ack_now:
+        output.emit(conn, conn.snd_nxt, 0, ACK, now_ms)
+    conn.tcp.time_waits.add(conn, now_ms)
+    conn.finish(None)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""Listening ports, and connections whose handshake is not complete (RFC 9293 section 3.10.7.2).
+
+A half-open connection is a small object, not a Connection: a flood of SYNs costs little, and cannot cost more than the
+backlog allows. Which one goes when the backlog is full: the oldest.
+"""
+
+from libos.net.tcp.connection import Connection
+from libos.net.tcp.input import agree, segment_arrives
+from libos.net.tcp.seq import is_before
+from libos.net.tcp.timers import FAR_MS
+from libos.wire.tcp import ACK, RST, SYN, syn_options
+
+SYN_ACK_TRIES = 5  # Linux's tcp_synack_retries
+RTO_MS = 1000
+ANSWER_MS = 500  # a repeated SYN is answered at most so often
+
+
+class Listener:
+    """One listening port. half_open: HalfOpen, the oldest first."""
+
+    def __init__(self, port, on_accept, backlog):
+        self.port = port
+        self.on_accept = on_accept
+        self.backlog = backlog
+        self.half_open = []
+
+
+class HalfOpen:
+    """SYN_RECEIVED, come from LISTEN."""
+
+    def __init__(self, tcp, listener, key, remote_ip, segment, iss, ts_offset, now_ms):
+        self.tcp = tcp
+        self.listener = listener
+        self.key = key
+        self.remote_ip = remote_ip
+        self.syn = segment
+        self.iss = iss
+        self.ts_offset = ts_offset
+        self.tries = 0
+        self.answered_ms = now_ms
+        self.timer_at = FAR_MS
+        self.timer_serial = 0
+
+    def answer(self, now_ms):
+        """Sends SYN and ACK."""
+        self.answered_ms = now_ms
+        tcp = self.tcp
+        syn = self.syn
+        has_timestamps = tcp.timestamps and syn.ts_val is not None
+        options = syn_options(
+            tcp.ip.mtu - 40,
+            None if syn.window_scale is None else tcp.window_scale,
+            tcp.sack and syn.sack_permitted,
+            (now_ms + self.ts_offset) & 0xFFFFFFFF if has_timestamps else None,
+            syn.ts_val if has_timestamps else 0,
+        )
+        ack = (syn.seq + 1) & 0xFFFFFFFF
+        window = min(tcp.buffer_bytes(), 0xFFFF)
+        tcp.send_segment(
+            self.remote_ip, self.listener.port, syn.src_port, self.iss, ack, SYN | ACK, window, options, now_ms
+        )
+
+    def on_timer(self, now_ms):
+        if self.tries >= SYN_ACK_TRIES:
+            self.tcp.attempt_fails += 1
+            self.drop()
+            return
+        self.tries += 1
+        self.tcp.retrans_segs += 1
+        self.answer(now_ms)
+        self.tcp.timers.schedule(self, now_ms + (RTO_MS << self.tries))
+
+    def drop(self):
+        """Forgets it, without a word to the peer."""
+        self.tcp.timers.cancel(self)
+        del self.tcp.half_open[self.key]
+        self.listener.half_open.remove(self)
+
+    def input(self, segment, frame, now_ms):
+        """A segment for it arrives."""
+        flags = segment.flags
+        irs = self.syn.seq
+        ahead = (segment.seq - irs - 1) & 0xFFFFFFFF
+        if flags & RST:
+            # RFC 5961 section 3. Whoever sends RST to our SYN and ACK knows the number.
+            if ahead == 0:
+                self.tcp.attempt_fails += 1
+                self.drop()
+            return
+        if flags & SYN:
+            if now_ms - self.answered_ms >= ANSWER_MS:
+                self.answer(now_ms)
+            return
+        if not flags & ACK:
+            return
+        if segment.ack != (self.iss + 1) & 0xFFFFFFFF:
+            self.tcp.reply_reset(self.remote_ip, segment, now_ms)
+            return
+        syn = self.syn
+        if ahead >= 0x10000 or (
+            self.tcp.timestamps
+            and syn.ts_val is not None
+            and (segment.ts_val is None or is_before(segment.ts_val, syn.ts_val))
+        ):
+            return
+        self.drop()
+        conn = self.promote(now_ms)
+        if conn is not None:
+            self.listener.on_accept(conn)
+            segment_arrives(conn, segment, frame, now_ms)
+
+    def promote(self, now_ms):
+        """The handshake is complete: makes the Connection. None when there are too many."""
+        tcp = self.tcp
+        if not tcp.has_room():
+            tcp.listen_drops += 1
+            tcp.send_segment(
+                self.remote_ip, self.listener.port, self.syn.src_port, self.iss + 1, 0, RST, 0, b"", now_ms
+            )
+            return None
+        syn = self.syn
+        conn = Connection(tcp, tcp.ip, self.key, self.listener.port, self.remote_ip, syn.src_port)
+        conn.iss = self.iss
+        conn.ts_offset = self.ts_offset
+        conn.irs = syn.seq
+        conn.rcv_nxt = conn.rcv_acked = syn.seq + 1
+        conn.rcv_adv = conn.rcv_nxt + min(conn.rcv_buf, 0xFFFF)
+        agree(conn, syn, now_ms)
+        conn.cc = tcp.congestion(conn.mss, self.tries > 0)
+        start = self.iss + 1
+        conn.snd_una = conn.snd_nxt = conn.tx_end = start
+        conn.lost_below = conn.rtx_next = start
+        conn.recover = self.iss
+        conn.cur_seq = -1
+        if self.tries == 0:
+            conn.rto.sample(now_ms - self.answered_ms)
+        tcp.by_key[self.key] = conn
+        tcp.passive_opens += 1
+        conn.established(now_ms)
+        return conn

@@ -1,0 +1,439 @@
+# SPDX-License-Identifier: MIT
+"""What may be sent, and the one place where segments of a connection are written.
+
+`run` decides (windows, Nagle, silly windows, retransmissions first), `emit` writes one frame: with segmentation offload
+that frame is many segments.
+"""
+
+from struct import pack_into, unpack
+
+from micropython import const
+
+from libos.net.tcp import recovery
+from libos.net.tcp.states import CLOSED, ESTABLISHED, SYN_SENT
+from libos.wire import tcp as wire
+from libos.wire.ethernet import ETHERTYPE_IPV4
+
+_MASK = const(0xFFFFFFFF)
+_TX_BATCH = const(64)  # net.ethernet.TX_BATCH
+_CSUM_PARTIAL = const(2)  # hal.dma
+_GSO_TCPV4 = const(1)
+_DF_TTL_TCP = const(0x40004006)  # don't fragment, offset 0, TTL 64, protocol TCP
+_FIN = const(0x01)
+_PSH_ACK = const(0x18)
+_ACK = const(0x10)
+_FEATURE_TX_CSUM = const(1)  # of the network device
+_FEATURE_TX_TSO4 = const(2)
+
+# What a TCP/IPv4 frame begins with: Ethernet and the IP version (16 octets as four numbers), length and ident; flags,
+# offset, TTL and protocol; IP checksum, addresses, ports, sequence, acknowledgement, offset and flags, window, checksum and
+# urgent pointer. Repeat counts in a format cost more than the numbers they save.
+_HEADERS = ">IIIIIIHIIIIIHHI"
+_HEADERS_TS = ">IIIIIIHIIIIIHHIIII"
+
+MAX_SACK_BLOCKS = 3  # with timestamps; one more without
+PERSIST_MIN_MS = 500
+
+
+def prepare(conn, mss):
+    """Precomputes what is the same in every frame of a connection. mss: the peer's offer, or less after ICMP."""
+    ip = conn.ip
+    addresses = conn.local_ip + conn.remote_ip
+    offset = 8 if conn.ts_on else 5
+    conn.header_len = 34 + offset * 4
+    # Kept reduced modulo 0xFFFF where the C checksum gets it as a start.
+    conn.pseudo = (addresses + 6) % 0xFFFF
+    conn.tcp_sum = addresses + 6 + conn.local_port + conn.remote_port
+    if conn.ts_on:
+        conn.tcp_sum += wire.TIMESTAMPS_WORD
+    conn.expected = (
+        conn.remote_ip,
+        conn.local_ip,
+        conn.remote_port << 16 | conn.local_port,
+        offset << 12 | _ACK,
+        20 + offset * 4,
+        conn.pseudo,
+        conn.snd_wscale,
+        conn.ts_on,
+    )
+    conn.template = None
+    conn.route_generation = 0
+    set_mss(conn, min(mss, ip.mtu - 40))
+
+
+def set_mss(conn, mss):
+    """mss: payload octets of a segment without options."""
+    conn.mss = max(mss, 48) - (12 if conn.ts_on else 0)
+    conn.max_send = conn.mss
+    eth = conn.eth
+    if eth.features & _FEATURE_TX_TSO4 and eth.features & _FEATURE_TX_CSUM:
+        room = min(eth.max_gso_bytes, 65535) - conn.header_len
+        conn.max_send = max(room - room % conn.mss, conn.mss)
+
+
+def run(conn, now_ms):
+    """Sends what may be sent now. Returns False when buffers ran out: to be called again."""
+    state = conn.state
+    if state < ESTABLISHED:
+        if state == CLOSED:
+            return True
+        return _run_handshake(conn, now_ms)
+    if conn.lost_below > conn.rtx_next and not _retransmit(conn, now_ms):
+        return False
+    snd_nxt = conn.snd_nxt
+    unsent = conn.tx_end - snd_nxt
+    fin = conn.fin_queued
+    if unsent > 0 or (fin and unsent == 0):
+        flight = snd_nxt - conn.snd_una
+        cc = conn.cc
+        if not flight and now_ms - conn.sent_ms > conn.rto.rto_ms:
+            cc.on_idle()
+        mss = conn.mss
+        wnd_room = conn.snd_wnd - flight
+        if conn.is_fast:
+            cwnd_room = cc.cwnd - flight
+        elif conn.recovery:
+            cwnd_room = cc.cwnd - recovery.pipe(conn)
+        else:
+            # What duplicate ACKs say has left the network lets new data out (RFC 3042).
+            cwnd_room = cc.cwnd - flight + conn.sacked_octets + conn.dup_octets
+        while True:
+            room = wnd_room if wnd_room < cwnd_room else cwnd_room
+            count = unsent
+            if count > room:
+                # Part of what is queued: full segments only, or what a small window has to do with (RFC 9293 3.8.6.2.1).
+                count = room
+                conn.is_cwnd_limited = cwnd_room < wnd_room
+                if count >= mss:
+                    count -= count % mss
+                elif count <= 0 or count < conn.max_wnd >> 1 or conn.is_cwnd_limited:
+                    break
+            elif count < mss and not fin and not conn.no_delay and conn.small_end > conn.snd_una:
+                break  # Nagle, as Minshall has it: one small segment in the network at a time
+            if count > mss and count > conn.max_send:
+                count = conn.max_send
+            flags = _ACK
+            if count == unsent:
+                flags = _PSH_ACK
+                if fin:
+                    flags = _PSH_ACK | _FIN
+            if not emit(conn, snd_nxt, count, flags, now_ms):
+                return False
+            snd_nxt += count
+            if count % mss:
+                conn.small_end = snd_nxt
+            if flags & _FIN:
+                snd_nxt += 1
+            conn.snd_nxt = snd_nxt
+            if not conn.rtt_seq:
+                conn.rtt_seq = snd_nxt
+                conn.rtt_ms = now_ms
+            if conn.persists or not conn.rtx_deadline:
+                conn.persists = False
+                deadline = now_ms + conn.rto.rto_ms
+                conn.rtx_deadline = deadline
+                if deadline < conn.timer_at:
+                    conn.tcp.timers.schedule(conn, deadline)
+            if count == unsent:
+                if conn.is_cwnd_limited and 2 * (snd_nxt - conn.snd_una) < cc.cwnd:
+                    conn.is_cwnd_limited = False
+                return True
+            unsent -= count
+            wnd_room -= count
+            cwnd_room -= count
+        if snd_nxt == conn.snd_una and unsent > 0 and not conn.rtx_deadline:
+            # Nothing is in the network that could bring a window update: ask for it in a while.
+            conn.persists = True
+            conn.rtx_deadline = now_ms + max(conn.rto.rto_ms, PERSIST_MIN_MS)
+            conn.arm(conn.rtx_deadline)
+    if conn.ack_now:
+        return emit(conn, snd_nxt, 0, _ACK, now_ms)
+    return True
+
+
+def _retransmit(conn, now_ms):
+    """Sends again what is known to be lost, as the congestion window allows."""
+    room = conn.cc.cwnd - recovery.pipe(conn)
+    while True:
+        hole = recovery.next_hole(conn)
+        if hole is None:
+            return True
+        start, end = hole
+        # The first one goes whatever the window says (RFC 6675 section 5 (4.3), RFC 6582).
+        if room < conn.mss and start > conn.snd_una:
+            return True
+        count = min(end - start, conn.mss)
+        if not resend(conn, start, count, now_ms):
+            return False
+        conn.rtx_next = start + count
+        room -= count
+
+
+def resend(conn, start, count, now_ms):
+    """Sends `count` sequence numbers from `start` again; the last may be the FIN."""
+    flags = _ACK
+    octets = count
+    if start + count > conn.tx_end:
+        flags = _ACK | _FIN
+        octets = conn.tx_end - start
+    conn.rtt_seq = 0  # Karn
+    if not emit(conn, start, octets, flags, now_ms):
+        return False
+    conn.tcp.retrans_segs += 1
+    if not conn.rtx_deadline:
+        conn.rtx_deadline = now_ms + conn.rto.rto_ms
+        conn.arm(conn.rtx_deadline)
+    return True
+
+
+def emit(conn, seq, count, flags, now_ms):
+    """Writes one frame: `count` octets of the send queue from `seq`, the current acknowledgement and window.
+
+    Returns False, with nothing changed, when there is no buffer.
+    """
+    if conn.ooo or conn.dsack is not None:
+        return _emit_sack(conn, seq, count, flags, now_ms)
+    if conn.route_generation != conn.arp.generation:
+        refresh_route(conn, now_ms)
+    header_len = conn.header_len
+    eth = conn.eth
+    tx_count = eth.tx_count
+    if tx_count == _TX_BATCH:
+        eth.flush()
+        tx_count = eth.tx_count
+        if tx_count == _TX_BATCH:
+            return False
+    total_len = header_len + count
+    frame = eth.alloc_frame(total_len)
+    if frame is None:
+        return False
+    frame.length = total_len
+    conn.sent_ms = now_ms
+    # The window's right edge moves when that is worth it, never back: as in announce().
+    rcv_nxt = conn.rcv_nxt
+    edge = rcv_nxt + conn.rcv_buf - conn.rx_octets
+    if edge - conn.rcv_adv >= conn.rcv_mss:
+        conn.rcv_adv = edge
+        window = (edge - rcv_nxt) >> conn.rcv_wscale
+        if window > 0xFFFF:
+            window = 0xFFFF
+    else:
+        window = announce(conn)
+    conn.rcv_acked = rcv_nxt
+    conn.ack_now = False
+    conn.ack_deadline = 0
+    ack = rcv_nxt & _MASK
+    seq32 = seq & _MASK
+    total_len -= 14
+    # 2**16 is 1 modulo 0xFFFF: numbers of a header add up to its checksum without being taken apart (RFC 1071).
+    total = conn.tcp_sum + total_len - 20 + seq32 + ack + window
+    if header_len == 66:
+        flags |= 0x8000
+        ts_val = (now_ms + conn.ts_offset) & _MASK
+        ts_ecr = conn.ts_recent
+        total += ts_val + ts_ecr
+    else:
+        flags |= 0x5000
+    if not count:
+        check = -(total + flags) % 0xFFFF
+    else:
+        index = conn.cur_index
+        offset = conn.cur_offset
+        if conn.cur_seq == seq and len(conn.tx_chunks[index]) - offset >= count:
+            frame.put(header_len, conn.tx_chunks[index], offset, count)
+            conn.cur_offset = offset + count
+            conn.cur_seq = seq + count
+        else:
+            copy(conn, frame, header_len, seq, count)
+        if eth.has_tx_csum:
+            frame.flags = _CSUM_PARTIAL
+            frame.csum_start = 34
+            frame.csum_offset = 16
+            check = (conn.pseudo + total_len - 20) % 0xFFFF
+            if count > conn.mss:
+                frame.gso_size = conn.mss
+                frame.gso_type = _GSO_TCPV4
+                frame.hdr_len = header_len
+        else:
+            check = frame.checksum(header_len, count, (total + flags) % 0xFFFF) ^ 0xFFFF
+    head0, head1, head2, head3, src_ip, dst_ip, ports, ip_sum = conn.template
+    if header_len == 66:
+        pack_into(
+            _HEADERS_TS, frame.buf, frame.start, head0, head1, head2, head3, total_len << 16, _DF_TTL_TCP,
+            -(ip_sum + total_len) % 0xFFFF, src_ip, dst_ip, ports, seq32, ack, flags, window, check << 16,
+            0x0101080A, ts_val, ts_ecr,
+        )  # fmt: skip
+    else:
+        pack_into(
+            _HEADERS, frame.buf, frame.start, head0, head1, head2, head3, total_len << 16, _DF_TTL_TCP,
+            -(ip_sum + total_len) % 0xFFFF, src_ip, dst_ip, ports, seq32, ack, flags, window, check << 16,
+        )  # fmt: skip
+    conn.tcp.out_segs += 1
+    if conn.next_hop is None:
+        eth.tx_frames[tx_count] = frame
+        eth.tx_count = tx_count + 1
+    else:
+        conn.arp.send(frame, conn.next_hop, ETHERTYPE_IPV4, now_ms)
+    return True
+
+
+def announce(conn):
+    """The window field of the next segment. Moves the right edge of the window when that is worth it, never back."""
+    rcv_nxt = conn.rcv_nxt
+    edge = rcv_nxt + conn.rcv_buf - conn.rx_octets
+    if edge - conn.rcv_adv >= conn.rcv_mss or edge - conn.rcv_adv >= conn.rcv_buf >> 1:
+        conn.rcv_adv = edge
+    window = (conn.rcv_adv - rcv_nxt) >> conn.rcv_wscale
+    return window if window <= 0xFFFF else 0xFFFF
+
+
+def copy(conn, frame, at, seq, count):
+    """Copies `count` octets of the send queue from `seq` into the frame, and leaves the cursor behind them."""
+    if conn.cur_seq != seq:
+        conn.find(seq)
+    chunks = conn.tx_chunks
+    index = conn.cur_index
+    offset = conn.cur_offset
+    conn.cur_seq = seq + count
+    while True:
+        chunk = chunks[index]
+        size = len(chunk) - offset
+        if size >= count:
+            # Even when the chunk ends here the cursor stays in it: a small write may still make it longer.
+            frame.put(at, chunk, offset, count)
+            offset += count
+            break
+        if size:
+            frame.put(at, chunk, offset, size)
+            at += size
+            count -= size
+        index += 1
+        offset = 0
+    conn.cur_index = index
+    conn.cur_offset = offset
+
+
+def refresh_route(conn, now_ms):
+    """The neighbour table changed: looks up the next hop's MAC again. next_hop stays set while it is not known."""
+    hop = conn.ip.next_hop(conn.remote_ip)
+    conn.route_generation = conn.arp.generation
+    mac = None if hop is None else conn.arp.lookup(hop, now_ms)
+    if mac is None:
+        conn.next_hop = conn.remote_ip if hop is None else hop
+        conn.route_generation = 0  # ask again with the next segment
+        mac = b"\0\0\0\0\0\0"
+    else:
+        conn.next_hop = None
+    conn.template = unpack(">IIII", mac + conn.eth.mac + b"\x08\x00\x45\x00") + (
+        conn.local_ip,
+        conn.remote_ip,
+        conn.local_port << 16 | conn.remote_port,
+        0x4500 + _DF_TTL_TCP + conn.local_ip + conn.remote_ip,
+    )
+
+
+def _emit_sack(conn, seq, count, flags, now_ms):
+    """emit() while octets are missing: the plain way, with a SACK option (RFC 2018, RFC 2883)."""
+    blocks = sack_blocks(conn) if conn.sack_on else ()
+    options = b""
+    if conn.ts_on:
+        options = wire.timestamps_option(now_ms + conn.ts_offset, conn.ts_recent)
+    if blocks:
+        options += wire.sack_option(blocks)
+    if blocks and count:
+        # Data travels without the report: it would not fit a full segment, and a segment with data is no duplicate ACK.
+        blocks = ()
+        options = options[:12] if conn.ts_on else b""
+    frame = conn.ip.alloc(wire.HEADER_BYTES + len(options) + count)
+    if frame is None:
+        return False
+    at = frame.start + 34
+    window = announce(conn)
+    header_len = wire.emit(
+        frame.buf, at, conn.local_port, conn.remote_port, seq & _MASK, conn.rcv_nxt & _MASK, flags, window, options
+    )
+    if count:
+        copy(conn, frame, 34 + header_len, seq, count)
+    tcp_len = header_len + count
+    pseudo = (conn.pseudo + tcp_len) % 0xFFFF
+    if count > conn.mss:
+        frame.flags = _CSUM_PARTIAL
+        frame.csum_start = 34
+        frame.csum_offset = 16
+        frame.gso_size = conn.mss
+        frame.gso_type = _GSO_TCPV4
+        frame.hdr_len = 34 + header_len
+        check = pseudo
+    else:
+        check = frame.checksum(34, tcp_len, pseudo) ^ 0xFFFF
+    pack_into(">H", frame.buf, at + wire.CHECKSUM_OFFSET, check)
+    conn.rcv_acked = conn.rcv_nxt
+    conn.sent_ms = now_ms
+    if not count:
+        conn.ack_now = False
+        conn.ack_deadline = 0
+        conn.dsack = None
+    conn.tcp.out_segs += 1
+    conn.ip.send(frame, conn.remote_ip, 6, now_ms)
+    return True
+
+
+def sack_blocks(conn):
+    """The blocks to report: a duplicate first, then where the last segment came, then the others."""
+    limit = MAX_SACK_BLOCKS if conn.ts_on else MAX_SACK_BLOCKS + 1
+    blocks = []
+    if conn.dsack is not None:
+        blocks.append(conn.dsack)
+    ranges = []
+    for seq, end, _data in conn.ooo:
+        if ranges and ranges[-1][1] == seq:
+            ranges[-1][1] = end
+        else:
+            ranges.append([seq, end])
+    for first in (True, False):
+        for left, right in ranges:
+            if (left <= conn.ooo_recent < right) == first and len(blocks) < limit:
+                blocks.append((left, right))
+    return blocks
+
+
+def probe(conn, now_ms):
+    """An empty segment that is one octet out of place: whoever is there must answer it with its state."""
+    return emit(conn, conn.snd_una - 1, 0, _ACK, now_ms)
+
+
+def _run_handshake(conn, now_ms):
+    """Sends SYN, or SYN and ACK after a simultaneous open, when it is due."""
+    if not conn.syn_due:
+        return True
+    tcp = conn.tcp
+    is_first = conn.state == SYN_SENT
+    options = wire.syn_options(
+        conn.ip.mtu - 40,
+        tcp.window_scale if is_first or conn.rcv_wscale else None,
+        tcp.sack if is_first else conn.sack_on,
+        (now_ms + conn.ts_offset) & _MASK if conn.ts_on else None,
+        conn.ts_recent,
+    )
+    window = min(conn.rcv_buf, 0xFFFF)
+    flags = wire.SYN if is_first else wire.SYN | wire.ACK
+    ack = 0 if is_first else conn.rcv_nxt & _MASK
+    if not tcp.send_segment(
+        conn.remote_ip, conn.local_port, conn.remote_port, conn.iss, ack, flags, window, options, now_ms
+    ):
+        return False
+    conn.syn_due = False
+    conn.ack_now = False
+    if not is_first:
+        conn.rcv_adv = max(conn.rcv_adv, conn.rcv_nxt + window)
+    if conn.snd_nxt == conn.iss:
+        conn.snd_nxt = conn.iss + 1
+        conn.rtt_seq = conn.snd_nxt
+        conn.rtt_ms = now_ms
+    else:
+        conn.rtt_seq = 0
+        tcp.retrans_segs += 1
+    if not conn.rtx_deadline:
+        conn.rtx_deadline = now_ms + conn.rto.rto_ms
+        conn.arm(conn.rtx_deadline)
+    return True

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""`mirage-py run` for unix targets: the binary itself, with a TAP device made for it where it needs one."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shlex
+import signal
+import subprocess
+
+from mirage_py.errors import UserError
+from mirage_py.run import network, tap
+from mirage_py.run.image import Image
+from mirage_py.run.options import RunOptions
+from mirage_py.run.session import SIGNAL_EXIT_BASE, STOP_SIGNALS, dies_with_us
+
+DEFAULT_TAP = "tap0"
+STOP_TIMEOUT_S = 10.0
+
+
+def _refuse_qemu_options(image: Image, options: RunOptions) -> None:
+    asked = {
+        "memory": options.memory_mb,
+        "machine": options.machine,
+        "accel": options.accel,
+        "publish": options.publish,
+        "pcap": options.pcap,
+        "gdb": options.gdb,
+        "detach": options.detach,
+        "qemu": options.qemu,
+    }
+    for name, value in asked.items():
+        if value:
+            raise UserError(
+                f"--{name}: {image.name} is a program for this system, not for QEMU",
+                "leave it out, or configure with -t hvt",
+            )
+    if options.tap and image.net != "direct":
+        raise UserError(f"--tap: {image.name} uses the system's sockets", "leave it out, or use --net direct")
+
+
+def run(image: Image, options: RunOptions) -> int:
+    """Run the binary; does not return when there is nothing left to do behind it.
+
+    Raises UserError for options that mean QEMU, and when its TAP device can be neither used nor made.
+    """
+    _refuse_qemu_options(image, options)
+    command = [str(image.path.absolute()), *options.guest_args]
+    given = network.argument(options.guest_args, "interface")
+    if options.tap and given not in (None, options.tap):
+        raise UserError(f"--tap {options.tap} and --interface {given} contradict each other", "give one of them")
+    if options.tap and given is None:
+        command += ["--interface", options.tap]
+    if options.dry_run:
+        print(shlex.join(command))
+        return 0
+    name = options.tap or given or image.defaults.get("interface", DEFAULT_TAP)
+    if image.net != "direct" or tap.exists(name):
+        return _become(command)
+    address = network.argument(options.guest_args, "ipv4") or image.defaults.get("ipv4") or str(network.TAP_GUEST)
+    try:
+        guest = ipaddress.IPv4Interface(address)
+    except ValueError:
+        return _become(command)  # it knows how to say what is wrong with the address
+    host = next((other for other in guest.network.hosts() if other != guest.ip), None)
+    if host is None:
+        raise UserError(f"--ipv4 {guest} leaves the host no address", "give a larger network, as in 10.0.0.2/24")
+    with tap.lasting(name, ipaddress.IPv4Interface((host, guest.network.prefixlen))):
+        return _beside(command)
+
+
+def _not_executable(path: str, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be executed ({error.strerror})", "build it again with `make`")
+
+
+def _become(command: list[str]) -> int:
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        raise _not_executable(command[0], error) from None
+
+
+def _beside(command: list[str]) -> int:
+    """Run `command` as a child, handing signals on, and return its exit code."""
+    process: subprocess.Popen[bytes] | None = None
+
+    def hand_on(number: int, frame: object) -> None:
+        # Ctrl-C reaches the whole foreground group by itself, the child too; twice does no harm.
+        if process is not None and process.poll() is None:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, hand_on) for number in STOP_SIGNALS}
+    try:
+        try:
+            process = subprocess.Popen(command, preexec_fn=dies_with_us(signal.SIGTERM))  # noqa: PLW1509 (no threads here)
+        except OSError as error:
+            raise _not_executable(command[0], error) from None
+        code = process.wait()
+    finally:
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait(STOP_TIMEOUT_S)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return SIGNAL_EXIT_BASE - code if code < 0 else code

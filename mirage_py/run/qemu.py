@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""QEMU's command line for an image, and what its end means."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mirage_py.errors import UserError
+from mirage_py.run import network as networks
+from mirage_py.run.image import Image
+from mirage_py.run.network import Network
+
+# The guest's runtime leaves with these (targets/common/port_abi.h).
+EXIT_FAULT = 70
+DEBUG_EXIT_PORT = 0xF4
+
+RUNNABLE_CONSOLE = "stdio,id=console"  # for --dry-run: what a person can paste into a shell
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Everything that a QEMU command line is made of.
+
+    network: None for an image that drives no interface. gdb: port, None for none. boot_args: all of the guest's.
+    """
+
+    qemu: str
+    accelerator: str
+    cpu: str
+    kind: str
+    memory_mb: int
+    image: Image
+    network: Network | None
+    boot_args: list[str] = field(default_factory=list)
+    pcap: Path | None = None
+    gdb: int | None = None
+    extra: list[str] = field(default_factory=list)
+
+
+def _escape(value: object) -> str:
+    # QEMU's option syntax: a comma inside a value is doubled.
+    return str(value).replace(",", ",,")
+
+
+def command(
+    machine: Machine, *, console: str = RUNNABLE_CONSOLE, monitor: str | None = None, tap_fd: int | None = None
+) -> list[str]:
+    """The command line.
+
+    console, monitor: -chardev values with the ids "console" and "monitor"; who has the monitor starts the guest with
+        `cont`. tap_fd: an open TAP that QEMU inherits.
+    """
+    line = [machine.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    line += ["-name", _escape(machine.image.name)]
+    line += ["-machine", machine.kind, "-accel", machine.accelerator, "-cpu", machine.cpu]
+    line += ["-m", f"{machine.memory_mb}M"]
+    line += ["-chardev", console, "-serial", "chardev:console"]
+    if monitor is not None:
+        line += ["-chardev", monitor, "-mon", "chardev=monitor,mode=control"]
+    line += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4", "-device", "pvpanic"]
+    if machine.network is not None:
+        line += ["-netdev", networks.netdev(machine.network, tap_fd)]
+        # No option ROM: nobody boots from the network, and the firmware starts sooner.
+        line += ["-device", f"virtio-net-pci,netdev=net0,mac={machine.network.mac},disable-legacy=on,romfile="]
+        if machine.pcap is not None:
+            line += ["-object", f"filter-dump,id=pcap,netdev=net0,file={_escape(machine.pcap)}"]
+    if machine.gdb is not None:
+        line += ["-gdb", f"tcp:127.0.0.1:{machine.gdb}"]
+    if machine.gdb is not None or monitor is not None:
+        line.append("-S")
+    line += ["-kernel", str(machine.image.path)]
+    if machine.boot_args:
+        line += ["-append", shlex.join(machine.boot_args)]
+    return line + machine.extra
+
+
+@dataclass(frozen=True)
+class End:
+    """How QEMU ended.
+
+    status: of the process, negative for a signal. reason: of QMP's SHUTDOWN event, None when there was none.
+    panicked: GUEST_PANICKED was seen. complaints: what it wrote to standard error.
+    """
+
+    status: int
+    reason: str | None
+    panicked: bool
+    complaints: str
+
+
+def _complaint(text: str) -> str | None:
+    """The first error in QEMU's standard error; its warnings do not count."""
+    for line in text.splitlines():
+        match = re.match(r"\S*qemu\S*: (.*)", line)
+        if match and not match[1].startswith(("warning:", "info:", "terminating on signal")):
+            return match[1]
+    return None
+
+
+def _failure(complaint: str) -> UserError:
+    forward = re.search(r"host forwarding rule '(\w+):([\d.]+):(\d+)-", complaint)
+    if forward:
+        return UserError(
+            f"host port {forward[2]}:{forward[3]}/{forward[1]} was taken just now", "run again, or use --publish"
+        )
+    if "RAM" in complaint and ("allocate" in complaint or "memory" in complaint):
+        return UserError(f"QEMU: {complaint}", "give less --memory")
+    if "gdbstub" in complaint:
+        return UserError(f"QEMU: {complaint}", "the port may be taken; choose another one with --gdb PORT")
+    if "filter-dump" in complaint or "net dump" in complaint:
+        return UserError(f"QEMU: {complaint}", "name a file that can be written with --pcap")
+    if "PVH" in complaint or "ELF" in complaint:
+        return UserError(f"QEMU: {complaint}", "this file is no image to boot; build it again with `make`")
+    return UserError(f"QEMU: {complaint}", "`mirage-py run --dry-run` prints its command line")
+
+
+def exit_code(end: End) -> tuple[int, str | None]:
+    """The guest's exit code, and a remark for the user where there is something to say.
+
+    isa-debug-exit makes QEMU exit with (code << 1) | 1, which for code 0 is also how QEMU itself fails: an error on
+    its standard error tells the two apart.
+    Raises UserError when QEMU failed, not the guest.
+    """
+    complaint = _complaint(end.complaints)
+    if end.status < 0:
+        raise UserError(f"QEMU was ended by signal {-end.status}" + (f" ({complaint})" if complaint else ""))
+    if end.panicked:
+        return EXIT_FAULT, "the guest panicked"
+    if end.reason == "guest-reset":
+        return EXIT_FAULT, "the guest reset the machine (a triple fault, where it says nothing before)"
+    if end.status == 1 and complaint is not None:
+        raise _failure(complaint)
+    if end.status & 1:
+        return end.status >> 1, None
+    if end.status == 0:
+        return 0, None
+    raise UserError(f"QEMU ended with status {end.status}" + (f" ({complaint})" if complaint else ""))

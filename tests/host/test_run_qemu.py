@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""mirage_py.run.qemu: the command line, and what the end of QEMU means."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from mirage_py.errors import UserError
+from mirage_py.run.image import Image
+from mirage_py.run.network import Network
+from mirage_py.run.qemu import End, Machine, command, exit_code
+
+
+def machine(path: str = "dist/echo.hvt", **fields: object) -> Machine:
+    values: dict[str, object] = {
+        "qemu": "qemu",
+        "accelerator": "tcg",
+        "cpu": "max",
+        "kind": "q35",
+        "memory_mb": 16,
+        "image": Image(Path(path), "echo", "hvt"),
+        "network": None,
+    }
+    return Machine(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def after(line: list[str], option: str) -> list[str]:
+    return [line[index + 1] for index, word in enumerate(line) if word == option]
+
+
+def test_without_network() -> None:
+    line = command(machine())
+    assert not [word for word in line if "net0" in word]
+    assert after(line, "-append") == []
+    assert after(line, "-kernel") == ["dist/echo.hvt"]
+    assert after(line, "-m") == ["16M"]
+
+
+def test_boot_arguments_are_quoted_as_a_shell_reads_them() -> None:
+    (line,) = after(command(machine(boot_args=["--greeting", 'it\'s a "day"', ""])), "-append")
+    assert line == "--greeting 'it'\"'\"'s a \"day\"' ''"
+
+
+def test_commas_in_paths_are_escaped() -> None:
+    net = Network(ipaddress.IPv4Interface("10.0.2.15/24"), ipaddress.IPv4Address("10.0.2.2"), "52:54:00:00:00:01")
+    line = command(machine("a,b/echo.hvt", network=net, pcap=Path("c,d.pcap"), gdb=1234))
+    assert after(line, "-kernel") == ["a,b/echo.hvt"]
+    assert after(line, "-object") == ["filter-dump,id=pcap,netdev=net0,file=c,,d.pcap"]
+    assert after(line, "-gdb") == ["tcp:127.0.0.1:1234"]
+    assert "-S" in line
+
+
+def test_extra_arguments_come_last() -> None:
+    assert command(machine(extra=["-d", "int"]))[-2:] == ["-d", "int"]
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (End(7, None, False, ""), 3),
+        (End(1, None, False, ""), 0),
+        (End(1, None, False, "qemu-system-x86_64: warning: TCG doesn't support requested feature\n"), 0),
+        (End(141, None, False, ""), 70),
+        (End(0, "guest-shutdown", False, ""), 0),
+        (End(0, "guest-reset", False, ""), 70),
+        (End(0, "guest-panic", True, ""), 70),
+    ],
+)
+def test_end_of_the_guest(end: End, code: int) -> None:
+    assert exit_code(end)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("complaints", "cause"),
+    [
+        (
+            "qemu-system-x86_64: -netdev user,...: Could not set up host forwarding rule 'tcp:127.0.0.1:8007-:7'",
+            "host port 127.0.0.1:8007/tcp was taken",
+        ),
+        ("qemu: warning: x\nqemu: cannot set up guest memory 'pc.ram': Cannot allocate memory", "cannot set up"),
+        ("qemu-system-x86_64: Error loading uncompressed kernel without PVH ELF Note", "PVH"),
+        ("qemu-system-x86_64: something new", "something new"),
+    ],
+)
+def test_end_of_a_qemu_that_failed(complaints: str, cause: str) -> None:
+    with pytest.raises(UserError, match=cause):
+        exit_code(End(1, None, False, complaints))
+
+
+def test_qemu_that_crashed() -> None:
+    with pytest.raises(UserError, match="signal 11"):
+        exit_code(End(-11, None, False, ""))
