@@ -141,7 +141,7 @@ class LinuxGuest:
         model_arguments: Sequence[str] = (),
         append: str = "",
         qemu_arguments: Sequence[str] = (),
-        load: bool = True,
+        model_prefix: Sequence[str] = (),
     ) -> None:
         qemu = qemu_with_vfio_user()
         root = packages()
@@ -153,7 +153,7 @@ class LinuxGuest:
         kernel = next((root / "boot").glob("vmlinuz-*"))
         sockets = [directory / f"nic{number}" for number in range(len(backends))]
         self.control = directory / "control"
-        argv = [sys.executable, "-m", "mirage_py.nic", "--control", str(self.control), "--log", "info"]
+        argv = [*model_prefix, sys.executable, "-m", "mirage_py.nic", "--control", str(self.control), "--log", "info"]
         for path, backend in zip(sockets, backends, strict=True):
             argv += ["--socket", str(path), "--backend", backend]
         self.model = spawn([*argv, *model_arguments])
@@ -168,9 +168,8 @@ class LinuxGuest:
         self.guest = spawn([*argv, *qemu_arguments])
         self._read = 0
         self._prompt(120)
-        if load:
-            for module in MODULES:
-                self.check(f"insmod /modules/{module}.ko", 60)
+        for module in MODULES:
+            self.check(f"insmod /modules/{module}.ko", 60)
 
     def _prompt(self, timeout: float) -> str:
         """Waits for the next prompt; returns what came before it."""
@@ -181,7 +180,7 @@ class LinuxGuest:
             if end >= 0:
                 text = output[self._read : end]
                 self._read = end + len(PROMPT)
-                return text
+                return text.replace("\r", "")
             if time.monotonic() > deadline or self.guest.process.poll() is not None:
                 raise AssertionError(f"no prompt after {timeout} s:\n{output[-4000:]}\nmodel:\n{self.model.output[-4000:]}")
             time.sleep(0.02)
