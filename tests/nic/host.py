@@ -95,7 +95,9 @@ class Host:
         self.put(TX_RING + 16 * self.tx_tail, struct.pack("<QQ", low, high))
         self.tx_tail = (self.tx_tail + 1) % RING
 
-    def context(self, mac_len: int, ip_len: int, l4_len: int, mss: int, tucmd: int, vlan: int = 0, index: int = 0) -> None:
+    def context(
+        self, mac_len: int, ip_len: int, l4_len: int, mss: int, tucmd: int, vlan: int = 0, index: int = 0
+    ) -> None:
         low = ip_len | mac_len << 9 | vlan << 16
         high = tucmd | 2 << 20 | 1 << 29 | index << 36 | l4_len << 40 | mss << 48
         self.descriptor(low, high)

@@ -50,7 +50,7 @@ def qemu_with_vfio_user() -> str:
     if path is None:
         missing("no QEMU")
         raise AssertionError
-    version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60).stdout
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
     found = re.search(r"version (\d+)\.(\d+)", version)
     if not found or (int(found[1]), int(found[2])) < (10, 1):
         missing(f"QEMU 10.1 or newer, for vfio-user (MIRAGE_QEMU): {path} is {version.splitlines()[:1]}")
@@ -109,7 +109,9 @@ class Cpio:
 def find(root: Path, name: str) -> Path:
     """A program, library or module of the packages: not a document or a start-up script of the same name."""
     found = (path for path in sorted(root.rglob(name)) if path.is_file())
-    return next(path for path in found if path.parent.name in ("bin", "sbin", "x86_64-linux-gnu") or path.suffix == ".ko")
+    return next(
+        path for path in found if path.parent.name in ("bin", "sbin", "x86_64-linux-gnu") or path.suffix == ".ko"
+    )
 
 
 def initramfs(root: Path) -> bytes:
@@ -182,12 +184,14 @@ class LinuxGuest:
                 self._read = end + len(PROMPT)
                 return text.replace("\r", "")
             if time.monotonic() > deadline or self.guest.process.poll() is not None:
-                raise AssertionError(f"no prompt after {timeout} s:\n{output[-4000:]}\nmodel:\n{self.model.output[-4000:]}")
+                raise AssertionError(
+                    f"no prompt after {timeout} s:\n{output[-4000:]}\nmodel:\n{self.model.output[-4000:]}"
+                )
             time.sleep(0.02)
 
     def run(self, command: str, timeout: float = 30) -> tuple[int, str]:
         """Runs a line in the guest's shell; its exit code and output."""
-        self.guest.type(f"{command}; echo \"=$?=\"\n".encode())
+        self.guest.type(f'{command}; echo "=$?="\n'.encode())
         text = self._prompt(timeout)
         body, _, code = text.rstrip().rpartition("=")[0].rpartition("=")
         return int(code), body

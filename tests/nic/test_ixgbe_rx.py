@@ -82,7 +82,7 @@ def test_any_flipped_bit_under_a_checksum_is_noticed(host: Host, seed: int) -> N
         bad = bytearray(good)
         position = rng.randrange(14, len(good))
         bad[position] ^= 1 << rng.randrange(8)
-        if isinstance(layers[0], IPv6) and position < 54 and not 22 <= position:
+        if isinstance(layers[0], IPv6) and position < 54 and not position >= 22:
             continue  # version, class, lengths, hop limit: no checksum covers them
         host.arrive(bytes(bad))
         ((_, low, high),) = host.received()
@@ -93,7 +93,12 @@ def test_any_flipped_bit_under_a_checksum_is_noticed(host: Host, seed: int) -> N
 
 def test_malformed_headers_are_stored_without_claims(host: Host) -> None:
     rng = random.Random(5)
-    for base in (UDP_PACKET, packet(IP(), TCP()), packet(IPv6(), IPv6ExtHdrDestOpt(), TCP()), packet(Dot1Q(vlan=2), IP(), TCP())):
+    for base in (
+        UDP_PACKET,
+        packet(IP(), TCP()),
+        packet(IPv6(), IPv6ExtHdrDestOpt(), TCP()),
+        packet(Dot1Q(vlan=2), IP(), TCP()),
+    ):
         for end in range(14, len(base)):
             host.arrive(base[:end])
             assert host.received()[0][0] == base[:end].ljust(60, b"\0")
@@ -178,7 +183,10 @@ def test_unicast_needs_a_receive_address(host: Host) -> None:
     plain(host)
     host.arrive(packet(dst=OTHER), packet(dst=MAC))
     assert len(host.received()) == 1
-    host[r.RAL + 8], host[r.RAH + 8] = int.from_bytes(OTHER[:4], "little"), int.from_bytes(OTHER[4:], "little") | r.RAH_AV
+    host[r.RAL + 8], host[r.RAH + 8] = (
+        int.from_bytes(OTHER[:4], "little"),
+        int.from_bytes(OTHER[4:], "little") | r.RAH_AV,
+    )
     host.arrive(packet(dst=OTHER))
     assert len(host.received()) == 1
     host[r.RAH + 8] = 0
@@ -365,7 +373,9 @@ def coalescing(host: Host, descriptors: int = 3) -> None:
 
 def large_segment(payload: bytes, mss: int) -> Frame:
     """What a TAP with offloads delivers."""
-    data = bytearray(packet(IP(src="10.0.0.1", dst="10.0.0.2"), TCP(sport=1, dport=2, seq=100, flags="A"), payload=payload))
+    data = bytearray(
+        packet(IP(src="10.0.0.1", dst="10.0.0.2"), TCP(sport=1, dport=2, seq=100, flags="A"), payload=payload)
+    )
     frame = Frame([bytes(data)], len(data))
     frame.gso_size, frame.gso_type, frame.hdr_len = mss, 1, 54
     frame.csum_start, frame.csum_offset = 34, 16
@@ -415,12 +425,15 @@ def test_coalescing_ends_where_it_must(host: Host, reason: str) -> None:
     frames[3] = raw(third)
     host.arrive(*frames)
     lengths = [len(data) - 66 for data, _, _ in host.received()]
-    assert lengths == {
-        "gap": [3000, 1000, 2000],
-        "flags": [3000, 1000, 2000],
-        "other flow": [3000, 1000, 2000],
-        "push": [4000, 2000],
-    }[reason]
+    assert (
+        lengths
+        == {
+            "gap": [3000, 1000, 2000],
+            "flags": [3000, 1000, 2000],
+            "other flow": [3000, 1000, 2000],
+            "push": [4000, 2000],
+        }[reason]
+    )
     assert sum(lengths) == 6000
 
 

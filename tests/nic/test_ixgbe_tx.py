@@ -103,7 +103,10 @@ def test_checksums_are_what_scapy_computes(host: Host, length: int, pieces: int)
         (IP(src="10.1.2.3", dst="192.168.255.254", id=77), 20, IPV4),
         (IPv6(src="fd00::1", dst="fd00::2"), 40, 0),
     ):
-        for layer, field, tucmd in ((TCP(sport=1234, dport=80, flags="PA"), 16, L4_TCP), (UDP(sport=9, dport=7), 6, L4_UDP)):
+        for layer, field, tucmd in (
+            (TCP(sport=1234, dport=80, flags="PA"), 16, L4_TCP),
+            (UDP(sport=9, dport=7), 6, L4_UDP),
+        ):
             data = packet(ip, layer, payload=payload)
             l4 = 14 + ip_len
             host.context(14, ip_len, 20, 0, tucmd | tucmd4)
@@ -136,7 +139,9 @@ def test_two_contexts_are_kept_apart(host: Host) -> None:
         assert host.transmit(unfinished(tcp, 14, 54, 16), options=TXSM | CC | 1 << 4) == [tcp]
 
 
-def segments_by_hand(ip: ScapyPacket, payload: bytes, mss: int, flags: int, sequence: int, vlan: int | None) -> list[bytes]:
+def segments_by_hand(
+    ip: ScapyPacket, payload: bytes, mss: int, flags: int, sequence: int, vlan: int | None
+) -> list[bytes]:
     """What cutting must give, built segment by segment with scapy."""
     out = []
     count = -(-len(payload) // mss)
@@ -177,7 +182,9 @@ def test_wire_that_takes_large_segments_gets_them_whole() -> None:
     host = Host(offloads=True)
     host.start()
     payload = OCTETS[:9000]
-    data = packet(IP(src="10.1.2.3", dst="10.9.8.7", id=500), TCP(sport=5, dport=6, seq=7000, flags="PA"), payload=payload)
+    data = packet(
+        IP(src="10.1.2.3", dst="10.9.8.7", id=500), TCP(sport=5, dport=6, seq=7000, flags="PA"), payload=payload
+    )
     host.context(14, 20, 20, 1000, IPV4 | L4_TCP)
     draft = bytearray(unfinished(data, 14, 34, 16, with_length=False))
     draft[16:18] = b"\0\0"

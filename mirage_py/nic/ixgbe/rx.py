@@ -165,8 +165,8 @@ class Receiver:
 
     @property
     def has_room(self) -> bool:
-        """Whether frames should be taken from the backend now."""
-        return not self._buffer
+        """Whether to take frames from the backend now. A stalled receiver takes and loses them, as a card does."""
+        return self.is_stalled or not self._buffer
 
     def is_receiving(self) -> bool:
         return bool(self._regs.store[r.RXCTRL >> 2] & r.RXCTRL_RXEN)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Transmission: descriptors to frames, and frames to the wire.
 
-Source: 82599 datasheet section 7.2. A batch is everything from head to tail at the time of the doorbell. Buffers are not
-copied: the backend sends from guest memory, and the write-back that gives them back comes after.
+Source: 82599 datasheet section 7.2. A batch is everything from head to tail at the time of the doorbell. Buffers are
+not copied: the backend sends from guest memory, and the write-back that gives them back comes after.
 """
 
 from __future__ import annotations
