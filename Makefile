@@ -41,7 +41,7 @@ test: setup
 	@MIRAGE_PY_REQUIRE_ALL=1 $(PYTEST) -m "not nightly"
 
 check: setup
-	@$(PYTHON) -m ruff format --check --quiet . || { echo "run: $(PYTHON) -m ruff format ."; exit 1; }
+	@$(PYTHON) -m ruff format --check --quiet --output-format=concise . || { echo "run: $(PYTHON) -m ruff format ."; exit 1; }
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m mypy
 	@$(PYTEST) -q -m "$(FAST)"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 COLORS = ("auto", "always", "never")
+_ENDLESS = 10_000  # columns
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
@@ -354,8 +355,10 @@ def _print_tree(branch: Any, color: str) -> None:
     top = Tree(line(branch.text))
     add(top, branch.branches)
     force = {"auto": None, "always": True, "never": False}[color]
-    # A line is never broken: what reads it may be a program.
-    Console(force_terminal=force, no_color=color == "never", soft_wrap=True, highlight=False).print(top)
+    # Only a terminal breaks lines: what reads them otherwise may be a program.
+    width = None if sys.stdout.isatty() else _ENDLESS
+    console = Console(force_terminal=force, no_color=color == "never", width=width, highlight=False)
+    console.print(top)
 
 
 @cli.command(cls=ApplicationCommand)

@@ -30,10 +30,14 @@ _LOCAL = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True)
 class Signature:
-    """What a device offers to those built on it: a name, and the methods and attributes behind it."""
+    """What a device offers to those built on it: a name, and the methods and attributes behind it.
+
+    has_one_service: at most one service of the event loop may be built on such a device, directly or not.
+    """
 
     name: str
     methods: tuple[str, ...] = ()
+    has_one_service: bool = False
 
 
 class Node:

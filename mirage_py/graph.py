@@ -112,6 +112,7 @@ def resolve(root: Device, context: Context, first: Sequence[Node] = ()) -> Graph
     resolver = _Resolver(context)
     resolver.place_all([*first, root])
     resolver.check_values(root)
+    _check_services(resolver.devices)
     return Graph(context, tuple(resolver.devices), resolver.configured)
 
 
@@ -296,6 +297,22 @@ class _Resolver:
         made = " ".join(f"--{name} {value}" for name, value in self.configured.items() if value is not None)
         otherwise = f", or choose otherwise than -t {self.context.target} {made}" if made else ""
         raise UserError(cause, f"leave --{name} out{otherwise}", exit_code=2)
+
+
+def _check_services(devices: Sequence[Placed]) -> None:
+    """Two services that poll one network card would take each other's frames."""
+    services: dict[Placed, Placed] = {}
+    below: dict[Placed, set[Placed]] = {}
+    for placed in devices:
+        below[placed] = {placed}.union(*(below[argument] for argument in placed.arguments))
+        for used in below[placed] if placed.kind.is_service else ():
+            other = services.setdefault(used, placed)
+            if used.kind.offers.has_one_service and other is not placed:
+                raise UserError(
+                    f"{used.local} is used by both {other.local} and {placed.local}",
+                    f"build each on a {used.kind.offers.name} device of its own; of several that are alike, "
+                    "PciInfo(index=1) names the second",
+                )
 
 
 def _reason(kind: Kind) -> str:

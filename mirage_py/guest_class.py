@@ -50,7 +50,7 @@ class GuestClass:
 
     def has(self, name: str) -> bool:
         """Whether an instance has the method or attribute `name`, as far as can be seen."""
-        return name in self.methods or name in self.attributes or not self.is_complete
+        return name in self.methods or name in self.attributes or "__getattr__" in self.methods or not self.is_complete
 
 
 def find_class(module: str, name: str, trees: Trees) -> GuestClass:

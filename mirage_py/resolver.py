@@ -9,7 +9,7 @@ has is an error naming file and line, unless it stands in a `try` that catches i
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +84,15 @@ class _Place:
     @property
     def package(self) -> str:
         return self.dotted if self.is_package else self.dotted.rpartition(".")[0]
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A module being read. file: how messages name it. below: the nodes under a node that may import."""
+
+    place: _Place
+    file: str
+    below: Callable[[ast.AST], Iterable[ast.AST]]
 
 
 class Trees:
@@ -247,13 +256,16 @@ class _Walk:
 
     def scan(self, tree: ast.Module, place: _Place, file: str) -> None:
         """Follow every import of a module and note what its code needs."""
-        self._imports(tree.body, place, file, optional=False)
-        for node in ast.walk(tree):
+        nodes = list(ast.walk(tree))
+        # Where no expression can import, only statements need be looked at: this is what `make` waits for.
+        below = ast.iter_child_nodes if any(map(_dynamic_import, nodes)) else _statements
+        self._imports(tree.body, _Text(place, file, below), optional=False)
+        for node in nodes:
             if _needs_float(node):
                 self.features.add("float")
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _COMPILER_CALLS:
                 self.features.add("repl")
-        self._use_asyncio(_asyncio_uses(tree), place)
+        self._use_asyncio(_asyncio_uses(nodes), place)
 
     def _use_asyncio(self, names: Iterable[str], place: _Place) -> None:
         for name in names:
@@ -262,38 +274,38 @@ class _Walk:
             if name not in self.without:
                 self._take_asyncio(ASYNCIO_LAZY[name])
 
-    def _imports(self, body: Iterable[ast.AST], place: _Place, file: str, *, optional: bool) -> bool:
+    def _imports(self, body: Iterable[ast.AST], text: _Text, *, optional: bool) -> bool:
         """Follow the imports under `body`; whether all of them were found."""
         complete = True
         for node in body:
             if isinstance(node, ast.Import | ast.ImportFrom):
-                complete &= self._import(node, place, file, optional)
+                complete &= self._import(node, text, optional)
             elif isinstance(node, ast.Try) and _catches_import_error(node):
-                sure = self._imports(node.body, place, file, optional=True)
+                sure = self._imports(node.body, text, optional=True)
                 # The handler is the other way to the same names: it is only walked when the first way is not sure.
                 if not sure or not _only_imports(node.body):
                     for handler in node.handlers:
-                        self._imports(handler.body, place, file, optional=optional)
-                complete &= self._imports([*node.orelse, *node.finalbody], place, file, optional=optional)
+                        self._imports(handler.body, text, optional=optional)
+                complete &= self._imports([*node.orelse, *node.finalbody], text, optional=optional)
             else:
                 name = _dynamic_import(node)
                 if name is not None and isinstance(node, ast.expr):
-                    complete &= self._take_in(name, node, file, optional)
-                complete &= self._imports(ast.iter_child_nodes(node), place, file, optional=optional)
+                    complete &= self._take_in(name, node, text.file, optional)
+                complete &= self._imports(text.below(node), text, optional=optional)
         return complete
 
-    def _import(self, node: ast.Import | ast.ImportFrom, place: _Place, file: str, optional: bool) -> bool:
+    def _import(self, node: ast.Import | ast.ImportFrom, text: _Text, optional: bool) -> bool:
         if isinstance(node, ast.Import):
-            found = [self._take_in(alias.name, node, file, optional) for alias in node.names]
+            found = [self._take_in(alias.name, node, text.file, optional) for alias in node.names]
             return all(found)
         base = node.module or ""
         if node.level:
-            base = _absolute(node, place, file)
-        if not self._take_in(base, node, file, optional):
+            base = _absolute(node, text.place, text.file)
+        if not self._take_in(base, node, text.file, optional):
             return False
         for alias in node.names:
             if base == "asyncio" and alias.name in ASYNCIO_LAZY:
-                self._use_asyncio([alias.name], place)
+                self._use_asyncio([alias.name], text.place)
             elif alias.name != "*":
                 # A submodule, where there is one; else a name in the package itself.
                 self._offer_submodule(base, alias.name)
@@ -332,6 +344,14 @@ def _catches_import_error(node: ast.Try) -> bool:
     return False
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """The statements, handlers and cases right under a statement, and no expressions."""
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        below = getattr(node, name, None)
+        if isinstance(below, list):
+            yield from below
+
+
 def _only_imports(body: Iterable[ast.stmt]) -> bool:
     return all(isinstance(node, ast.Import | ast.ImportFrom) for node in body)
 
@@ -353,14 +373,14 @@ def _needs_float(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) and node.id == "float"
 
 
-def _asyncio_uses(tree: ast.Module) -> Iterator[str]:
+def _asyncio_uses(nodes: list[ast.AST]) -> Iterator[str]:
     """The lazily loaded names of asyncio that a module reads, as attributes of whatever it calls asyncio.
 
     A module that hands asyncio itself on (as an argument, to getattr) may use any of them.
     """
     aliases = {
         alias.asname or "asyncio"
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Import)
         for alias in node.names
         if alias.name == "asyncio" or (alias.asname is None and alias.name.startswith("asyncio."))
@@ -368,12 +388,12 @@ def _asyncio_uses(tree: ast.Module) -> Iterator[str]:
     if not aliases:
         return
     bases: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
             bases.add(id(node.value))
             if isinstance(node.ctx, ast.Load) and node.attr in ASYNCIO_LAZY:
                 yield node.attr
-    for node in ast.walk(tree):
+    for node in nodes:
         if (
             isinstance(node, ast.Name)
             and node.id in aliases

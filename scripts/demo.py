@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -31,8 +32,13 @@ def fail(message: str) -> None:
 
 
 def tool() -> dict[str, str]:
-    """The environment in which `mirage-py` is the one of this checkout."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    """The environment of a shell, in which `mirage-py` is the one of this checkout."""
+    # Without what the make that started us tells another make.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    }
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    return environment
 
 
 def show(command: list[str]) -> None:
@@ -74,23 +80,30 @@ def wait_for_listening(machine: subprocess.Popen[bytes]) -> None:
             sys.stdout.flush()
 
 
+def shown(message: bytes) -> str:
+    """A message as it fits on a line."""
+    return message.decode().rstrip() if len(message) < 100 else f"{len(message):,} bytes"
+
+
 def talk(port: int) -> None:
     """Sends each message and checks that it comes back."""
     with socket.create_connection(("127.0.0.1", port), timeout=ECHO_TIMEOUT_S) as connection:
         for message in MESSAGES:
             started = time.monotonic()
-            connection.sendall(message)
+            # Beside reading: a message may be longer than all buffers on the way.
+            sender = threading.Thread(target=connection.sendall, args=(message,), daemon=True)
+            sender.start()
             answer = b""
             while len(answer) < len(message):
                 data = connection.recv(65536)
                 if not data:
                     fail("the guest closed the connection")
                 answer += data
+            sender.join(ECHO_TIMEOUT_S)
             elapsed_ms = (time.monotonic() - started) * 1000
             if answer != message:
                 fail("what came back is not what was sent")
-            shown = [message, answer] if len(message) < 100 else [f"{len(text):,} bytes" for text in (message, answer)]
-            print(f"  sent {shown[0]!r}\n  back {shown[1]!r} after {elapsed_ms:.1f} ms", flush=True)
+            print(f"  sent {shown(message)}\n  back {shown(answer)} after {elapsed_ms:.1f} ms", flush=True)
 
 
 def main() -> None:

@@ -40,8 +40,14 @@ def pip(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def fail(cause: str, result: subprocess.CompletedProcess[str]) -> None:
-    errors = [line for line in result.stderr.splitlines() if "ERROR" in line] or result.stderr.splitlines() or [""]
-    sys.exit(f"set-up: error: {cause}: {errors[0].removeprefix('ERROR: ')}")
+    lines = result.stderr.splitlines() or [f"exit code {result.returncode}"]
+    # pip calls a package that it could not ask for a conflict of versions: the connection comes first.
+    for sign in ("certificate verify failed", "connection broken", "Could not fetch URL", "ERROR"):
+        found = [line for line in lines if sign in line]
+        if found:
+            reason = found[0].removeprefix("ERROR: ") if sign == "ERROR" else f"no connection to the index ({sign})"
+            sys.exit(f"set-up: error: {cause}: {reason}")
+    sys.exit(f"set-up: error: {cause}: {lines[-1]}")
 
 
 def has_pip() -> bool:

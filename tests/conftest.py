@@ -31,7 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Machines and stopwatches share one worker, so that they do not compete with each other for the processor."""
     for item in items:
-        if any(item.get_closest_marker(name) for name in ("qemu", "timing", "tap")):
+        shared = any(item.get_closest_marker(name) for name in ("qemu", "timing", "tap"))
+        if shared and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group("machine"))
 
 

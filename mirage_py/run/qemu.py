@@ -59,7 +59,7 @@ def command(
     line += ["-m", f"{machine.memory_mb}M"]
     line += ["-chardev", console, "-serial", "chardev:console"]
     if monitor is not None:
-        line += ["-chardev", monitor, "-mon", "chardev=monitor,mode=control"]
+        line += ["-chardev", monitor, "-qmp", "chardev:monitor"]
     line += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4", "-device", "pvpanic"]
     if machine.network is not None:
         line += ["-netdev", networks.netdev(machine.network, tap_fd)]
@@ -82,20 +82,22 @@ class End:
     """How QEMU ended.
 
     status: of the process, negative for a signal. reason: of QMP's SHUTDOWN event, None when there was none.
-    panicked: GUEST_PANICKED was seen. complaints: what it wrote to standard error.
+    panicked: GUEST_PANICKED was seen. complaints: what it wrote to standard error. has_run: the guest was started.
     """
 
     status: int
     reason: str | None
     panicked: bool
     complaints: str
+    has_run: bool = False
 
 
 def _complaint(text: str) -> str | None:
     """The first error in QEMU's standard error; its warnings do not count."""
     for line in text.splitlines():
         match = re.match(r"\S*qemu\S*: (.*)", line)
-        if match and not match[1].startswith(("warning:", "info:", "terminating on signal")):
+        # "qemu-system-x86_64: -option value: warning: ..."
+        if match and not re.match(r"(-\S.*?: )?(warning|info|terminating on signal)\b", match[1]):
             return match[1]
     return None
 
@@ -120,8 +122,8 @@ def _failure(complaint: str) -> UserError:
 def exit_code(end: End) -> tuple[int, str | None]:
     """The guest's exit code, and a remark for the user where there is something to say.
 
-    isa-debug-exit makes QEMU exit with (code << 1) | 1, which for code 0 is also how QEMU itself fails: an error on
-    its standard error tells the two apart.
+    isa-debug-exit makes QEMU exit with (code << 1) | 1, which for code 0 is also how QEMU itself fails before the guest
+    runs: an error on its standard error tells the two apart then.
     Raises UserError when QEMU failed, not the guest.
     """
     complaint = _complaint(end.complaints)
@@ -131,10 +133,11 @@ def exit_code(end: End) -> tuple[int, str | None]:
         return EXIT_FAULT, "the guest panicked"
     if end.reason == "guest-reset":
         return EXIT_FAULT, "the guest reset the machine (a triple fault, where it says nothing before)"
-    if end.status == 1 and complaint is not None:
+    remark = f"QEMU: {complaint}" if complaint else None
+    if end.status == 1 and complaint is not None and not end.has_run:
         raise _failure(complaint)
     if end.status & 1:
-        return end.status >> 1, None
+        return end.status >> 1, remark
     if end.status == 0:
-        return 0, None
+        return 0, remark
     raise UserError(f"QEMU ended with status {end.status}" + (f" ({complaint})" if complaint else ""))

@@ -68,6 +68,7 @@ class Session:
         self._complaints = tempfile.TemporaryFile(prefix="mirage-py-")  # noqa: SIM115 (closed with us)
         self._reason: str | None = None
         self._panicked = False
+        self._has_run = False
         self._is_locked_up = False
         self._continues = continues
         # QEMU waits (-S) and reads these first: so no event is lost however soon the guest ends, and no time either.
@@ -128,7 +129,7 @@ class Session:
                 loop.remove_signal_handler(number)
         assert self.process.returncode is not None
         status = 0 if self._is_locked_up else self.process.returncode
-        return End(status, self._reason, self._panicked, self._read_complaints())
+        return End(status, self._reason, self._panicked, self._read_complaints(), self._has_run)
 
     @property
     def stop_signal(self) -> int | None:
@@ -191,6 +192,7 @@ class Session:
     def _note(self, event: Mapping[str, object]) -> None:
         name, data = event["event"], event.get("data")
         if name == "RESUME":
+            self._has_run = True
             self._on_ready()
         elif name == "GUEST_PANICKED":
             self._panicked = True

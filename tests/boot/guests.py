@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -81,6 +82,11 @@ class Guest:
         result: dict[str, object] = json.loads(done.stdout)
         assert "error" not in result, f"{result}\nguest said:\n{self.text()}"
         return result
+
+    def order(self, command: str) -> None:
+        """Give the probe's control port a command whose answer does not matter: the guest may end over it."""
+        with suppress(AssertionError):
+            self.client("ask", port=9, text=command, timeout=3)
 
     def text(self) -> str:
         """All that the guest printed so far."""
@@ -164,18 +170,28 @@ def start_hvt(image: Path, ports: set[int], *options: str, guest_args: list[str]
     return started([*TOOL, "run", *options, str(image), *tail], ports, **where)
 
 
-def start_socket(binary: Path, ports: dict[str, int]):
-    """Start the unix build on the system's sockets, on unprivileged ports."""
-    flags = [item for name, port in ports.items() for item in (f"--{name}", str(port))]
-    return started([str(binary), *flags], set(ports.values()))
+def free_port() -> int:
+    """A TCP port on the loopback interface that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def start_socket(binary: Path, ports: dict[str, int]) -> Iterator[Guest]:
+    """Start the unix build on the system's sockets, on free ports. ports: what the other builds have, by key."""
+    actual = {port: free_port() for port in ports.values()}
+    flags = [item for name, port in ports.items() for item in (f"--{name}", str(actual[port]))]
+    with started([str(binary), *flags], set(actual.values())) as guest:
+        guest.ports = actual
+        yield guest
 
 
 class Namespace:
     """A network namespace with a TAP in it, without a default route, for one guest and its client; needs root."""
 
-    def __init__(self, name: str, tap: str = "tap0"):
-        self.name, self.tap = name, tap
-        self.prefix = ["ip", "netns", "exec", name]
+    def __init__(self, tap: str = "tap0"):
+        self.name, self.tap = f"mirage-boot-{os.getpid()}", tap
+        self.prefix = ["ip", "netns", "exec", self.name]
 
     def __enter__(self) -> Self:
         subprocess.run(["ip", "netns", "add", self.name], check=True)

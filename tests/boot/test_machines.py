@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from mirage_py.cache import Cache
+from mirage_py.run import private_qemu
 from tests.boot import guests
 from tests.boot.guests import APPS
 
@@ -15,10 +17,18 @@ pytestmark = [pytest.mark.build, pytest.mark.slow, pytest.mark.qemu]
 
 MACHINES = {
     "q35": ["--machine", "q35"],
-    "q35-bars-unassigned": ["--machine", "q35", "--firmware", "qboot"],
+    "q35-bars-unassigned": ["--machine", "q35", "--qemu-arg", "-bios", "--qemu-arg", "qboot.rom"],
     "pc": ["--machine", "pc"],
     "microvm": ["--machine", "microvm"],
 }
+
+
+@pytest.fixture(scope="module", params=["system's", "newer"])
+def qemu(request: pytest.FixtureRequest) -> str:
+    """The system's QEMU (7.2 on Debian 12), and the one of Debian's backports out of the cache."""
+    if request.param == "newer":
+        return str(private_qemu.obtain(Cache()))
+    return "qemu-system-x86_64"
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +53,18 @@ def test_six_megabytes_of_memory_are_enough(image: Path) -> None:
 @pytest.mark.parametrize("machine", MACHINES)
 def test_exit_codes_reach_the_host(image: Path, machine: str) -> None:
     with guests.start_hvt(image, {7, 9}, *MACHINES[machine]) as guest:
-        with pytest.raises(AssertionError):
-            guest.client("ask", port=9, text="exit 23")
+        guest.order("exit 23")
         assert guest.wait() == 23
 
 
 def test_wrong_boot_argument_exits_64_with_one_line(image: Path) -> None:
-    done = guests.subprocess.run(
+    done = subprocess.run(
         [*guests.TOOL, "run", str(image), "--", "--ipv4", "10.0.0.300/24"],
         capture_output=True,
         text=True,
         timeout=60,
-        stdin=guests.subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
         check=False,
-        env=dict(os.environ),
     )
     assert done.returncode == 64
     assert "--ipv4" in done.stdout + done.stderr

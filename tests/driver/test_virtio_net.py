@@ -170,7 +170,7 @@ def test_checksum_flags():
     driver, model, _ = bring_up()
     for flags in (0, 1, 2):
         model.receive(b"c" * 64, flags=flags)
-    assert [frame.flags for frame in drain(driver)] == [0, 1, 1]
+    assert [frame.flags for frame in drain(driver)] == [0, 3, 1]
 
 
 def test_frames_held_by_the_stack_are_not_given_to_the_device():
@@ -270,6 +270,18 @@ def test_frame_of_another_pool_is_copied_and_released():
     assert model.sent[0][1] == b"r" * 5000
     with pytest.raises(ValueError, match="own"):
         frame.release()
+
+
+def test_frame_received_with_a_partial_checksum_is_relayed_with_it():
+    driver, model, _ = bring_up()
+    queue = model.queues[0]
+    head, parts = model._next_chain(queue)
+    model.dma_write(parts[0][0], model_of.HEADER.pack(1, 1, 54, 1460, 34, 16, 1) + b"p" * 1600)
+    model.push_used(queue, head, 1612)
+    model.publish(queue)
+    (frame,) = drain(driver)
+    driver.tx_batch([frame], 1)
+    assert model.sent == [((1, 1, 54, 1460, 34, 16), b"p" * 1600)]
 
 
 @settings(max_examples=60, deadline=None)

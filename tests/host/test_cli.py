@@ -246,8 +246,21 @@ def test_describe_shows_what_is_built_on_what(hello: Path) -> None:
 def test_describe_is_about_what_was_configured_last(hello: Path) -> None:
     printed("configure", "-t", "unix", "--count", "9")
     assert "hello for unix" in printed("describe")
-    assert "--count 9" in printed("describe")
+    assert re.search(r"--count 9  --pause 1s$", printed("describe"), re.MULTILINE)
     assert "hello for hvt" in printed("describe", "-t", "hvt")
+
+
+def test_describe_breaks_no_line_for_a_pipe(hello: Path) -> None:
+    (hello / "config.py").write_text("""
+from mirage_py.dsl import *
+keys = [key(f"a-rather-long-name-{number}") for number in range(9)]
+register("hello", unikernel("hello.Hello", console(), clock(), keys=keys))
+""")
+    (hello / "hello.py").write_text(
+        "class Hello:\n    def __init__(self, *a, **k): pass\n    async def start(self): pass\n"
+    )
+    line = next(line for line in printed("describe").splitlines() if "hello.Hello" in line)
+    assert line.endswith("  --a-rather-long-name-8 (unset)")
 
 
 def test_describe_dot_is_a_digraph_with_the_application_as_diamond(hello: Path) -> None:

@@ -377,6 +377,44 @@ def test_mode_in_the_environment_is_the_default_target(monkeypatch: pytest.Monke
     assert codegen.choose_target(None) == "hvt"
 
 
+# --- asyncio's own streams -------------------------------------------------------------------------------------------
+
+STREAMS = """import asyncio
+class Echo:
+    def __init__(self, *stacks, port): pass
+    async def start(self):
+        await asyncio.start_server(self.handle, "0.0.0.0", 7)
+"""
+
+
+@pytest.fixture
+def streams(echo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The echo example written for asyncio.start_server, and a library OS that has the module for it."""
+    guest = shutil.copytree(paths.guest_dir(), tmp_path / "guest", ignore=shutil.ignore_patterns("__pycache__"))
+    (guest / "libos/app/streams.py").write_text("def install(stack): pass\n")
+    monkeypatch.setattr(paths, "guest_dir", lambda: guest)
+    (echo / "echo.py").write_text(STREAMS)
+    return echo
+
+
+def test_asyncio_streams_are_put_on_the_stack_before_the_application_runs(streams: Path) -> None:
+    configuration = configure(request_for(streams))
+    main = text_of(configuration, "mirage/main.py")
+    assert "from libos.app.streams import install\n" in main
+    assert main.index("stack0 = Stack(") < main.index("install(stack0)") < main.index("loop0.run(")
+    names = [module.name for module in configuration.resolution.modules]
+    assert "libos/app/streams.py" in names
+    assert "asyncio/stream.py" not in names
+
+
+@pytest.mark.parametrize(("devices", "count"), [("console()", 0), ("generic_stack(), socket_stack()", 2)])
+def test_asyncio_streams_need_one_stack(streams: Path, devices: str, count: int) -> None:
+    config = (streams / "config.py").read_text().replace("generic_stack()", devices, 1)
+    (streams / "config.py").write_text("from mirage_py.dsl import *\n" + config)
+    with pytest.raises(UserError, match=f"calls asyncio.start_server or open_connection, and has {count} stacks"):
+        configure(request_for(streams, "unix-direct"))
+
+
 # --- the Makefile ----------------------------------------------------------------------------------------------------
 
 

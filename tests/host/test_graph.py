@@ -197,6 +197,11 @@ def test_two_cards_are_two_stacks_that_share_the_rest() -> None:
     assert found.users(found.of_kind("dma")[0]) == 2
 
 
+def test_two_stacks_on_one_card_are_refused() -> None:
+    with pytest.raises(UserError, match=r"net0 is used by both netstack0 and netstack1; .*PciInfo\(index=1\)"):
+        graph(unikernel(dsl.generic_stack(), dsl.generic_stack(group="lan")))
+
+
 def test_one_stack_asked_for_twice_is_one() -> None:
     found = graph(unikernel(dsl.generic_stack(), dsl.generic_stack()))
     assert len(found.of_kind("direct_stack")) == 1

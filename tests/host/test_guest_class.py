@@ -70,6 +70,10 @@ def test_base_that_cannot_be_read_may_have_anything(tmp_path: Path) -> None:
     assert found.constructor.is_open
 
 
+def test_class_that_answers_for_any_name_may_have_it(tmp_path: Path) -> None:
+    assert read(tmp_path, "class Cup:\n    def __getattr__(self, name): return 1\n").has("anything")
+
+
 @pytest.mark.parametrize(
     ("text", "others"),
     [

@@ -63,6 +63,8 @@ def test_extra_arguments_come_last() -> None:
         (End(7, None, False, ""), 3),
         (End(1, None, False, ""), 0),
         (End(1, None, False, "qemu-system-x86_64: warning: TCG doesn't support requested feature\n"), 0),
+        (End(1, None, False, "qemu: -mon chardev=monitor,mode=control: warning: '-mon' is deprecated\n"), 0),
+        (End(1, None, False, "qemu-system-x86_64: virtio: bogus descriptor\n", has_run=True), 0),
         (End(141, None, False, ""), 70),
         (End(0, "guest-shutdown", False, ""), 0),
         (End(0, "guest-reset", False, ""), 70),

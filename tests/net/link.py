@@ -295,7 +295,7 @@ class Flow:
                 self.send(b"", close=True)
 
     def on_writable(self):
-        if self.conn.error is not None or self.conn.state_name == "CLOSED":
+        if self.conn.error is not None or self.conn.state_name in ("CLOSED", "SYN-SENT", "SYN-RECEIVED"):
             return
         while self._queue:
             entry = self._queue[0]

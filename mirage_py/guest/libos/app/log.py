@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Log lines on the console, with a level per source: `--logs info`, `--logs tcp:debug,*:warning`."""
 
+import sys
+
 _NAMES = ("error", "warning", "info", "debug")
 
 
@@ -47,6 +49,11 @@ class Log:
 
     def debug(self, source, text):
         self._write(source, 3, text)
+
+    def exception(self, source, text, error):
+        """An error with its traceback."""
+        self.error(source, text)
+        sys.print_exception(error)
 
     def _write(self, source, level, text):
         if not self.is_enabled(source, level):

@@ -1,11 +1,253 @@
 # SPDX-License-Identifier: MIT
-"""The application's network face over the system's sockets."""
+"""The application's network face over the system's sockets: app.stack's, method for method."""
+
+import asyncio
+from asyncio import core
+from errno import ECONNABORTED, ETIMEDOUT
+from time import ticks_add, ticks_ms
+
+from .flow import READ_TWICE, Alarm, Waiters, serve
+
+_CONNECT_TIMEOUT_MS = 30000
+_ACCEPTS_AT_ONCE = 64
+_DATAGRAMS_AT_ONCE = 64
+_ACCEPT_RETRY_MS = 100  # when the system has no descriptors left
+
+
+class SocketFlow(Waiters):
+    """A TCP connection of the system; see app.stack.Flow."""
+
+    def __init__(self, sockets, fd, remote):
+        self.reader = None
+        self.writer = None
+        self.error = None
+        self.remote = remote
+        self._sockets = sockets
+        self._fd = fd
+        sockets.watch(fd, self)
+
+    def __getattr__(self, name):
+        if name == "local":
+            names = self._sockets.names(self._fd)
+            return (names[0], names[1])
+        raise AttributeError(name)
+
+    def on_events(self, events):
+        if events & 1 and self.reader is not None:
+            self.wake_reader()
+        if events & 2 and self.writer is not None:
+            self.wake_writer()
+
+    # async
+    def read(self, n=65536):
+        recv = self._sockets.recv
+        if n <= 0:
+            return b""
+        while True:
+            if self._fd < 0:
+                raise OSError(ECONNABORTED)
+            try:
+                data = recv(self._fd, n)
+            except OSError as error:
+                self.error = error.errno
+                raise
+            if data is not None:
+                return data
+            if self.reader is not None:
+                raise RuntimeError(READ_TWICE)
+            self.reader = core.cur_task
+            core.cur_task.data = self
+            yield
+
+    async def write(self, data):
+        send = self._sockets.send
+        start = 0
+        total = len(data)
+        while start < total:
+            if self._fd < 0:
+                raise OSError(ECONNABORTED)
+            try:
+                count = send(self._fd, data, start)
+            except OSError as error:
+                self.error = error.errno
+                raise
+            if count > 0:
+                start += count
+            else:
+                await self.wait_writable()
+
+    def shutdown_write(self):
+        if self._fd >= 0:
+            try:
+                self._sockets.shutdown(self._fd, 1)
+            except OSError:
+                pass  # the peer has reset the connection: reading will say so
+
+    async def close(self):
+        self._close(False)
+
+    def abort(self):
+        self._close(True)
+
+    def _close(self, abort):
+        if self._fd >= 0:
+            fd = self._fd
+            self._fd = -1
+            self._sockets.close(fd, abort)
+            self.wake_reader()
+            self.wake_writer()
+
+
+class _Listener:
+    """A listening socket: a task for each connection."""
+
+    def __init__(self, stack, fd, handler):
+        self._stack = stack
+        self._fd = fd
+        self._handler = handler
+        self._is_open = True
+        stack.sockets.watch(fd, self)
+
+    def on_events(self, _events):
+        sockets = self._stack.sockets
+        for _ in range(_ACCEPTS_AT_ONCE):
+            if not self._is_open:
+                return
+            try:
+                accepted = sockets.accept(self._fd)
+            except OSError as error:
+                self._stack.log.warning("tcp", "accept: %s" % error)
+                sockets.call_later(self, _ACCEPT_RETRY_MS)
+                return
+            if accepted is None:
+                return
+            fd, ip, port = accepted
+            flow = SocketFlow(sockets, fd, (ip, port))
+            core.create_task(serve(flow, self._handler, self._stack.log))
+        sockets.call_again(self)
+
+    def close(self):
+        self._is_open = False
+        self._stack.sockets.close(self._fd)
+
+
+class _Attempt(Alarm):
+    """A connection being made: it becomes writable when it is, or when it failed."""
+
+    def on_events(self, events):
+        if events & 2:
+            self.wake()
+
+
+class _Tcp:
+    """stack.tcp"""
+
+    def __init__(self, stack):
+        self._stack = stack
+        self._listeners = {}
+
+    def listen(self, port, handler, backlog=128):
+        stack = self._stack
+        fd = stack.sockets.listen_tcp("", port, backlog)
+        self._listeners[port] = _Listener(stack, fd, handler)
+        stack.log.info("tcp", "listening on tcp port %d" % port)
+
+    def unlisten(self, port):
+        self._listeners.pop(port).close()
+
+    async def connect(self, ip, port, timeout_ms=_CONNECT_TIMEOUT_MS):
+        deadline_ms = ticks_add(ticks_ms(), timeout_ms)
+        sockets = self._stack.sockets
+        fd = sockets.connect(ip, port)
+        attempt = _Attempt()
+        sockets.watch(fd, attempt)
+        try:
+            is_woken = await attempt.sleep_until(deadline_ms)
+            error = sockets.error(fd) if is_woken else ETIMEDOUT
+            if error:
+                raise OSError(error)
+            return SocketFlow(sockets, fd, (ip, port))
+        except BaseException:
+            sockets.close(fd, True)
+            raise
+
+
+class _Udp:
+    """stack.udp"""
+
+    def __init__(self, stack):
+        self._stack = stack
+        self._ports = {}
+
+    def listen(self, port, callback):
+        known = self._ports.get(port)
+        if known is not None and known.callback is not None:
+            raise ValueError("UDP port %d is taken" % port)
+        self._open(port).callback = callback
+        self._stack.log.info("udp", "listening on udp port %d" % port)
+
+    def unlisten(self, port):
+        self._ports.pop(port).close()
+
+    def write(self, data, dst_ip, dst_port, src_port):
+        if not (1 <= dst_port <= 65535 and 1 <= src_port <= 65535):
+            raise ValueError("not a UDP port")
+        return self._open(src_port).send(data, dst_ip, dst_port)
+
+    def _open(self, port):
+        bound = self._ports.get(port)
+        if bound is None:
+            bound = self._ports[port] = _Port(self._stack.sockets, port)
+        return bound
+
+
+class _Port:
+    """A bound UDP socket. callback: who gets its datagrams; without one they are dropped."""
+
+    def __init__(self, sockets, port):
+        self.callback = None
+        self._sockets = sockets
+        self._fd = sockets.listen_udp("", port)
+        sockets.watch(self._fd, self)
+
+    def on_events(self, events):
+        if not events & 1:
+            return
+        for _ in range(_DATAGRAMS_AT_ONCE):
+            if self._fd < 0:
+                return
+            try:
+                datagram = self._sockets.recvfrom(self._fd, 65535)
+            except OSError:
+                continue  # an ICMP error for something sent earlier; reading it has cleared it
+            if datagram is None:
+                return
+            if self.callback is not None:
+                self.callback(datagram[0], datagram[1], datagram[2])
+        self._sockets.call_again(self)
+
+    def send(self, data, dst_ip, dst_port):
+        try:
+            return self._sockets.sendto(self._fd, data, dst_ip, dst_port) >= 0
+        except OSError:
+            return False
+
+    def close(self):
+        fd = self._fd
+        self._fd = -1
+        self._sockets.close(fd)
 
 
 class SocketStack:
-    """sockets: hal.sockets.Sockets; loop: hal.loop.EventLoop, which the sockets are attached to; log: app.log.Log."""
+    """sockets: hal.sockets.Sockets; loop: hal.loop.EventLoop, to which main attached the sockets; log: app.log.Log."""
 
     def __init__(self, sockets, loop, log):
         self.sockets = sockets
         self.loop = loop
         self.log = log
+        self.tcp = _Tcp(self)
+        self.udp = _Udp(self)
+
+    async def listen(self):
+        """Serves until the image ends."""
+        await asyncio.Event().wait()

@@ -1,11 +1,169 @@
 # SPDX-License-Identifier: MIT
-"""The application's network face over our own stack."""
+"""The application's network face over our own stack: `stack.tcp`, `stack.udp`, flows. app.socket_stack has the same."""
+
+import asyncio
+from asyncio import core
+from errno import ECONNABORTED, ETIMEDOUT
+from time import ticks_add, ticks_ms
+
+from .flow import READ_TWICE, Alarm, Waiters, serve
+
+_CONNECT_TIMEOUT_MS = 30000
+
+
+class Flow(Waiters):
+    """A TCP connection. local, remote: (ip, port); error: the errno that ended it, or None.
+
+    One task may read while another one writes.
+    """
+
+    def __init__(self, conn):
+        self.reader = None
+        self.writer = None
+        self._conn = conn
+        self._is_closed = False
+        conn.on_readable = self.wake_reader
+        conn.on_writable = self.wake_writer
+
+    def __getattr__(self, name):
+        if name in ("local", "remote", "error"):
+            return getattr(self._conn, name)
+        raise AttributeError(name)
+
+    # async
+    def read(self, n=65536):
+        """Waits for data and returns up to n octets of it; b"" at the end.
+
+        Raises OSError with ECONNRESET, ETIMEDOUT … when the connection failed, ECONNABORTED when it was closed here.
+        """
+        conn = self._conn
+        while True:
+            data = conn.read(n)
+            if data:
+                return data
+            if self._is_closed:
+                raise OSError(ECONNABORTED)
+            if conn.is_eof:
+                return b""
+            if conn.error is not None:
+                raise OSError(conn.error)
+            if conn.state == 0 or n <= 0:
+                return b""
+            # wait_readable(), without another generator: this is how every segment is waited for.
+            if self.reader is not None:
+                raise RuntimeError(READ_TWICE)
+            self.reader = core.cur_task
+            core.cur_task.data = self
+            yield
+
+    async def write(self, data):
+        """Queues all of `data`; returns when the send buffer has taken it. Raises OSError as read() does."""
+        conn = self._conn
+        count = conn.write(data)
+        total = len(data)
+        while count < total:
+            await self.wait_writable()
+            count += conn.write(data, count)
+
+    def shutdown_write(self):
+        """Sends the end after what was written; reading goes on."""
+        self._conn.close()
+
+    async def close(self):
+        """Closes both sides; what was written is still sent. Unread data resets the connection (RFC 2525)."""
+        self._is_closed = True
+        self._conn.detach()
+        self.wake_reader()
+        self.wake_writer()
+
+    def abort(self):
+        """Resets the connection; what was written may be lost."""
+        self._is_closed = True
+        self._conn.abort()
+        self.wake_reader()
+        self.wake_writer()
+
+
+class _Tcp:
+    """stack.tcp"""
+
+    def __init__(self, stack):
+        self._stack = stack
+        self._tcp = stack.netstack.tcp
+
+    def listen(self, port, handler, backlog=128):
+        """Runs `handler(flow)` (async def) in a task of its own for each connection to `port`.
+
+        The flow is closed when the handler returns, and aborted when it raises. Raises OSError(EADDRINUSE).
+        """
+        log = self._stack.log
+
+        def accept(conn):
+            try:
+                core.create_task(serve(Flow(conn), handler, log))
+            except MemoryError:
+                conn.abort()
+                raise
+
+        self._tcp.listen(port, accept, backlog)
+        log.info("tcp", "listening on tcp port %d" % port)
+
+    def unlisten(self, port):
+        """Accepts no more; connections live on. KeyError when nobody listens."""
+        self._tcp.unlisten(port)
+
+    async def connect(self, ip, port, timeout_ms=_CONNECT_TIMEOUT_MS):
+        """Connects to ("10.0.0.1", port). Returns a Flow.
+
+        Raises OSError: ETIMEDOUT, ECONNREFUSED, EHOSTUNREACH …; ValueError for what is no address.
+        """
+        deadline_ms = ticks_add(ticks_ms(), timeout_ms)
+        conn = self._tcp.connect(ip, port, self._stack.loop.now_ms())
+        alarm = Alarm()
+        conn.on_writable = alarm.wake  # established, or failed
+        try:
+            is_woken = await alarm.sleep_until(deadline_ms)
+        except BaseException:
+            conn.abort()
+            raise
+        if conn.error is not None:
+            raise OSError(conn.error)
+        if not is_woken:
+            conn.abort()
+            raise OSError(ETIMEDOUT)
+        return Flow(conn)
+
+
+class _Udp:
+    """stack.udp"""
+
+    def __init__(self, stack):
+        self._stack = stack
+        self._udp = stack.netstack.udp
+
+    def listen(self, port, callback):
+        """Gives datagrams to `port` to callback(data, src_ip, src_port)."""
+        self._udp.listen(port, callback)
+        self._stack.log.info("udp", "listening on udp port %d" % port)
+
+    def unlisten(self, port):
+        self._udp.unlisten(port)
+
+    def write(self, data, dst_ip, dst_port, src_port):
+        """Sends a datagram. False when it could not be queued; ValueError when it is too large or misaddressed."""
+        return self._udp.write(data, dst_ip, dst_port, src_port, self._stack.loop.now_ms())
 
 
 class Stack:
-    """netstack: net.stack.NetStack; loop: hal.loop.EventLoop, which the netstack is attached to; log: app.log.Log."""
+    """netstack: net.stack.NetStack; loop: hal.loop.EventLoop, to which main attached the netstack; log: app.log.Log."""
 
     def __init__(self, netstack, loop, log):
         self.netstack = netstack
         self.loop = loop
         self.log = log
+        self.tcp = _Tcp(self)
+        self.udp = _Udp(self)
+
+    async def listen(self):
+        """Serves until the image ends."""
+        await asyncio.Event().wait()

@@ -1,10 +1,244 @@
 # SPDX-License-Identifier: MIT
-"""Linux's TAP interface with a vnet header, as a network device."""
+"""Linux's TAP interface with a vnet header, as a network device.
+
+The kernel copies a frame with each read and write, so there is no ring: a batch is as many reads as there are frames,
+into buffers that hold the largest coalesced frame. Frames from local senders come with their checksum left partial and
+as long as the sender made them; ours may leave in the same way.
+"""
+
+from micropython import const
+
+from libos.hal.buffers import now_ms, wait
+from libos.hal.dma import FramePool
+from libos.hal.mmio import DeviceError
+from libos.hal.random import Random
+from libos.hal.tap import READ, WRITE, fd_read, fd_watch, fd_write, tap_open
+
+from . import vnet
+
+_HEADER = const(12)  # driver.vnet
+_NEEDS_CSUM = const(1)
+_DATA_VALID = const(2)
+
+_POOL = const(1)  # hal.dma
+_HOLDER = const(0)
+_CSUM_VALID = const(1)
+_CSUM_LEFT = const(3)
+_CSUM_PARTIAL = const(2)
+
+# The device signature's feature bits, and tap_open()'s.
+_TX_CSUM = const(1)
+_TX_TSO4 = const(2)
+_TX_TSO6 = const(4)
+_RX_CSUM = const(8)
+_RX_LRO = const(16)
+_ACCEPTS_CSUM = const(1)
+_ACCEPTS_TSO = const(6)
+
+_GSO_FRAME_MAX = const(65550)  # Ethernet header and the largest IP packet
+_LARGE_BYTES = const(66048)
+_SMALL_BYTES = const(2048)
+_ETHERNET = const(14)
+_RETRY_MS = const(100)  # how often an interface that is down is tried
 
 
 class Tap:
-    """A network device over the TAP interface `name` ("tap0"). dma: hal.dma.Dma."""
+    """A network device over the TAP interface `name` ("tap0"). dma: hal.dma.Dma.
+
+    Has the network device signature (docs/architecture.md). Raises DeviceError when the interface cannot be opened.
+    """
 
     def __init__(self, name, dma):
         self.name = name
-        self.dma = dma
+        try:
+            self._fd, mtu, accepts = tap_open(name, _HEADER)
+        except OSError as error:
+            raise DeviceError("TAP interface %s: %s" % (name, error))
+        self.rx_packets = 0
+        self.rx_bytes = 0
+        self.rx_errors = 0
+        self.rx_dropped = 0
+        self.tx_packets = 0
+        self.tx_bytes = 0
+        self.tx_errors = 0
+        self.tx_dropped = 0
+        self.tx_busy = 0  # alloc() found every buffer in use, or the kernel's queue was full
+        share = dma.share_bytes
+        large = share // _LARGE_BYTES
+        if large < 4:
+            raise DeviceError("TAP interface %s: %d octets of DMA memory are too few" % (name, share))
+        self._rx_pool = FramePool(dma, _LARGE_BYTES, min(large // 2, 32), _HEADER)
+        self._large = FramePool(dma, _LARGE_BYTES, min(large // 4, 16), _HEADER)
+        small = min((share - (large // 2 + large // 4) * _LARGE_BYTES) // _SMALL_BYTES, 128)
+        self._small = FramePool(dma, _SMALL_BYTES, small, _HEADER)
+        self._small_header = self._small.words("Q")
+        self._large_header = self._large.words("Q")
+        octets = bytearray(Random().bytes(6))
+        octets[0] = octets[0] & 0xFC | 2  # locally administered, one station
+        self.mac = bytes(octets)
+        self.mtu = min(mtu, _GSO_FRAME_MAX - _ETHERNET)
+        # The kernel takes partial checksums and large frames from us in any case; `accepts` is what it may give us.
+        self.features = _TX_CSUM | _TX_TSO4 | _TX_TSO6
+        if accepts & _ACCEPTS_CSUM:
+            self.features |= _RX_CSUM
+        if accepts & _ACCEPTS_TSO:
+            self.features |= _RX_LRO
+        self.max_gso_bytes = _GSO_FRAME_MAX
+        self.link_up = True
+        self._watched = 0
+        self._is_full = False  # the kernel would not take a frame: watch for writability too
+        self._retry_ms = 0
+
+    # --- receiving ---
+
+    def rx_batch(self, frames, limit):
+        """Reads up to `limit` frames into frames[0:n]; each is the caller's until release(). Returns n."""
+        fd = self._fd
+        free = self._rx_pool.frames
+        count = 0
+        total = 0
+        try:
+            while count < limit:
+                if not free:
+                    break
+                frame = free[-1]
+                buf = frame.buf
+                length = fd_read(fd, buf, 0, _LARGE_BYTES)
+                if length <= _HEADER + _ETHERNET:
+                    if length < 0:
+                        break
+                    self.rx_errors += 1
+                    continue
+                free.pop()
+                frame.owner = _HOLDER
+                frame.start = _HEADER
+                length -= _HEADER
+                frame.length = length
+                flags = buf[0]
+                frame.flags = _CSUM_LEFT if flags & _NEEDS_CSUM else _CSUM_VALID if flags & _DATA_VALID else 0
+                total += length
+                frames[count] = frame
+                count += 1
+        except OSError:
+            self._fail()
+        if count:
+            self.rx_packets += count
+            self.rx_bytes += total
+            self.link_up = True
+        return count
+
+    # --- sending ---
+
+    def alloc(self, length):
+        """A frame to send with room for `length` octets, or None when all are in use or none is that large."""
+        if length <= _SMALL_BYTES - _HEADER:
+            pool = self._small
+        elif length <= _GSO_FRAME_MAX:
+            pool = self._large
+        else:
+            return None
+        free = pool.frames
+        if not free:
+            self.tx_busy += 1
+            return None
+        frame = free.pop()
+        frame.owner = _HOLDER
+        frame.start = _HEADER
+        frame.length = 0
+        frame.flags = 0
+        frame.gso_size = 0
+        return frame
+
+    def tx_batch(self, frames, count):
+        """Writes frames[0:count]. Returns how many the kernel took; those are released."""
+        fd = self._fd
+        small = self._small
+        large = self._large
+        sent = 0
+        total = 0
+        try:
+            while sent < count:
+                frame = frames[sent]
+                pool = frame.pool
+                if pool is not small and pool is not large:
+                    frame = self._adopt(frame)
+                    if frame is None:
+                        break
+                    frames[sent] = frame
+                    pool = frame.pool
+                key = 0
+                if frame.flags & _CSUM_PARTIAL:
+                    key = _NEEDS_CSUM | frame.csum_start << 48
+                    if frame.gso_size:
+                        key |= frame.gso_type << 8 | frame.hdr_len << 16 | frame.gso_size << 32
+                if key and frame.csum_offset != 16 or key != frame.note:
+                    vnet.emit(frame, self._small_header if pool is small else self._large_header, key)
+                length = frame.length
+                if fd_write(fd, frame.buf, 0, length + _HEADER) < 0:
+                    self._is_full = True
+                    self.tx_busy += 1
+                    break
+                total += length
+                frame.owner = _POOL
+                pool.frames.append(frame)
+                sent += 1
+        except OSError:
+            # The interface is down, or does not like the frame: that one is lost, and the next is tried.
+            frames[sent].release()
+            sent += 1
+            self.tx_errors += 1
+        self.tx_packets += sent
+        self.tx_bytes += total
+        return sent
+
+    def _adopt(self, frame):
+        """A copy of another device's frame in a buffer of ours; the original is released. None: no buffer."""
+        own = self.alloc(frame.total())
+        if own is not None:
+            vnet.adopt(own, frame)
+        return own
+
+    # --- sleeping and waking ---
+
+    def arm(self):
+        """Has the platform's wait end when a frame comes, or when the kernel takes frames again after it did not."""
+        if not self.link_up:
+            if now_ms() < self._retry_ms:
+                # A watched interface that is down reports itself at once, for ever.
+                self._watch(0)
+                wait(self._retry_ms * 1000000)
+            return True
+        self._watch(READ | WRITE if self._is_full else READ)
+        self._is_full = False
+        return False
+
+    def disarm(self):
+        # Watching is level-triggered and costs nothing between two waits.
+        pass
+
+    def _watch(self, events):
+        if events != self._watched:
+            fd_watch(self._fd, events)
+            self._watched = events
+
+    def _fail(self):
+        """The interface is down, or gone."""
+        self.rx_errors += 1
+        self.link_up = False
+        self._retry_ms = now_ms() + _RETRY_MS
+
+    def __getattr__(self, name):
+        """counters: name -> number since the start, with the names of Linux's `ip -s link` where it has one."""
+        if name != "counters":
+            raise AttributeError(name)
+        return {
+            "rx_packets": self.rx_packets,
+            "rx_bytes": self.rx_bytes,
+            "rx_dropped": self.rx_dropped,
+            "rx_errors": self.rx_errors,
+            "tx_packets": self.tx_packets,
+            "tx_bytes": self.tx_bytes,
+            "tx_dropped": self.tx_dropped,
+            "tx_errors": self.tx_errors,
+            "tx_busy": self.tx_busy,
+        }

@@ -14,11 +14,12 @@ Interrupts only wake from sleep: arm() switches them on and looks once more, dis
 
 from micropython import const
 
-from libos.hal.buffers import copy, fence, now_ms, wait
+from libos.hal.buffers import fence, now_ms, wait
 from libos.hal.dma import FramePool
 from libos.hal.mmio import DeviceError
 from libos.hal.random import Random
 
+from . import vnet
 from .virtio_pci import VirtioPci, Virtqueue
 
 DEVICES = (0x1041, 0x1000)  # modern, and transitional devices, which offer the modern interface too
@@ -41,10 +42,9 @@ _CONFIG_STATUS = const(6)
 _CONFIG_MTU = const(10)
 _STATUS_LINK_UP = const(1)
 
-# struct virtio_net_hdr (5.1.6): flags u8, gso_type u8, hdr_len, gso_size, csum_start, csum_offset, num_buffers u16.
-_HEADER = const(12)
+_HEADER = const(12)  # driver.vnet
 _NEEDS_CSUM = const(1)
-_RX_CHECKED = const(3)  # NEEDS_CSUM: a local sender left it partial; DATA_VALID: the device verified it
+_DATA_VALID = const(2)
 
 # Descriptor and ring bits (2.7), re-declared: const() does not cross modules.
 _DESC_WRITE = const(2)
@@ -56,6 +56,7 @@ _HOLDER = const(0)
 _POOL = const(1)
 _DEVICE = const(2)
 _CSUM_VALID = const(1)
+_CSUM_LEFT = const(3)
 _CSUM_PARTIAL = const(2)
 
 # The device signature's feature bits.
@@ -79,30 +80,6 @@ _RECOVER_MIN_MS = const(100)
 _RECOVER_MAX_MS = const(10000)
 _STALLS_MAX = const(10000)  # rounds without progress in which arm() says that work is waiting
 _POLL_MS = const(1)  # how long arm() sleeps where there is no interrupt
-
-
-def buffer_plan(share_bytes, rx_slots, tx_slots):
-    """How a share of the DMA memory is cut up.
-
-    Returns (rx buffer octets, rx count, small tx buffer octets, count, large tx buffer octets, count).
-    """
-    budget = share_bytes - 2 * (26 * _QUEUE_SIZE_MAX + 256) - 512
-    rx_budget = budget * 7 // 16
-    # Large receive buffers spare the chains of a coalesced frame, but only when there are enough buffers for a burst.
-    rx_bytes = 2048
-    for candidate in (66048, 16384, 4096):
-        if rx_budget >= 96 * candidate:
-            rx_bytes = candidate
-            break
-    rx_count = min(rx_slots, rx_budget // rx_bytes)
-    small_bytes = 2048
-    small_count = min(tx_slots // 2, budget // 8 // small_bytes)
-    large_budget = budget * 7 // 16
-    large_bytes = 66048 if large_budget >= 4 * 66048 else 16384
-    large_count = min(tx_slots // 4, 32, large_budget // large_bytes)
-    if rx_count < 8 or small_count < 4 or large_count < 1:
-        raise DeviceError("virtio-net: %d octets of DMA memory are too few" % share_bytes)
-    return (rx_bytes, rx_count, small_bytes, small_count, large_bytes, large_count)
 
 
 class VirtioNet:
@@ -134,7 +111,7 @@ class VirtioNet:
         transport.reset(_RESET_TIMEOUT_US)
         rx_size = self._ring_size(_RX)
         tx_size = self._ring_size(_TX)
-        rx_bytes, rx_count, small_bytes, small_count, large_bytes, large_count = buffer_plan(
+        rx_bytes, rx_count, small_bytes, small_count, large_bytes, large_count = vnet.buffer_plan(
             dma.share_bytes, rx_size, tx_size
         )
         self._rx = Virtqueue(dma, _RX, rx_size)
@@ -319,8 +296,8 @@ class VirtioNet:
                 total += length
                 frame.owner = _HOLDER
             frame.start = _HEADER
-            # One read for both octets: the checksum flags are the lower one's.
-            frame.flags = _CSUM_VALID if header[word] & _RX_CHECKED else 0
+            flags = header[word]  # and gso_type, in the upper octet
+            frame.flags = _CSUM_LEFT if flags & _NEEDS_CSUM else _CSUM_VALID if flags & _DATA_VALID else 0
             frames[count] = frame
             count += 1
         self._rx_used = index & 0xFFFF
@@ -460,7 +437,7 @@ class VirtioNet:
                 if frame.gso_size:
                     key |= frame.gso_type << 8 | frame.hdr_len << 16 | frame.gso_size << 32
             if key and frame.csum_offset != 16 or key != frame.note:
-                self._write_header(frame, headers, key)
+                vnet.emit(frame, headers, key)
             slot = frame.slot
             length = frame.length
             total += length
@@ -477,37 +454,11 @@ class VirtioNet:
             queue.doorbell[0] = _TX
         return count
 
-    def _write_header(self, frame, headers, key):
-        """The header's first 8 octets come from `key`; then csum_offset and num_buffers (0 when sending, 5.1.6.2)."""
-        word = frame.index * (frame.pool.buffer_bytes >> 3)
-        headers[word] = key
-        frame.buf[8] = frame.csum_offset & 0xFF
-        frame.buf[9] = frame.csum_offset >> 8
-        frame.buf[10] = 0
-        frame.buf[11] = 0
-        # What stands there need not be written again; only the usual csum_offset (TCP's) is remembered.
-        frame.note = key if not key or frame.csum_offset == 16 else -1
-
     def _adopt(self, frame):
-        """A copy of a foreign frame in a buffer of ours; the original is released. None when there is no buffer."""
-        total = frame.total()
-        own = self.alloc(total)
-        if own is None:
-            return None
-        own.length = total
-        own.flags = frame.flags & _CSUM_PARTIAL
-        own.csum_start = frame.csum_start
-        own.csum_offset = frame.csum_offset
-        own.gso_size = frame.gso_size
-        own.gso_type = frame.gso_type
-        own.hdr_len = frame.hdr_len
-        at = own.start
-        part = frame
-        while part is not None:
-            copy(own.buf, at, part.buf, part.start, part.length)
-            at += part.length
-            part = part.next
-        frame.release()
+        """A copy of another device's frame in a buffer of ours; the original is released. None: no buffer."""
+        own = self.alloc(frame.total())
+        if own is not None:
+            vnet.adopt(own, frame)
         return own
 
     def _discard(self, frames, count):
@@ -622,14 +573,16 @@ class VirtioNet:
         self._recover_at_ms = now_ms() + self._recover_gap_ms
         self._recover_gap_ms = min(2 * self._recover_gap_ms, _RECOVER_MAX_MS)
 
-    @property
-    def trouble(self):
-        """Why the device is out of use at the moment, or None."""
-        return self._broken
+    # Not properties: a class that has one pays for every attribute that it stores on MicroPython.
+    def __getattr__(self, name):
+        """counters: name -> number since the start, with the names of Linux's `ip -s link` where it has one.
 
-    @property
-    def counters(self):
-        """Name -> number since the start; the names are those of Linux's `ip -s link` where it has one."""
+        trouble: why the device is out of use at the moment, or None.
+        """
+        if name == "trouble":
+            return self._broken
+        if name != "counters":
+            raise AttributeError(name)
         return {
             "rx_packets": self.rx_packets,
             "rx_bytes": self.rx_bytes,

@@ -250,10 +250,7 @@ class VirtioPci:
             self._has_msix = True
         elif self._isr is not None:
             self._intx_source = self.pci_device.enable_intx()
-
-    @property
-    def has_interrupt(self):
-        return self._has_msix or self._intx_source is not None
+        self.has_interrupt = self._has_msix or self._intx_source is not None
 
     def start_config_interrupt(self):
         """After each reset: configuration changes use the same source."""

@@ -5,7 +5,5 @@ import _mirage
 
 view = _mirage.view  # view(memory, start, len_bytes, typecode): the same memory as words of 'B', 'H', 'I' or 'Q'
 fence = _mirage.fence  # all loads and stores before it happen before those after it
-copy = _mirage.copy  # copy(dst, dst_start, src, src_start, len_bytes)
-checksum = _mirage.checksum  # checksum(buf, start, len_bytes, initial) -> folded sum, not inverted
 now_ms = _mirage.now_ms
 wait = _mirage.wait

@@ -14,7 +14,7 @@ _copy = _mirage.copy
 _take = _mirage.take
 
 CSUM_VALID = 1  # received: the device verified the transport checksum, or the sender is local and left it partial
-CSUM_PARTIAL = 2  # to send: the device fills in the transport checksum
+CSUM_PARTIAL = 2  # to send: the device fills in the transport checksum; received, with CSUM_VALID: left partial
 GSO_NONE = 0
 GSO_TCPV4 = 1
 GSO_TCPV6 = 4
@@ -32,7 +32,8 @@ class Frame:
     start: offset of the first octet of the Ethernet header; length: valid octets from there.
     next: the continuation of a received frame in another buffer, or None. The first fragment holds at least the first
         128 octets, or all of them.
-    flags: CSUM_VALID on a received frame, CSUM_PARTIAL on one to send.
+    flags: CSUM_VALID on a received frame (with CSUM_PARTIAL as well where a local sender left the checksum partial);
+        CSUM_PARTIAL on one to send.
     csum_start, csum_offset: with CSUM_PARTIAL, relative to start: the checksum of csum_start to the end goes to
         csum_start + csum_offset, which holds the folded pseudo-header sum (not inverted).
     gso_size: TCP payload octets per segment, 0 for none; gso_type: GSO_TCPV4 or GSO_TCPV6; hdr_len: octets of the

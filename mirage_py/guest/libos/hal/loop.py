@@ -21,7 +21,7 @@ from micropython import const
 # With tasks always ready to run, services are polled once every so many task steps, so that neither side starves.
 _STEPS_PER_POLL = const(32)
 # Rounds of polling without work before the loop arms and sleeps: an answer often follows within microseconds.
-_IDLE_POLLS = const(2)
+_IDLE_POLLS = const(0)
 _NS_PER_MS = const(1000000)
 
 _POLL_REQUEST = const(3)  # MP_STREAM_POLL, the ioctl of stream objects
@@ -57,6 +57,10 @@ class EventLoop:
         """Runs a coroutine, and the tasks that it starts, until it returns. Its value, or its exception, is ours."""
         return core.run_until_complete(core.create_task(coroutine))
 
+    def now_ms(self):
+        """The time that services are polled with."""
+        return _mirage.now_ms()
+
     # --- what asyncio.core calls ---
 
     def wait_io_event(self, dt):
@@ -69,6 +73,7 @@ class EventLoop:
             if self._steps < _STEPS_PER_POLL:
                 return
             self._steps = 0
+            _mirage.wait(0)  # system sockets are only looked at in there
             self._poll(_mirage.now_ms())
             return
         self._steps = 0

@@ -94,6 +94,12 @@ class Arp:
             self._probe(entry, now_ms)
         return entry.mac
 
+    def doubt(self, ip, now_ms):
+        """Nothing comes back from this neighbour: has its entry confirmed. ARP has no checksum, so a MAC may be wrong."""
+        entry = self._table.get(ip)
+        if entry is not None and (entry.state == FRESH or entry.state == STALE):
+            self._probe(entry, now_ms)
+
     def send(self, frame, ip, ethertype, now_ms):
         """Sends a frame to the neighbour `ip`, asking for its MAC first where needed. Takes the frame over."""
         mac = self.lookup(ip, now_ms)

@@ -19,7 +19,6 @@ from libos.net.tcp.states import (
 from libos.net.tcp.timers import FAR_MS
 from libos.wire import ipv4 as wire_ipv4
 
-USER_TIMEOUT_MS = 300000  # RFC 9293 section 3.8.3: R2, at least 100 s; five minutes is the classic user timeout
 FIN_WAIT_2_MS = 60000  # how long a peer may take to close after an application that has gone (Linux's tcp_fin_timeout)
 KEEPALIVE_INTERVAL_MS = 75000
 KEEPALIVE_PROBES = 9
@@ -128,7 +127,7 @@ class Connection:
         self.rtx_deadline = 0
         self.persists = False  # rtx_deadline asks for a window, nothing is in the network
         self.stalled_ms = 0  # since when nothing was heard although it was due
-        self.user_timeout_ms = USER_TIMEOUT_MS
+        self.user_timeout_ms = tcp.user_timeout_ms
         self.idle_deadline = 0
         self.keepalive_ms = 0
         self.keepalives = 0

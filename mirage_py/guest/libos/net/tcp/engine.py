@@ -36,6 +36,7 @@ _TIMESTAMPS_WORD = const(0x0101080A)
 _HEADERS = ">IIIHIIIIIHHIII"
 _HEADERS_BYTES = const(62)
 
+USER_TIMEOUT_MS = 300000  # RFC 9293 section 3.8.3: R2, at least 100 s; five minutes is the classic user timeout
 MAX_CONNECTIONS = 16384
 BUFFER_BYTES = 262144  # of a connection's queues, each way
 MIN_BUFFER_BYTES = 8192
@@ -68,6 +69,7 @@ class Tcp:
         self.sack = sack
         self.congestion = congestion
         self.max_connections = max_connections
+        self.user_timeout_ms = USER_TIMEOUT_MS
         self.fin_wait_2_ms = FIN_WAIT_2_MS
         self.window_scale = 0
         while 0xFFFF << self.window_scale < buffer_bytes:

@@ -141,6 +141,7 @@ def _in_order(conn, segment, frame, now_ms):
         flags &= ~SYN
     end = seq + length + (1 if flags & FIN else 0)
     if not _is_acceptable(conn, seq, end):
+        conn.tcp.unacceptable += 1
         if not flags & RST:
             _answer_unacceptable(conn, seq, end, length, now_ms)
         return
@@ -196,7 +197,6 @@ def _is_acceptable(conn, seq, end):
 
 
 def _answer_unacceptable(conn, seq, end, length, now_ms):
-    conn.tcp.unacceptable += 1
     if length and seq < conn.rcv_nxt:
         # A repetition: our ACK was lost. RFC 2883: say which.
         if conn.sack_on:

@@ -249,6 +249,11 @@ def on_timeout(conn, now_ms):
             conn.tcp.send_reset(conn)
         conn.fail(ETIMEDOUT)
         return
+    if rto.rto_ms != rto.base_ms:
+        # The second timeout in a row: perhaps the neighbour has another MAC now.
+        hop = conn.ip.next_hop(conn.remote_ip)
+        if hop is not None:
+            conn.arp.doubt(hop, now_ms)
     if state == SYN_SENT or state == SYN_RECEIVED:
         conn.syn_tries += 1
         if conn.syn_tries > SYN_TRIES:
@@ -280,7 +285,6 @@ def on_timeout(conn, now_ms):
     conn.dup_octets = 0
     conn.rtt_seq = 0
     conn.is_fast = False
-    conn.route_generation = 0  # perhaps the neighbour has another MAC now
     conn.want_output()
 
 

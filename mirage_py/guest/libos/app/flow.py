@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""What the flows of both stacks share: tasks that wait for one side of a connection.
+
+A waiting task is in no queue, only in its flow; waking it puts it into asyncio's. That is all that asyncio.Event does,
+without its queue: one task may wait to read and one to write. Functions marked "async" are generators, which is what a
+coroutine is in MicroPython.
+"""
+
+from asyncio import core
+
+READ_TWICE = "another task is reading from this flow"
+WRITE_TWICE = "another task is writing to this flow"
+
+
+class Waiters:
+    """The task that waits to read, and the one that waits to write. Base of the flows."""
+
+    def __init__(self):
+        self.reader = None
+        self.writer = None
+
+    def wake_reader(self):
+        task = self.reader
+        if task is not None:
+            self.reader = None
+            core._task_queue.push(task)
+
+    def wake_writer(self):
+        task = self.writer
+        if task is not None:
+            self.writer = None
+            core._task_queue.push(task)
+
+    # async
+    def wait_readable(self):
+        if self.reader is not None:
+            raise RuntimeError(READ_TWICE)
+        self.reader = core.cur_task
+        core.cur_task.data = self  # where a cancellation finds remove()
+        yield
+
+    # async
+    def wait_writable(self):
+        if self.writer is not None:
+            raise RuntimeError(WRITE_TWICE)
+        self.writer = core.cur_task
+        core.cur_task.data = self
+        yield
+
+    def remove(self, task):
+        """asyncio cancels a waiting task."""
+        if self.reader is task:
+            self.reader = None
+        if self.writer is task:
+            self.writer = None
+
+
+class Alarm:
+    """A task that sleeps until wake(), at most until a time: for waits with a timeout."""
+
+    def __init__(self):
+        self._task = None
+        self.is_woken = False
+
+    # async
+    def sleep_until(self, deadline_ms):
+        """deadline_ms: on asyncio's clock. Returns True when wake() came first, or before."""
+        if not self.is_woken:
+            self._task = core.cur_task
+            core._task_queue.push(core.cur_task, deadline_ms)
+            try:
+                yield
+            finally:
+                self._task = None
+        return self.is_woken
+
+    def wake(self):
+        self.is_woken = True
+        task = self._task
+        # A task with data was cancelled meanwhile: it is on its way already.
+        if task is not None and task.data is None:
+            self._task = None
+            core._task_queue.remove(task)
+            core._task_queue.push(task)
+
+
+async def serve(flow, handler, log):
+    """Runs handler(flow): the flow is closed when it returns, aborted when it raises."""
+    try:
+        await handler(flow)
+    except BaseException as error:
+        is_network = isinstance(error, OSError) and flow.error is not None
+        flow.abort()
+        if is_network:
+            log.info("tcp", "%s:%d: %s" % (flow.remote[0], flow.remote[1], error))
+        elif isinstance(error, Exception):
+            log.exception("tcp", "the handler of %s:%d failed" % flow.remote, error)
+        else:
+            raise
+        return
+    await flow.close()
