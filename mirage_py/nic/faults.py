@@ -134,7 +134,7 @@ class Faults:
         for frame in frames:
             if self._acts("drop"):
                 continue
-            if self._acts("bit-flip"):
+            if frame.length > 14 and self._acts("bit-flip"):
                 data = bytearray(frame.joined())
                 data[self._random.randrange(14, len(data))] ^= 1 << self._random.randrange(8)
                 frame.parts = [data]

@@ -47,7 +47,7 @@ def config_space(mac: bytes) -> PciConfig:
     config.add_capability(_MSIX_CAP, pci_config.CAP_MSIX, msix, b"\x00\xc0")
     # Endpoint, version 2; 512 octets of payload, FLR; 5 GT/s by 8 lanes.
     express = struct.pack("<HIHHIHH", 0x0002, 0x1000_8CC2, 0x2810, 0, 0x0003_F482, 0, 0x1082) + bytes(0x28)
-    express_mask = struct.pack("<HIHHIHH", 0, 0, 0x7FFF, 0, 0, 0x0DFB, 0)
+    express_mask = struct.pack("<HIHHIHH", 0, 0, 0xFFFF, 0, 0, 0x0DFB, 0)
     config.add_capability(_EXPRESS_CAP, pci_config.CAP_EXPRESS, express, express_mask)
     serial = mac[:3] + b"\xff\xff" + mac[3:]
     config.add_extended_capability(0x100, 0x0001, 2, bytes(0x34), b"\0" * 4 + b"\xff" * 12)
