@@ -57,5 +57,7 @@ def assert_nothing_lost(driver):
     """Every buffer is in a pool or out at the device."""
     driver._tx.clean()
     free, count = free_buffers(driver)
-    out = sum(frame is not None for frame in driver._tx._slots)
+    tx = driver._tx
+    span = range(tx.clean_index, tx.tx_index + (tx.size if tx.tx_index < tx.clean_index else 0))
+    out = sum(tx._slots[index % tx.size] is not None for index in span)
     assert free + out + sum(ring.posted for ring in driver._rings) == count

@@ -50,7 +50,8 @@ class RxRing:
         self._buffer_bytes = pool.buffer_bytes
         # The first word of a buffer is cleared when it goes out: a packet that begins with four zeros did not come.
         self._words = pool.words("I")
-        self._stride = pool.buffer_bytes >> 2
+        for frame in pool.all:
+            frame.note = frame.index * (pool.buffer_bytes >> 2)
         self._slots = [None] * size
         self._tail = tail
         self._tail_index = tail_index
@@ -96,7 +97,6 @@ class RxRing:
         mask = self._mask
         size = self._buffer_bytes
         words = self._words
-        stride = self._stride
         total = 0
         # At most `limit` packets and one turn of the ring, so that a flood cannot starve transmission.
         while posted and count < limit:
@@ -108,7 +108,7 @@ class RxRing:
             length = desc[at + 1] & 0xFFFF
             if status & _DONE == _DONE and not self._open:
                 # The usual packet: it is whole, in one buffer.
-                if 0 < length <= size and not status & _RXE and words[frame.index * stride]:
+                if 0 < length <= size and not status & _RXE and words[frame.note]:
                     frame.owner = _HOLDER
                     frame.start = 0
                     frame.length = length
@@ -144,7 +144,7 @@ class RxRing:
         is_last = status & _EOP
         is_good = 0 < length <= self._buffer_bytes and not status & _RXE
         is_good = is_good and (is_last or length == self._buffer_bytes)
-        if is_good and chain is None and not self._words[frame.index * self._stride]:
+        if is_good and chain is None and not self._words[frame.note]:
             is_good = False
         frame.owner = _HOLDER
         frame.start = 0
@@ -206,12 +206,11 @@ class RxRing:
         desc = self._desc64
         slots = self._slots
         words = self._words
-        stride = self._stride
         for _ in range(count):
             frame = free.pop()
             frame.owner = _DEVICE
             slots[index] = frame
-            words[frame.index * stride] = 0
+            words[frame.note] = 0
             desc[2 * index] = frame.phys_addr
             desc[2 * index + 1] = 0
             index = index + 1 & mask

@@ -61,7 +61,8 @@ class TxRing:
         self._mask = size - 1
         self._tail = tail
         self._tail_index = tail_index
-        self._slots = [None] * size  # the frame that ends at this descriptor
+        # The frame that ends at a descriptor, None where none does; only what is out is looked at.
+        self._slots = [None] * size
         self._reports = []  # descriptors that asked for a report, oldest first
         self._contexts = [0, 0]  # what the device's two contexts hold, as a key; 0 for nothing
         self.tx_index = 0
@@ -73,11 +74,13 @@ class TxRing:
     def clear(self):
         """After a reset of the device: nothing is out, the head is 0, and the contexts are forgotten."""
         slots = self._slots
+        index = self.clean_index
+        while index != self.tx_index:
+            if slots[index] is not None:
+                self._give_back(slots[index])
+            index = index + 1 & self._mask
         for index in range(self.size):
-            frame = slots[index]
-            if frame is not None:
-                slots[index] = None
-                self._give_back(frame)
+            slots[index] = None
             self._desc64[2 * index] = 0
             self._desc64[2 * index + 1] = 0
         self._reports.clear()
@@ -197,6 +200,7 @@ class TxRing:
                 desc[2 * index] = address
                 desc[2 * index + 1] = word | size
                 word_last = word | size
+                self._slots[index] = None
                 address += size
                 index = index + 1 & mask
                 used += 1
@@ -255,6 +259,7 @@ class TxRing:
         """7.2.3.2.3."""
         self._desc64[2 * index] = ip_len | _ETHERNET << _MACLEN_SHIFT
         self._desc64[2 * index + 1] = word
+        self._slots[index] = None
         return index + 1 & self._mask
 
     def clean(self):
@@ -271,7 +276,6 @@ class TxRing:
             while index != end:
                 frame = slots[index]
                 if frame is not None:
-                    slots[index] = None
                     if frame.next is None:
                         frame.owner = _POOL
                         frame.pool.frames.append(frame)
