@@ -14,6 +14,7 @@ from pathlib import Path
 from mirage_py.errors import UserError
 from mirage_py.nic.backends.base import Backend, NoBackend
 from mirage_py.nic.backends.dgram import DgramBackend
+from mirage_py.nic.backends.pair import PairEnd, pair
 from mirage_py.nic.backends.pcap import PcapBackend
 from mirage_py.nic.backends.tap import TapBackend
 from mirage_py.nic.control import Control
@@ -24,7 +25,7 @@ from mirage_py.nic.vfio_user.server import Server
 
 log = logging.getLogger(__name__)
 
-BACKENDS = "none, tap:NAME, or dgram:LOCAL:REMOTE (paths of Unix datagram sockets)"
+BACKENDS = "none, tap:NAME, dgram:LOCAL:REMOTE (paths of Unix datagram sockets), or wire:NAME (to another card here)"
 
 
 @dataclass
@@ -83,6 +84,29 @@ def open_backend(text: str, offloads: bool = True) -> Backend:
     raise UserError(f"backend {text!r}", f"choose {BACKENDS}")
 
 
+class Wires:
+    """Wires between cards of this process, by name: each has two ends."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, PairEnd] = {}
+        self._used: set[str] = set()
+
+    def end(self, name: str) -> PairEnd:
+        """The first or the second end of a wire. Raises UserError for a third."""
+        if name in self._open:
+            return self._open.pop(name)
+        if name in self._used:
+            raise UserError(f"wire {name} has two ends", "give the third card another backend")
+        self._used.add(name)
+        ours, self._open[name] = pair(takes_offloads=True)
+        return ours
+
+    def check(self) -> None:
+        """Raises UserError when a wire leads nowhere."""
+        for name in self._open:
+            raise UserError(f"wire {name} has one end", f"give a second card the backend wire:{name}")
+
+
 def serve(options: Options) -> int:
     """Serves until a signal ends it, or with `once` until the clients have gone. Returns an exit code."""
     if len(options.sockets) != len(options.backends):
@@ -93,6 +117,7 @@ def serve(options: Options) -> int:
     cards: list[IxgbePci] = []
     servers: list[Server] = []
     waiting = set(range(len(options.sockets)))
+    wires = Wires()
 
     def gone(number: int) -> None:
         waiting.discard(number)
@@ -102,15 +127,16 @@ def serve(options: Options) -> int:
     control = None
     try:
         for number, (path, text) in enumerate(zip(options.sockets, options.backends, strict=True)):
-            backend = open_backend(text, options.offloads)
+            kind, _, name = text.partition(":")
+            backend = wires.end(name) if kind == "wire" and name else open_backend(text, options.offloads)
             if options.pcap is not None:
-                name = options.pcap if number == 0 else options.pcap.with_suffix(f".{number}{options.pcap.suffix}")
-                backend = PcapBackend(backend, name)
+                file = options.pcap if number == 0 else options.pcap.with_suffix(f".{number}{options.pcap.suffix}")
+                backend = PcapBackend(backend, file)
             mac = options.macs[number] if number < len(options.macs) else default_mac(path)
             faults = Faults()
             cards.append(IxgbePci(mac, backend, loop, faults))
-            for name_, value in options.faults.items():
-                faults.set(name_, value)
+            for fault, value in options.faults.items():
+                faults.set(fault, value)
             server = Server(path, cards[-1], loop, lambda number=number: gone(number))  # type: ignore[misc]
             try:
                 server.listen()
@@ -118,6 +144,7 @@ def serve(options: Options) -> int:
                 raise UserError(f"socket {path}: {error.strerror}", "choose another path") from error
             servers.append(server)
             log.info("82599 %s at %s, wired to %s", mac.hex(":"), path, text)
+        wires.check()
         if options.control is not None:
             control = Control(options.control, loop, [card.model for card in cards])
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -83,9 +83,9 @@ class WorldTimers:
 
 
 class IxgbeFunction(PciFunction):
-    """One card. `far` is the other end of its wire; has_msix: else it has the pin only."""
+    """One card. `far` is the other end of its wire, unless `wire` is given; has_msix: else it has the pin only."""
 
-    def __init__(self, has_msix=True, offloads=False, mac=MAC):
+    def __init__(self, has_msix=True, offloads=False, mac=MAC, wire=None):
         super().__init__(
             0x8086,
             0x10FB,
@@ -94,7 +94,7 @@ class IxgbeFunction(PciFunction):
         )
         self.config[0x3C] = 11
         self.timers = WorldTimers()
-        self.wire, self.far = pair(offloads)
+        self.wire, self.far = pair(offloads) if wire is None else (wire, None)
         self.pin = False
         self.messages = []
         self.reads = 0

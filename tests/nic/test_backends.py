@@ -163,6 +163,7 @@ def test_process_reports_what_is_wrong(tmp_path: Path) -> None:
         (["--socket", str(tmp_path / "nic"), "--backend", "tap:"], "backend"),
         (["--socket", str(tmp_path / "nic"), "--fault", "x"], "fault"),
         (["--socket", str(tmp_path / "nic"), "--backend", "none", "--backend", "none"], "1 sockets and 2 backends"),
+        (["--socket", str(tmp_path / "nic"), "--backend", "wire:x"], "wire x has one end"),
     ):
         result = subprocess.run(
             [sys.executable, "-m", "mirage_py.nic", *arguments], capture_output=True, text=True, timeout=30, check=False

@@ -19,7 +19,7 @@ class PairEnd:
         self.peer: PairEnd | None = None
         self.queue: deque[Frame] = deque()
         self._ready: Callable[[], None] = lambda: None
-        self._sender_waits = False
+        self.sender_waits = False
 
     def send(self, frames: list[Frame]) -> int:
         peer = self.peer
@@ -28,13 +28,19 @@ class PairEnd:
         for frame in taken:
             frame.parts = [bytes(frame.joined())]
         peer.queue.extend(taken)
+        peer.sender_waits = len(taken) < len(frames)
         if taken:
             peer._ready()
         return len(taken)
 
     def receive(self, limit: int) -> list[Frame]:
         queue = self.queue
-        return [queue.popleft() for _ in range(min(limit, len(queue)))]
+        frames = [queue.popleft() for _ in range(min(limit, len(queue)))]
+        if self.sender_waits and len(queue) <= _QUEUE_FRAMES // 2:
+            self.sender_waits = False
+            assert self.peer is not None
+            self.peer._ready()
+        return frames
 
     def fileno(self) -> int:
         return -1
