@@ -17,18 +17,22 @@ IXGBE = Kind(
     doc="an Intel 82599 network card on PCI",
     arguments={"pci_device": PCI_DEVICE, "dma": DMA},
     derived={"name": LOCAL_NAME},
-    settings={"mtu": None, "queues": None},
+    settings={"mtu": None, "queues": None, "coalesce": None},
     features=("net",),
     targets=(HVT,),
     target_reason="drives a PCI device, and a Linux process has none",
 )
 
 
-def ixgbe_of_pci(pci: Node, mtu: int | None = None, queues: int | None = None) -> Device:
-    """The 82599 that a PCI function is. mtu: 68 to 9000; queues: receive queues, over which it spreads flows."""
-    return IXGBE(pci, dma(), mtu=mtu, queues=queues)
+def ixgbe_of_pci(pci: Node, mtu: int | None = None, queues: int | None = None, coalesce: bool | None = None) -> Device:
+    """The 82599 that a PCI function is.
+
+    mtu: 68 to 9000. queues: receive queues, over which it spreads flows. coalesce: whether it may make large packets of
+    TCP segments that follow each other; not for who sends them on.
+    """
+    return IXGBE(pci, dma(), mtu=mtu, queues=queues, coalesce=coalesce)
 
 
-def ixgbe(mtu: int | None = None, queues: int | None = None) -> Device:
+def ixgbe(mtu: int | None = None, queues: int | None = None, coalesce: bool | None = None) -> Device:
     """The first 82599 of the machine."""
-    return ixgbe_of_pci(pci_device(IXGBE_PCI), mtu, queues)
+    return ixgbe_of_pci(pci_device(IXGBE_PCI), mtu, queues, coalesce)

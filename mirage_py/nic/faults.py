@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mirage_py.nic.frame import Frame
+from mirage_py.nic.segment import cut, fill_checksum
 
 if TYPE_CHECKING:
     from mirage_py.nic.ixgbe.device import Ixgbe82599
@@ -25,7 +26,7 @@ SWITCHES = {
     "lost-interrupt": "every n-th interrupt message is not sent",
     "wrong-length": "every n-th receive descriptor names a length beyond its buffer",
     "zero-length": "every n-th receive descriptor names no octets",
-    "bit-flip": "every n-th received frame has one bit turned over, and the card says that its checksum is right",
+    "bit-flip": "every n-th received frame has one bit turned over on the wire",
     "no-data": "every n-th receive descriptor is done without its data having been written",
     "bad-index": "every n-th receive descriptor names a next descriptor outside the ring",
     "replay": "every n-th receive descriptor repeats the one before",
@@ -135,13 +136,21 @@ class Faults:
             if self._acts("drop"):
                 continue
             if frame.length > 14 and self._acts("bit-flip"):
-                data = bytearray(frame.joined())
-                data[self._random.randrange(14, len(data))] ^= 1 << self._random.randrange(8)
-                frame.parts = [data]
-                frame.csum_start = 0
-                frame.is_checked = True
-            kept.append(frame)
+                kept += self._flip(frame)
+            else:
+                kept.append(frame)
         return kept
+
+    def _flip(self, frame: Frame) -> list[Frame]:
+        """The frame as the wire would have carried it, finished and cut, and then one bit of it turned over."""
+        frames = list(cut(frame, frame.gso_size)) if frame.gso_size else [frame]
+        victim = self._random.choice(frames)
+        fill_checksum(victim)
+        data = bytearray(victim.joined())
+        data[self._random.randrange(14, len(data))] ^= 1 << self._random.randrange(8)
+        victim.parts = [data]
+        victim.is_checked = False
+        return frames
 
     def _spoil(self, low: int, high: int, count: int) -> tuple[int, int]:
         """A receive descriptor's write-back as a faulty card makes it; `count`: descriptors of the ring."""

@@ -457,6 +457,31 @@ def test_only_what_is_ours_arrives():
     assert drain(driver) == []
 
 
+def test_promiscuous_takes_everything_even_after_a_reset():
+    driver, function, _ = bring_up()
+    driver.set_promiscuous(True)
+    function.arrive(packet(dst=PEER), packet(dst=bytes.fromhex("01005e00ffff")))
+    assert len(drain(driver)) == 2
+    driver._hw.reset()
+    driver._start()
+    function.arrive(packet(dst=PEER))
+    assert len(drain(driver)) == 1
+    driver.set_promiscuous(False)
+    function.arrive(packet(dst=PEER))
+    assert drain(driver) == []
+
+
+def test_segments_stay_apart_where_coalescing_is_off():
+    function = IxgbeFunction()
+    world = _mirage.reset(machine=Machine({0x10: function}), dma_bytes=1 << 20)
+    function.timers.attach(world)
+    driver = Ixgbe(PciBus().find(vendor=0x8086), Dma(), coalesce=False)
+    assert driver.features == 15
+    frames = [packet(IP(), TCP(seq=n * 1000, flags="A"), payload=bytes(1000)) for n in range(5)]
+    function.arrive(*frames)
+    assert drain(driver) == frames
+
+
 def test_several_queues_share_the_flows():
     driver, function, _ = bring_up(dma_bytes=4 << 20, queues=4)
     frames = [packet(IP(src="10.0.0.1"), TCP(sport=n, dport=80, flags="S")) for n in range(1, 101)]

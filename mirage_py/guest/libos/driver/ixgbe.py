@@ -26,6 +26,7 @@ DEVICES = (0x10FB, 0x1557, 0x10F7, 0x1514, 0x1517, 0x10F8, 0x10F9, 0x10FC, 0x151
 
 # The device signature's feature bits: TX_CSUM, TX_TSO4, TX_TSO6, RX_CSUM, RX_LRO.
 _FEATURES = const(31)
+_RX_LRO = const(16)
 
 # ixgbe_regs' and ixgbe_hw's, for the paths that are taken often.
 _EIMS = const(0x00880 >> 2)
@@ -60,17 +61,20 @@ class Ixgbe:
     """A network device. pci_device: hal.pci.PciDevice; dma: hal.dma.Dma; name: what counters and messages call it.
 
     mtu: 68 to 9000. queues: receive queues, over which the device spreads flows; one is enough for one processor.
+    coalesce: whether the device may deliver large packets made of TCP segments that follow each other.
     Raises DeviceError when the device cannot be used.
     """
 
-    def __init__(self, pci_device, dma, name="net0", mtu=1500, queues=1):
+    def __init__(self, pci_device, dma, name="net0", mtu=1500, queues=1, coalesce=True):
         if not _MTU_MIN <= mtu <= _MTU_MAX:
             raise ValueError("%s: an MTU of %d" % (name, mtu))
         if not 1 <= queues <= _QUEUES_MAX:
             raise ValueError("%s: %d receive queues" % (name, queues))
         self.name = name
         self.mtu = mtu
-        self.features = _FEATURES
+        self.features = _FEATURES if coalesce else _FEATURES & ~_RX_LRO
+        self._coalesce = coalesce
+        self._is_promiscuous = False
         self.link_up = False
         self.speed_mbps = 0
         self.rx_packets = 0
@@ -135,10 +139,12 @@ class Ixgbe:
         hw.init_receive(self.mtu + _FRAME_OVERHEAD, len(self._rings))
         if self._multicast:
             hw.set_multicast(self._multicast)
+        if self._is_promiscuous:
+            hw.set_promiscuous(True)
         for queue in range(len(self._rings)):
             ring = self._rings[queue]
             ring.clear()
-            hw.start_receive_queue(queue, ring.phys_addr, ring.size, self._rx_buffer_bytes)
+            hw.start_receive_queue(queue, ring.phys_addr, ring.size, self._rx_buffer_bytes, self._coalesce)
             ring.refill()
         hw.init_transmit()
         self._tx.clear()
@@ -156,6 +162,12 @@ class Ixgbe:
         self._multicast = tuple(addresses)
         if self._broken is None:
             self._hw.set_multicast(self._multicast)
+
+    def set_promiscuous(self, on):
+        """Whether frames for other stations are received too."""
+        self._is_promiscuous = on
+        if self._broken is None:
+            self._hw.set_promiscuous(on)
 
     def stop(self):
         """Ends reception, transmission and DMA in order, and lets go of the device."""

@@ -166,7 +166,7 @@ class IxgbeHw:
             self[r.RETA + 4 * index] = word
         self[r.MRQC] = r.MRQC_RSS | r.MRQC_TCP_IPV4 | r.MRQC_IPV4 | r.MRQC_IPV6 | r.MRQC_TCP_IPV6
 
-    def start_receive_queue(self, queue, phys_addr, size, buffer_bytes):
+    def start_receive_queue(self, queue, phys_addr, size, buffer_bytes, coalesce):
         """4.6.7.1: one ring; its buffers are given after this, by the tail."""
         base = r.QUEUE_STRIDE * queue
         self[r.RDBAL + base] = phys_addr & 0xFFFFFFFF
@@ -174,7 +174,7 @@ class IxgbeHw:
         self[r.RDLEN + base] = 16 * size
         # 256 octets of header buffer: coalescing wants a size there, although nothing is split.
         self[r.SRRCTL + base] = buffer_bytes >> 10 | 4 << r.SRRCTL_BSIZEHEADER_SHIFT | r.SRRCTL_DESCTYPE_ADVANCED
-        self[r.RSCCTL + base] = r.RSCCTL_RSCEN | r.RSCCTL_MAXDESC_16
+        self[r.RSCCTL + base] = r.RSCCTL_RSCEN | r.RSCCTL_MAXDESC_16 if coalesce else 0
         self[r.RDH + base] = 0
         self[r.RDT + base] = 0
         self[r.RXDCTL + base] = self[r.RXDCTL + base] & ~r.RXDCTL_VME | r.RXDCTL_ENABLE
@@ -320,6 +320,11 @@ class IxgbeHw:
         for index in range(r.MTA_WORDS):
             self[r.MTA + 4 * index] = table[index]
         self[r.MCSTCTRL] = r.MCSTCTRL_MFE if addresses else 0
+
+    def set_promiscuous(self, on):
+        """8.2.3.7.1: past the address filters, or through them."""
+        fctrl = self[r.FCTRL] & ~(r.FCTRL_UPE | r.FCTRL_MPE)
+        self[r.FCTRL] = fctrl | r.FCTRL_UPE | r.FCTRL_MPE if on else fctrl
 
     # --- link and statistics ---
 
