@@ -232,7 +232,7 @@ def test_other_machines_and_little_memory(
 def test_relay_between_two_cards(
     spawn: Callable[[Sequence[str]], Guest], echo_image: Path, relay_image: Path, tmp_path: Path
 ) -> None:
-    """Host, slirp, hub, card, relay, card, wire, card, echo server, and back: 4 MB each way."""
+    """Host, slirp, hub, card, relay, card, wire, card, echo server, and back: 50 MB each way."""
     port = free_port()
     ours, theirs = tmp_path / "a", tmp_path / "b"
     sockets = [tmp_path / f"nic{number}" for number in range(3)]
@@ -245,6 +245,6 @@ def test_relay_between_two_cards(
     # The relay is promiscuous by nature: the server's address is not that of its cards.
     relay = spawn([*qemu_arguments(relay_image, "", sockets[:2]), *hub(ours, theirs, port)])
     relay.expect("relaying between", 60)
-    data = os.urandom(4_000_000)
+    data = os.urandom(50_000_000)
     with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         assert exchange(sock, data) == data
