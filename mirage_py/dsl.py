@@ -221,7 +221,11 @@ def load(path: Path) -> Registration:
     token = _registrations.set(registrations)
     try:
         with explained(path):
-            exec(compile(source, str(path), "exec"), module.__dict__)
+            try:
+                code = compile(source, str(path), "exec")
+            except ValueError as error:  # a NUL octet, before Python 3.11.4
+                raise UserError(f"{path.name}:1: SyntaxError: {error}", "correct the file") from error
+            exec(code, module.__dict__)
         if not registrations:
             raise UserError(f"{path.name} registers nothing", 'end it with register("name", unikernel(...))')
         return registrations[0]

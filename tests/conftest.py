@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What all tests share: grouping for xdist, and machines that are gone when the test is.
+"""What all tests share: grouping for xdist, and programs that are gone when the test is.
 
 The guest's modules (mirage_py/guest) and the fakes of the C modules (tests/fakes) come onto sys.path through
 `pythonpath` in pyproject.toml.
@@ -10,9 +10,7 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -100,11 +98,6 @@ class Guest:
         self._reader.join(5)
         return code
 
-    def cpu_seconds(self) -> float:
-        """Processor time used so far, user and system."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
@@ -127,32 +120,3 @@ def spawn() -> Iterator[Callable[[Sequence[str]], Guest]]:
     yield start
     for guest in guests:
         guest.kill()
-
-
-@pytest.fixture
-def boot(spawn: Callable[[Sequence[str]], Guest]) -> Callable[..., Guest]:
-    """Boots an hvt image in QEMU under TCG: boot(image, "boot arguments", machine=, memory_mb=, extra=[...]).
-
-    QEMU's exit code is then (the guest's << 1) | 1.
-    """
-    qemu = need("qemu-system-x86_64", "qemu-system-x86")
-
-    def start(
-        image: Path, append: str = "", *, machine: str = "q35", memory_mb: int = 16, extra: Sequence[str] = ()
-    ) -> Guest:
-        argv = [qemu, "-machine", machine, "-accel", "tcg", "-cpu", "max", "-m", f"{memory_mb}M"]
-        argv += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"]
-        argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
-        argv += ["-kernel", str(image), "-append", append, *extra]
-        return spawn(argv)
-
-    return start
-
-
-def wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None:
-    """Polls (every 20 ms, for at most `timeout` seconds) until the condition holds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{timeout} s passed without {what}")
-        time.sleep(0.02)

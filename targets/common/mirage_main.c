@@ -143,7 +143,7 @@ int mirage_main(int argc, char **argv) {
     #if MIRAGE_FEATURE_REPL
     while ((code = run_repl()) == SOFT_RESET) {
         /* What MicroPython's test runner waits for, in these words. */
-        mp_hal_stdout_tx_str("MPY: soft reboot\n");
+        mp_hal_stdout_tx_str("MPY: soft reboot\r\n");
         mp_deinit();
         run(argc, argv);
     }
@@ -166,6 +166,10 @@ static mp_obj_t mirage_open(size_t n_args, const mp_obj_t *args, mp_map_t *kwarg
     mp_raise_OSError(MP_ENOENT);
 }
 MP_DEFINE_CONST_FUN_OBJ_KW(mp_builtin_open_obj, 1, mirage_open);
+
+void mirage_refuse_machine_code(void) {
+    mp_raise_msg(&mp_type_NotImplementedError, MP_ERROR_TEXT("native code is compiled by mpy-cross"));
+}
 
 #if MICROPY_ENABLE_COMPILER
 mp_lexer_t *mp_lexer_new_from_file(qstr filename) {

@@ -23,13 +23,17 @@
 #define MICROPY_ENABLE_COMPILER (MIRAGE_FEATURE_REPL)
 #define MICROPY_HELPER_REPL (MIRAGE_FEATURE_REPL)
 #define MICROPY_REPL_EVENT_DRIVEN (0)
+/* Memory is never writable and executable: machine code is compiled ahead, by mpy-cross, and not by a REPL. */
+void mirage_refuse_machine_code(void);
+#define MP_PLAT_ALLOC_EXEC(min_size, ptr, size) mirage_refuse_machine_code()
+#define MP_PLAT_FREE_EXEC(ptr, size) ((void)0)
 #define MICROPY_PY_BUILTINS_INPUT (MIRAGE_FEATURE_REPL)
 #define MICROPY_PY_BUILTINS_HELP (MIRAGE_FEATURE_REPL)
 #define MICROPY_PY_BUILTINS_HELP_MODULES (MIRAGE_FEATURE_REPL)
 #define MICROPY_PY_BUILTINS_EXECFILE (0)
 #define MICROPY_PY_SYS_PS1_PS2 (MIRAGE_FEATURE_REPL)
 #define MICROPY_OPT_COMPUTED_GOTO (1)
-#define MICROPY_OPT_MAP_LOOKUP_CACHE_SIZE (512)
+#define MICROPY_OPT_MAP_LOOKUP_CACHE_SIZE (1024)
 
 /* --- memory ------------------------------------------------------------------------------------------------------- */
 

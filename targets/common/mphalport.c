@@ -7,6 +7,8 @@
 #include "py/runtime.h"
 #include "py/stream.h"
 
+uint8_t mirage_member_names[MIRAGE_MEMBER_NAMES / 8];
+
 static uint32_t kept_sources;
 
 static char console_buffer[64];

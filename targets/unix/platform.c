@@ -17,7 +17,7 @@
 /* Both are address space; the kernel supplies a page when it is first written. */
 #define HEAP_BYTES ((size_t)64 << 20)
 #define DMA_BYTES ((size_t)16 << 20)
-#define STACK_BYTES_MAX ((size_t)4 << 20)
+#define STACK_BYTES_MAX ((size_t)1 << 20)
 #define STACK_BYTES_SPARE ((size_t)128 << 10) /* arguments, environment, C functions below the check */
 
 const char plat_name[] = "unix";

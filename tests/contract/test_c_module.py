@@ -54,16 +54,17 @@ def test_compiles_without_a_warning(tmp_path: Path, target: str, features: str) 
 
 def test_another_micropython_is_noticed(tmp_path: Path) -> None:
     """The changes to MicroPython's collector are made to the file that they were written for, or not at all."""
-    script = paths.targets_dir() / "common" / "patch_micropython.py"
-    original, copy = tmp_path / "gc.c", tmp_path / "copy.c"
+    common = paths.targets_dir() / "common"
+    command = [sys.executable, common / "patch_micropython.py", common / "changes" / "gc.c.txt"]
     source = images.obtain("unix", ["float", "net", "socket"]).source / "py" / "gc.c"
-    original.write_text(source.read_text().replace("if (n_free == 1) {", "if (n_free == 2) {"))
-    done = subprocess.run(
-        [sys.executable, script, "py/gc.c", original, copy], capture_output=True, text=True, timeout=30, check=False
-    )
-    assert done.returncode == 1
-    assert "is not MicroPython 1.25.0's" in done.stderr
-    assert not copy.exists()
+    original, copy = tmp_path / "gc.c", tmp_path / "copy.c"
+    for text, code in ((source.read_text(), 0), (source.read_text().replace("n_free == 1", "n_free == 2"), 1)):
+        original.write_text(text)
+        copy.unlink(missing_ok=True)
+        done = subprocess.run([*command, original, copy], capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == code
+        assert copy.exists() == (code == 0)
+        assert ("is not MicroPython 1.25.0's" in done.stderr) == (code != 0)
 
 
 # --- the fake ---------------------------------------------------------------------------------------------------------

@@ -24,6 +24,10 @@ def _capability(kind, bar, offset, length, extra=b""):
     return struct.pack("<BBB3xII", 16 + len(extra), kind, bar, offset, length) + extra
 
 
+class BufferGivenTwiceError(AssertionError):
+    """The driver made a buffer available that the device still has."""
+
+
 class Queue:
     def __init__(self, index, maximum):
         self.index = index
@@ -208,7 +212,8 @@ class VirtioNetModel(PciFunction):
         head = self._u16(queue.driver + 4 + 2 * (queue.last_avail % queue.size))
         queue.last_avail = (queue.last_avail + 1) % 65536
         assert head < queue.size
-        assert head not in queue.held, "a buffer given twice"
+        if head in queue.held:
+            raise BufferGivenTwiceError(head)
         queue.held.add(head)
         parts = []
         slot = head

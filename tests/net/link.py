@@ -297,7 +297,7 @@ class Flow:
     def on_writable(self):
         if self.conn.error is not None or self.conn.state_name in ("CLOSED", "SYN-SENT", "SYN-RECEIVED"):
             return
-        while self._queue:
+        while self._queue and not self.conn.fin_queued:
             entry = self._queue[0]
             entry[1] += self.conn.write(entry[0], entry[1])
             if entry[1] < len(entry[0]):
@@ -471,7 +471,8 @@ class World:
         while self._events and self._events[0][0] <= self.now_ms:
             _, _, sender, packet = heapq.heappop(self._events)
             for host in self.hosts:
-                if host.device is not sender:
+                # As a NIC filters; what it lets through all the same comes in by `inject`.
+                if host.device is not sender and (packet[0] & 1 or packet[:6] == host.device.mac):
                     host.device.inbox.append(packet)
 
     def settle(self, turns=1_000_000):

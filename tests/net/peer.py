@@ -43,7 +43,9 @@ class Peer:
         self.irs = None
         self.seq = 0  # next to send, relative
         self.window = 0xFFFF
-        self.log = host.device.tx_log = host.device.tx_log or []
+        if host.device.tx_log is None:
+            host.device.tx_log = []
+        self.log = host.device.tx_log
         if resolve:
             world.filter = self.on_frame
             packet = bytearray(60)

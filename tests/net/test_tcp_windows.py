@@ -174,7 +174,7 @@ def test_small_window_is_not_filled_at_once(world, host, peer, conn):
     world.run(for_ms=400)
     peer.quiet()  # much less than the peer could take before: worth waiting for more
     world.run(for_ms=600)
-    assert len(peer.expect("PA").data) == 300  # but not for ever
+    assert len(peer.take()[0].data) == 300  # but not for ever
 
 
 def test_window_of_one_octet_carries_everything(world, host, peer, conn):

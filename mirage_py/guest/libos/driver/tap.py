@@ -121,10 +121,12 @@ class Tap:
                 count += 1
         except OSError:
             self._fail()
+        else:
+            if not self.link_up:
+                self.link_up = True
         if count:
             self.rx_packets += count
             self.rx_bytes += total
-            self.link_up = True
         return count
 
     # --- sending ---

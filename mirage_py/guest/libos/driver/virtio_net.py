@@ -123,6 +123,9 @@ class VirtioNet:
         self._large_max = min(large_bytes - _HEADER, _GSO_FRAME_MAX)
 
         # Everything the data path touches, by its shortest name.
+        self._rx_frames = self._rx_pool.all
+        self._rx_slots = rx_count
+        self._rx_low = rx_count - min(rx_count // 4, 16)  # with fewer in the device, it gets the free ones
         self._rx_header = self._rx_pool.words("H")
         self._rx_stride = rx_bytes >> 1  # words of a buffer
         self._rx_buffer_bytes = rx_bytes
@@ -247,7 +250,8 @@ class VirtioNet:
             return 0
         used = self._rx.used32
         mask = self._rx_mask
-        everything = self._rx_pool.all
+        everything = self._rx_frames
+        slots = self._rx_slots
         header = self._rx_header
         stride = self._rx_stride
         size = self._rx_buffer_bytes
@@ -258,7 +262,7 @@ class VirtioNet:
             at = (index & mask) * 2 + 1
             slot = used[at]
             length = used[at + 1]
-            if slot >= len(everything) or everything[slot].owner != _DEVICE:
+            if slot >= slots or everything[slot].owner != _DEVICE:
                 self.rx_errors += 1
                 index += 1
                 available -= 1
@@ -305,7 +309,7 @@ class VirtioNet:
         self.rx_packets += count
         self.rx_bytes += total
         # Released frames go back to the device in batches.
-        if len(self._rx_pool.frames) >= 16 or self._rx_posted < 8:
+        if self._rx_posted < self._rx_low:
             self._refill()
         return count
 
@@ -316,7 +320,8 @@ class VirtioNet:
         """
         used = self._rx.used32
         mask = self._rx_mask
-        everything = self._rx_pool.all
+        everything = self._rx_frames
+        slots = self._rx_slots
         size = self._rx_buffer_bytes
         is_good = True
         first = None
@@ -326,7 +331,7 @@ class VirtioNet:
             at = (position & mask) * 2 + 1
             slot = used[at]
             length = used[at + 1]
-            if slot >= len(everything) or everything[slot].owner != _DEVICE:
+            if slot >= slots or everything[slot].owner != _DEVICE:
                 self.rx_errors += 1
                 is_good = False
                 continue
@@ -480,10 +485,11 @@ class VirtioNet:
         used = queue.used32
         mask = self._tx_mask
         everything = self._tx_frames
+        slots = len(everything)
         for _ in range(done):
             slot = used[(index & mask) * 2 + 1]
             index += 1
-            if slot >= len(everything) or everything[slot].owner != _DEVICE:
+            if slot >= slots or everything[slot].owner != _DEVICE:
                 self.tx_errors += 1
                 continue
             frame = everything[slot]
@@ -510,8 +516,10 @@ class VirtioNet:
         if self._broken is not None or not transport.has_interrupt:
             wait((now_ms() + _POLL_MS) * 1000000)
             return True
-        self._refill()
-        transport.arm()
+        if self._rx_posted < self._rx_low:
+            self._refill()
+        if transport.has_intx:
+            transport.quiet_intx()
         self._rx.avail16[0] = 0
         if self._tx_starved:
             self._tx.avail16[0] = 0

@@ -250,7 +250,8 @@ class VirtioPci:
             self._has_msix = True
         elif self._isr is not None:
             self._intx_source = self.pci_device.enable_intx()
-        self.has_interrupt = self._has_msix or self._intx_source is not None
+        self.has_intx = self._intx_source is not None
+        self.has_interrupt = self._has_msix or self.has_intx
 
     def start_config_interrupt(self):
         """After each reset: configuration changes use the same source."""
@@ -262,10 +263,7 @@ class VirtioPci:
         if self._common16[register >> 1] == _NO_VECTOR:
             raise self.failure("has no MSI-X vector for %s" % what)
 
-    def arm(self):
+    def quiet_intx(self):
         """Before the queues' interrupts are switched on: a level-triggered line must be quiet, then it may fire."""
-        if self._intx_source is not None:
-            _ = self._isr[0]  # reading quiets the line (4.1.4.5)
-            self.pci_device.unmask_intx(self._intx_source)
-
-
+        _ = self._isr[0]  # reading quiets the line (4.1.4.5)
+        self.pci_device.unmask_intx(self._intx_source)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The event loop under MicroPython's asyncio: polls services, and sleeps on the platform's wait when nothing runs.
+"""The event loop under MicroPython's asyncio: runs tasks, polls services, and sleeps on the platform's wait.
 
-asyncio.core calls `wait_io_event(dt)` of its I/O queue before every task step; this class takes that queue's place. A
-service is what brings work from outside (a network stack, system sockets, the console). It offers:
+Tasks, their queue and their cancellation are asyncio's own (asyncio.core, and _asyncio in C); this class takes the
+place of core's run loop, which asks its I/O queue before every step of every task, and of that queue. A service is what
+brings work from outside (a network stack, system sockets, the console). It offers:
 
     poll(now_ms) -> bool          does a bounded amount of work; True when there was some
     next_deadline_ms() -> int     when it wants to be polled at the latest, or None
@@ -20,8 +21,6 @@ from micropython import const
 
 # With tasks always ready to run, services are polled once every so many task steps, so that neither side starves.
 _STEPS_PER_POLL = const(32)
-# Rounds of polling without work before the loop arms and sleeps: an answer often follows within microseconds.
-_IDLE_POLLS = const(0)
 _NS_PER_MS = const(1000000)
 
 _POLL_REQUEST = const(3)  # MP_STREAM_POLL, the ioctl of stream objects
@@ -32,10 +31,10 @@ _STREAM_POLL_MS = const(10)
 
 
 class EventLoop:
-    """Takes the place of asyncio's I/O queue. One per image; made before the first task."""
+    """Runs asyncio's tasks. One per image; made before the first task."""
 
     def __init__(self):
-        self.map = []  # the services; asyncio.core ends its loop when nothing is runnable and this is empty
+        self.map = []  # the services; asyncio.core looks whether it is empty
         self.sleeps = 0
         self._steps = 0
         self._streams = []  # [stream, reading task or None, writing task or None]
@@ -53,66 +52,127 @@ class EventLoop:
         """Takes a service out again. ValueError when it is not attached."""
         self.map.remove(service)
 
-    def run(self, coroutine):
-        """Runs a coroutine, and the tasks that it starts, until it returns. Its value, or its exception, is ours."""
-        return core.run_until_complete(core.create_task(coroutine))
-
     def now_ms(self):
-        """The time that services are polled with."""
+        """The time that services are polled with; asyncio's too."""
         return _mirage.now_ms()
 
-    # --- what asyncio.core calls ---
-
-    def wait_io_event(self, dt):
-        """dt: milliseconds until the first task in the queue is due, 0 for one that is, -1 when the queue is empty.
-
-        Returns at the latest when a task is due; with dt == -1 only then.
-        """
-        if dt == 0:
-            self._steps += 1
-            if self._steps < _STEPS_PER_POLL:
-                return
-            self._steps = 0
-            _mirage.wait(0)  # system sockets are only looked at in there
-            self._poll(_mirage.now_ms())
-            return
-        self._steps = 0
-        queue = core._task_queue
-        idle = 0
+    def run(self, coroutine):
+        """Runs a coroutine, and the tasks that it starts, until it returns. Its value, or its exception, is ours."""
+        main_task = core.create_task(coroutine)
+        excs = (core.CancelledError, Exception)
+        now_ms = _mirage.now_ms()
+        steps = 0
         while True:
-            now_ms = _mirage.now_ms()
-            worked = self._poll(now_ms)
+            queue = core._task_queue
             task = queue.peek()
             # The tick counter is 62 bits wide, so plain comparison does what ticks_diff() does.
-            if task is not None and task.ph_key <= now_ms:
-                return
-            if worked:
-                idle = 0
+            if task is None or task.ph_key > now_ms:
+                now_ms = self._wait_for_task(queue)
+                steps = 0
                 continue
-            idle += 1
-            if idle > _IDLE_POLLS:
-                self._sleep(None if task is None else task.ph_key)
-                idle = 0
+            steps += 1
+            if steps > _STEPS_PER_POLL:
+                steps = 0
+                _mirage.wait(0)  # system sockets are only looked at in there
+                now_ms = _mirage.now_ms()
+                for service in self.map:
+                    service.poll(now_ms)
+            queue.pop()
+            core.cur_task = task
+            error = task.data
+            try:
+                if error is None:
+                    task.coro.send(None)
+                else:
+                    # Cancelled; or finished with an exception that nobody asked about, see _end().
+                    task.data = None
+                    task.coro.throw(error)
+            except excs as outcome:
+                if task is main_task:
+                    core.cur_task = None
+                    if isinstance(outcome, StopIteration):
+                        return outcome.value
+                    raise
+                self._end(task, outcome, error)
 
-    def _poll(self, now_ms):
-        worked = False
-        for service in self.map:
-            if service.poll(now_ms):
-                worked = True
-        if self._streams:
-            self._poll_streams()
-        return worked
+    def _end(self, task, outcome, error):
+        """A task ended: whoever awaits it goes on. An exception that nobody awaits is reported one round later.
+
+        task.state (asyncio's Task): True while it runs and nobody awaits it, a queue of those who do, or gather()'s
+        callback; then None: done, not awaited, or False: done, and awaited. outcome: what its coroutine raised.
+        """
+        state = task.state
+        if state is None:
+            # Pushed below a round ago, and thrown into itself since: nobody has come for it.
+            task.data = error
+            context = core._exc_context
+            context["exception"] = error
+            context["future"] = task
+            core.Loop.call_exception_handler(context)
+            return
+        if not state:
+            return
+        is_awaited = state is not True
+        if not is_awaited:
+            task.state = None
+        elif callable(state):
+            state(task, outcome)
+            task.state = False
+        else:
+            is_awaited = False
+            while state.peek():
+                core._task_queue.push(state.pop())
+                is_awaited = True
+            task.state = False
+        if not is_awaited and not isinstance(outcome, (core.CancelledError, StopIteration)):
+            core._task_queue.push(task)
+        task.data = outcome
+
+    def _wait_for_task(self, queue):
+        """Polls and sleeps until the first task of the queue is due. Returns the time."""
+        while True:
+            now_ms = _mirage.now_ms()
+            for service in self.map:
+                service.poll(now_ms)
+            if self._streams:
+                self._poll_streams()
+            task = queue.peek()
+            if task is None:
+                self._sleep(None)
+            elif task.ph_key <= now_ms:
+                return now_ms
+            else:
+                self._sleep(task.ph_key)
+
+    def wait_io_event(self, dt):
+        """What asyncio.core's own run loop calls before each step, for whoever uses that (asyncio.run).
+
+        dt: milliseconds until the first task in the queue is due, 0 for one that is, -1 when the queue is empty.
+        """
+        if dt:
+            self._wait_for_task(core._task_queue)
+            return
+        self._steps += 1
+        if self._steps > _STEPS_PER_POLL:
+            self._steps = 0
+            _mirage.wait(0)
+            for service in self.map:
+                service.poll(_mirage.now_ms())
 
     def _sleep(self, deadline_ms):
-        """Waits for an event or a deadline. deadline_ms: when the next task is due, or None."""
+        """Waits for an event or a deadline, unless a service has work.
+
+        deadline_ms: when the next task is due, or None.
+        """
         work_waiting = False
         for service in self.map:
             if service.arm():
                 work_waiting = True
-            due_ms = service.next_deadline_ms()
-            if due_ms is not None and (deadline_ms is None or due_ms < deadline_ms):
-                deadline_ms = due_ms
         if not work_waiting:
+            for service in self.map:
+                due_ms = service.next_deadline_ms()
+                if due_ms is not None and (deadline_ms is None or due_ms < deadline_ms):
+                    deadline_ms = due_ms
             if self._streams:
                 stream_ms = _mirage.now_ms() + _STREAM_POLL_MS
                 if deadline_ms is None or stream_ms < deadline_ms:

@@ -84,10 +84,11 @@ class Ethernet:
         count = self.tx_count
         frames = self.tx_frames
         taken = self.device.tx_batch(frames, count)
+        if taken == count:
+            self.tx_count = 0
+            return taken
         left = count - taken
+        self.tx_count = left
         for index in range(left):
             frames[index] = frames[index + taken]
-        for index in range(left, count):
-            frames[index] = None
-        self.tx_count = left
         return taken

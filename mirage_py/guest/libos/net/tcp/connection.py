@@ -82,6 +82,7 @@ class Connection:
         self.cur_index = 0
         self.cur_offset = 0
         self.snd_buf = tcp.buffer_bytes()
+        self.is_writable = True  # not closed, not failed
         self.is_write_short = False  # the application waits for on_writable
         self.fin_queued = False
         self.no_delay = False
@@ -91,6 +92,8 @@ class Connection:
         self.irs = 0
         self.rcv_nxt = 0
         self.rcv_adv = 0  # the right edge of the window that we announced: never moves back
+        self.update_at = 0  # where the window is nearly used up
+        self.window_step = 536  # by how much the edge moves at least: a segment, or half the buffer
         self.rcv_acked = 0
         self.rcv_buf = tcp.buffer_bytes()
         self.rx_chunks = []
@@ -149,9 +152,7 @@ class Connection:
     # No property in this class: on MicroPython a class with one pays 700 instructions for every attribute stored.
     def __getattr__(self, name):
         if name == "can_write":
-            return not self.fin_queued and SYN_SENT <= self.state <= CLOSE_WAIT and (
-                self.tx_end - self.snd_una < self.snd_buf
-            )
+            return self.is_writable and self.tx_end - self.snd_una < self.snd_buf
         if name == "local":
             return (wire_ipv4.format_address(self.local_ip), self.local_port)
         if name == "remote":
@@ -166,17 +167,16 @@ class Connection:
         if not octets or n <= 0:
             return b""
         chunks = self.rx_chunks
-        if len(chunks) == 1 and octets <= n and not self.rx_head:
-            data = chunks[0]
-            self.rx_chunks = []
+        if octets <= n and len(chunks) == 1 and not self.rx_head:
+            data = chunks.pop()
             self.rx_octets = 0
             self.rx_merged = 0
         else:
             data = self._read_some(n)
         if self.is_fin_received:
             self.is_eof = not self.rx_octets
-        elif self.rcv_nxt + self.rcv_buf - self.rx_octets - self.rcv_adv >= self.rcv_buf >> 1:
-            # Half the buffer has become free since the last announcement: worth a segment (RFC 9293 section 3.8.6.2.2).
+        elif self.rcv_nxt > self.update_at and self.rx_octets <= self.rcv_buf >> 1:
+            # The window is nearly used up, and half the buffer is free: worth a segment (RFC 9293 section 3.8.6.2.2).
             self.ack_now = True
             if not self.is_queued:
                 self.is_queued = True
@@ -220,10 +220,8 @@ class Connection:
         A bytes object is kept by reference and must not, and cannot, change; other buffers are copied.
         Raises OSError with `error` when the connection failed, ECONNABORTED when it was closed for writing.
         """
-        if self.error is not None:
-            raise OSError(self.error)
-        if self.fin_queued or not SYN_SENT <= self.state <= CLOSE_WAIT:
-            raise OSError(ECONNABORTED)
+        if not self.is_writable:
+            raise OSError(self.error or ECONNABORTED)
         count = len(data) - start
         room = self.snd_una + self.snd_buf - self.tx_end
         if count > room:
@@ -266,6 +264,7 @@ class Connection:
             self.finish(None)
             return
         self.fin_queued = True
+        self.is_writable = False
         self.is_fast = False
         if self.state == CLOSE_WAIT:
             self.state = LAST_ACK
@@ -370,6 +369,7 @@ class Connection:
             return
         self.state = CLOSED
         self.is_fast = False
+        self.is_writable = False
         if error is not None:
             self.error = error
         self.tx_chunks = []

@@ -100,6 +100,8 @@ def agree(conn, segment, now_ms):
     mss = segment.mss or 536  # RFC 9293 section 3.7.1; an offer of 0 is none
     output.prepare(conn, mss)
     conn.rcv_mss = min(mss, conn.ip.mtu - 40)
+    conn.window_step = min(conn.rcv_mss, conn.rcv_buf >> 1)
+    conn.update_at = conn.rcv_adv - (conn.rcv_buf >> 3)
     conn.ack_octets = 2 * (conn.rcv_mss - (12 if conn.ts_on else 0))
     conn.snd_wnd = segment.window  # never scaled on a SYN
     conn.max_wnd = segment.window

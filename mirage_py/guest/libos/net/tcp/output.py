@@ -43,7 +43,7 @@ def prepare(conn, mss):
     conn.header_len = 34 + offset * 4
     # Kept reduced modulo 0xFFFF where the C checksum gets it as a start.
     conn.pseudo = (addresses + 6) % 0xFFFF
-    conn.tcp_sum = addresses + 6 + conn.local_port + conn.remote_port
+    conn.tcp_sum = addresses + 6 + conn.local_port + conn.remote_port - 20
     if conn.ts_on:
         conn.tcp_sum += wire.TIMESTAMPS_WORD
     conn.expected = (
@@ -211,51 +211,51 @@ def emit(conn, seq, count, flags, now_ms):
     conn.sent_ms = now_ms
     # The window's right edge moves when that is worth it, never back: as in announce().
     rcv_nxt = conn.rcv_nxt
-    edge = rcv_nxt + conn.rcv_buf - conn.rx_octets
-    if edge - conn.rcv_adv >= conn.rcv_mss:
-        conn.rcv_adv = edge
-        window = (edge - rcv_nxt) >> conn.rcv_wscale
-        if window > 0xFFFF:
-            window = 0xFFFF
-    else:
-        window = announce(conn)
+    edge = conn.rcv_adv
+    if rcv_nxt + conn.rcv_buf - conn.rx_octets >= edge + conn.window_step:
+        edge = move_edge(conn)
+    window = (edge - rcv_nxt) >> conn.rcv_wscale
+    if window > 0xFFFF:
+        window = 0xFFFF
     conn.rcv_acked = rcv_nxt
     conn.ack_now = False
     conn.ack_deadline = 0
     ack = rcv_nxt & _MASK
     seq32 = seq & _MASK
     total_len -= 14
-    # 2**16 is 1 modulo 0xFFFF: numbers of a header add up to its checksum without being taken apart (RFC 1071).
-    total = conn.tcp_sum + total_len - 20 + seq32 + ack + window
     if header_len == 66:
         flags |= 0x8000
         ts_val = (now_ms + conn.ts_offset) & _MASK
         ts_ecr = conn.ts_recent
-        total += ts_val + ts_ecr
     else:
         flags |= 0x5000
-    if not count:
-        check = -(total + flags) % 0xFFFF
-    else:
+        ts_val = ts_ecr = 0
+    if count:
         index = conn.cur_index
         offset = conn.cur_offset
-        if conn.cur_seq == seq and len(conn.tx_chunks[index]) - offset >= count:
-            frame.put(header_len, conn.tx_chunks[index], offset, count)
+        chunk = conn.tx_chunks[index]
+        if conn.cur_seq == seq and len(chunk) - offset >= count:
+            frame.put(header_len, chunk, offset, count)
             conn.cur_offset = offset + count
             conn.cur_seq = seq + count
         else:
             copy(conn, frame, header_len, seq, count)
-        if eth.has_tx_csum:
-            frame.flags = _CSUM_PARTIAL
-            frame.csum_start = 34
-            frame.csum_offset = 16
-            check = (conn.pseudo + total_len - 20) % 0xFFFF
-            if count > conn.mss:
-                frame.gso_size = conn.mss
-                frame.gso_type = _GSO_TCPV4
-                frame.hdr_len = header_len
+    if count and eth.has_tx_csum:
+        frame.flags = _CSUM_PARTIAL
+        frame.csum_start = 34
+        frame.csum_offset = 16
+        check = (conn.pseudo + total_len - 20) % 0xFFFF
+        if count > conn.mss:
+            frame.gso_size = conn.mss
+            frame.gso_type = _GSO_TCPV4
+            frame.hdr_len = header_len
+    else:
+        # 2**16 is 1 modulo 0xFFFF: numbers of a header add up to its checksum without being taken apart (RFC 1071).
+        total = conn.tcp_sum + total_len + seq32 + ack + window + flags + ts_val + ts_ecr
+        if count:
+            check = frame.checksum(header_len, count, total % 0xFFFF) ^ 0xFFFF
         else:
-            check = frame.checksum(header_len, count, (total + flags) % 0xFFFF) ^ 0xFFFF
+            check = -total % 0xFFFF
     head0, head1, head2, head3, src_ip, dst_ip, ports, ip_sum = conn.template
     if header_len == 66:
         pack_into(
@@ -277,14 +277,21 @@ def emit(conn, seq, count, flags, now_ms):
     return True
 
 
+def move_edge(conn):
+    """The new right edge of the window: what the buffer has room for. Called when that is worth announcing."""
+    edge = conn.rcv_nxt + conn.rcv_buf - conn.rx_octets
+    conn.rcv_adv = edge
+    # When this is reached the window is nearly used up: read() then tells the peer of room at once.
+    conn.update_at = edge - (conn.rcv_buf >> 3)
+    return edge
+
+
 def announce(conn):
-    """The window field of the next segment. Moves the right edge of the window when that is worth it, never back."""
-    rcv_nxt = conn.rcv_nxt
-    edge = rcv_nxt + conn.rcv_buf - conn.rx_octets
-    if edge - conn.rcv_adv >= conn.rcv_mss or edge - conn.rcv_adv >= conn.rcv_buf >> 1:
-        conn.rcv_adv = edge
-    window = (conn.rcv_adv - rcv_nxt) >> conn.rcv_wscale
-    return window if window <= 0xFFFF else 0xFFFF
+    """The window field of the next segment. The right edge moves by window_step or more, and never back."""
+    edge = conn.rcv_adv
+    if conn.rcv_nxt + conn.rcv_buf - conn.rx_octets >= edge + conn.window_step:
+        edge = move_edge(conn)
+    return min((edge - conn.rcv_nxt) >> conn.rcv_wscale, 0xFFFF)
 
 
 def copy(conn, frame, at, seq, count):

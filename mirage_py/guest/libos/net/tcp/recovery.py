@@ -15,6 +15,7 @@ acknowledgement moves it: NewReno (RFC 6582). After a timeout everything outstan
 from errno import ETIMEDOUT
 
 from libos.net.tcp import output
+from libos.net.tcp.rto import MIN_MS
 from libos.net.tcp.seq import unwrap
 from libos.net.tcp.states import SYN_RECEIVED, SYN_SENT
 
@@ -48,7 +49,9 @@ def accept_ack(conn, acked, now_ms):
     rto = conn.rto
     if conn.rtt_seq and una >= conn.rtt_seq:
         conn.rtt_seq = 0
-        rto.sample(now_ms - conn.rtt_ms)
+        # At the floor, and answered within the millisecond: another such sample changes nothing.
+        if now_ms != conn.rtt_ms or rto.rto_ms != MIN_MS:
+            rto.sample(now_ms - conn.rtt_ms)
     elif rto.rto_ms != rto.base_ms:
         # What was sent twice tells no time (Karn; nor does its timestamp, where the first answer was lost and the peer's own
         # data brings a late one). It tells that the path works: as in Linux, the timeout is what it was before it was

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""stack_checks over our own stack: two of them, back to back over a link in this process."""
+
+import asyncio
+from errno import ETIMEDOUT
+
+import _mirage
+from harness import raises, run_all
+from stack_checks import CHECKS
+
+from libos.app.log import Log
+from libos.app.stack import Stack
+from libos.hal.console import Console
+from libos.hal.dma import Dma, FramePool
+from libos.hal.loop import EventLoop
+from libos.hal.random import Random
+from libos.net.arp import Arp
+from libos.net.ethernet import Ethernet
+from libos.net.icmp import Icmp
+from libos.net.ipv4 import Ipv4
+from libos.net.stack import NetStack
+from libos.net.tcp import Tcp
+from libos.net.udp import Udp
+
+
+class Link:
+    """One end of a cable, as a network device. With offloads, frames cross it uncut and unsummed, as over a TAP."""
+
+    def __init__(self, dma, mac, has_offloads):
+        self.name = "link"
+        self.mac = mac
+        self.mtu = 1500
+        self.features = 31 if has_offloads else 0
+        self.max_gso_bytes = 65550
+        self.link_up = True
+        self.counters = {}
+        self.peer = None
+        self.is_cut = False
+        self.waiting = []
+        self._pool = FramePool(dma, 66048, 24, 16)
+
+    def rx_batch(self, frames, limit):
+        count = min(limit, len(self.waiting))
+        for index in range(count):
+            frames[index] = self.waiting[index]
+        self.waiting = self.waiting[count:]
+        return count
+
+    def tx_batch(self, frames, count):
+        for index in range(count):
+            frame = frames[index]
+            if self.peer.is_cut:
+                frame.release()
+            else:
+                frame.flags = 1 if frame.flags & 2 else 0
+                self.peer.waiting.append(frame)
+        return count
+
+    def alloc(self, length):
+        return self._pool.alloc()
+
+    def arm(self):
+        return bool(self.waiting)
+
+    def disarm(self):
+        pass
+
+
+loop = EventLoop()
+dma = Dma()
+log = Log("error", Console())
+
+
+def host(address, mac, has_offloads):
+    link = Link(dma, mac, has_offloads)
+    ethernet = Ethernet(link)
+    arp = Arp(ethernet)
+    ipv4 = Ipv4(ethernet, arp, address=address)
+    icmp = Icmp(ipv4)
+    udp = Udp(ipv4)
+    netstack = NetStack(ethernet, arp, ipv4, icmp, udp, Tcp(ipv4, Random()))
+    loop.attach(netstack)
+    return Stack(netstack, loop, log), link
+
+
+async def unanswered_connect_times_out(server, client, ip):
+    link = client.netstack.ethernet.device
+    link.is_cut = True
+    await raises(ETIMEDOUT, client.tcp.connect(ip, 7100, 100))
+    link.is_cut = False
+
+
+async def cancelled_connect_leaves_nothing(server, client, ip):
+    link = client.netstack.ethernet.device
+    link.is_cut = True
+    task = asyncio.create_task(client.tcp.connect(ip, 7101))
+    await asyncio.sleep_ms(20)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass
+    link.is_cut = False
+    assert not [conn for conn in client.netstack.tcp.by_key.values() if conn.remote_port == 7101]
+
+
+async def nothing_is_left_behind(server, client, ip):
+    await asyncio.sleep_ms(300)
+    for stack in (server, client):
+        assert not stack.netstack.tcp.by_key, stack.netstack.tcp.by_key
+        pool = stack.netstack.ethernet.device._pool
+        assert pool.free == pool.count, pool.free
+
+
+has_offloads = _mirage.args()[0] == "offloads"
+server, server_link = host("10.0.0.1/24", b"\x02\0\0\0\0\1", has_offloads)
+client, client_link = host("10.0.0.2/24", b"\x02\0\0\0\0\2", has_offloads)
+server_link.peer = client_link
+client_link.peer = server_link
+MORE = (unanswered_connect_times_out, cancelled_connect_leaves_nothing, nothing_is_left_behind)
+loop.run(run_all(CHECKS + MORE, server, client, "10.0.0.1"))

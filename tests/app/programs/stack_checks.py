@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: MIT
+"""What an application may expect of a stack, whichever it is. Each check gets two stacks and the server's address."""
+
+import asyncio
+from errno import ECONNABORTED, ECONNREFUSED, ECONNRESET
+
+from harness import raises
+
+PATTERN = bytes(range(251))
+
+
+def pattern(length):
+    return (PATTERN * (length // 251 + 1))[:length]
+
+
+async def read_exactly(flow, length):
+    parts = []
+    while length:
+        data = await flow.read(length)
+        assert data, "the end came %d octets too early" % length
+        parts.append(data)
+        length -= len(data)
+    return b"".join(parts)
+
+
+async def read_to_end(flow):
+    parts = []
+    while data := await flow.read():
+        parts.append(data)
+    return b"".join(parts)
+
+
+async def echo(flow):
+    while data := await flow.read():
+        await flow.write(data)
+
+
+async def every_size_comes_back(server, client, ip):
+    server.tcp.listen(7001, echo)
+    flow = await client.tcp.connect(ip, 7001)
+    for length in (1, 2, 63, 64, 1459, 1460, 1461, 5000, 70000, 300000):
+        data = pattern(length)
+        reader = asyncio.create_task(read_exactly(flow, length))
+        await flow.write(data)
+        assert await reader == data, length
+    flow.shutdown_write()
+    assert await flow.read() == b""
+    assert await flow.read() == b""
+    await flow.close()
+    server.tcp.unlisten(7001)
+
+
+async def names_of_both_ends(server, client, ip):
+    seen = []
+
+    async def handler(flow):
+        seen.append((flow.local, flow.remote))
+
+    server.tcp.listen(7002, handler)
+    flow = await client.tcp.connect(ip, 7002)
+    assert flow.remote == (ip, 7002)
+    local = flow.local
+    assert await flow.read() == b""
+    assert seen == [((ip, 7002), local)], (seen, local)
+    await flow.close()
+    server.tcp.unlisten(7002)
+
+
+async def slow_reader_stops_the_writer(server, client, ip):
+    total = 4 << 20
+    written = 0
+    go = asyncio.Event()
+    result = []
+
+    async def handler(flow):
+        await go.wait()
+        result.append(await read_to_end(flow))
+
+    server.tcp.listen(7003, handler)
+    flow = await client.tcp.connect(ip, 7003)
+    chunk = pattern(65536)
+
+    async def writer():
+        nonlocal written
+        while written < total:
+            await flow.write(chunk)
+            written += len(chunk)
+        flow.shutdown_write()
+
+    task = asyncio.create_task(writer())
+    await asyncio.sleep_ms(300)
+    stopped_at = written
+    await asyncio.sleep_ms(100)
+    assert written == stopped_at < total, "the writer was not stopped"
+    go.set()
+    await task
+    assert await flow.read() == b""
+    assert result[0] == chunk * (total // 65536)
+    await flow.close()
+    server.tcp.unlisten(7003)
+
+
+async def end_in_one_direction_leaves_the_other(server, client, ip):
+    async def handler(flow):
+        data = await read_to_end(flow)
+        await asyncio.sleep_ms(20)
+        await flow.write(b"got %d" % len(data))
+
+    server.tcp.listen(7004, handler)
+    flow = await client.tcp.connect(ip, 7004)
+    await flow.write(pattern(10000))
+    flow.shutdown_write()
+    await raises_any(flow.write(b"after the end"))
+    assert await read_to_end(flow) == b"got 10000"
+    await flow.close()
+    server.tcp.unlisten(7004)
+
+
+async def raises_any(coroutine):
+    try:
+        await coroutine
+    except OSError:
+        return
+    raise AssertionError("no OSError")
+
+
+async def handler_that_raises_resets(server, client, ip):
+    async def handler(flow):
+        await flow.read()
+        raise ValueError("on purpose")
+
+    server.tcp.listen(7005, handler)
+    flow = await client.tcp.connect(ip, 7005)
+    await flow.write(b"x")
+    await raises(ECONNRESET, flow.read())
+    await raises_any(flow.write(b"y"))
+    await flow.close()
+    server.tcp.unlisten(7005)
+
+
+async def abort_resets_the_peer(server, client, ip):
+    outcome = []
+
+    async def handler(flow):
+        try:
+            await read_to_end(flow)
+        except OSError as error:
+            outcome.append(error.errno)
+            raise
+
+    server.tcp.listen(7006, handler)
+    flow = await client.tcp.connect(ip, 7006)
+    await flow.write(b"x")
+    await asyncio.sleep_ms(50)
+    flow.abort()
+    flow.abort()
+    await asyncio.sleep_ms(100)
+    assert outcome == [ECONNRESET], outcome
+    await raises(ECONNABORTED, flow.read())
+    server.tcp.unlisten(7006)
+
+
+async def close_with_unread_data_resets(server, client, ip):
+    async def handler(flow):
+        await flow.read(1)
+        await asyncio.sleep_ms(50)
+
+    server.tcp.listen(7007, handler)
+    flow = await client.tcp.connect(ip, 7007)
+    await flow.write(pattern(5000))
+    await raises(ECONNRESET, read_to_end(flow))
+    await flow.close()
+    server.tcp.unlisten(7007)
+
+
+async def nobody_listens(server, client, ip):
+    await raises(ECONNREFUSED, client.tcp.connect(ip, 7999))
+
+
+async def cancelled_read_loses_nothing(server, client, ip):
+    async def handler(flow):
+        await asyncio.sleep_ms(100)
+        await flow.write(b"late")
+        await flow.read()
+
+    server.tcp.listen(7008, handler)
+    flow = await client.tcp.connect(ip, 7008)
+    for _ in range(3):
+        try:
+            await asyncio.wait_for_ms(flow.read(), 10)
+        except asyncio.TimeoutError:
+            pass
+        else:
+            raise AssertionError("no timeout")
+    assert await flow.read() == b"late"
+    await flow.close()
+    server.tcp.unlisten(7008)
+
+
+async def cancelled_write_leaves_the_flow_usable(server, client, ip):
+    go = asyncio.Event()
+    received = []
+
+    async def handler(flow):
+        await go.wait()
+        received.append(await read_to_end(flow))
+
+    server.tcp.listen(7009, handler)
+    flow = await client.tcp.connect(ip, 7009)
+    data = pattern(16 << 20)
+    try:
+        await asyncio.wait_for_ms(flow.write(data), 300)
+    except asyncio.TimeoutError:
+        pass
+    else:
+        raise AssertionError("16 MiB fitted into buffers")
+    go.set()
+    await asyncio.sleep_ms(100)
+    await flow.write(b"end")
+    flow.shutdown_write()
+    assert await flow.read() == b""
+    assert received[0][-3:] == b"end"
+    assert data.startswith(received[0][:-3]) and len(received[0]) > 3
+    await flow.close()
+    server.tcp.unlisten(7009)
+
+
+async def two_readers_are_refused(server, client, ip):
+    async def handler(flow):
+        await flow.read()
+
+    server.tcp.listen(7010, handler)
+    flow = await client.tcp.connect(ip, 7010)
+    task = asyncio.create_task(flow.read())
+    await asyncio.sleep_ms(1)
+    try:
+        await flow.read()
+    except RuntimeError:
+        pass
+    else:
+        raise AssertionError("no RuntimeError")
+    flow.shutdown_write()
+    assert await task == b""
+    await flow.close()
+    server.tcp.unlisten(7010)
+
+
+async def close_ends_a_waiting_read(server, client, ip):
+    async def handler(flow):
+        await flow.read()
+
+    server.tcp.listen(7011, handler)
+    flow = await client.tcp.connect(ip, 7011)
+    task = asyncio.create_task(flow.read())
+    await asyncio.sleep_ms(1)
+    await flow.close()
+    await raises(ECONNABORTED, task)
+    server.tcp.unlisten(7011)
+
+
+async def many_connections_at_once(server, client, ip):
+    server.tcp.listen(7012, echo)
+
+    async def one(number):
+        flow = await client.tcp.connect(ip, 7012)
+        data = b"%d" % number * 500
+        await flow.write(data)
+        flow.shutdown_write()
+        assert await read_to_end(flow) == data
+        await flow.close()
+
+    await asyncio.gather(*[one(number) for number in range(50)])
+    for number in range(200):
+        await one(number)
+    server.tcp.unlisten(7012)
+
+
+async def unlisten_refuses_and_keeps_what_there_is(server, client, ip):
+    server.tcp.listen(7013, echo)
+    flow = await client.tcp.connect(ip, 7013)
+    await flow.write(b"a")
+    assert await flow.read() == b"a"
+    server.tcp.unlisten(7013)
+    await raises(ECONNREFUSED, client.tcp.connect(ip, 7013))
+    await flow.write(b"b")
+    assert await flow.read() == b"b"
+    await flow.close()
+
+
+async def port_in_use(server, client, ip):
+    server.tcp.listen(7014, echo)
+    try:
+        server.tcp.listen(7014, echo)
+    except OSError:
+        pass
+    else:
+        raise AssertionError("no OSError")
+    server.tcp.unlisten(7014)
+
+
+async def datagrams_both_ways(server, client, ip):
+    answers = []
+    done = asyncio.Event()
+
+    def on_server(data, src_ip, src_port):
+        server.udp.write(b"re: " + data, src_ip, src_port, 7015)
+
+    def on_client(data, src_ip, src_port):
+        answers.append((data, src_ip, src_port))
+        if len(answers) == 3:
+            done.set()
+
+    server.udp.listen(7015, on_server)
+    client.udp.listen(7016, on_client)
+    for number in range(3):
+        assert client.udp.write(b"ping %d" % number, ip, 7015, 7016)
+    await done.wait()
+    assert sorted(answers) == [(b"re: ping %d" % number, ip, 7015) for number in range(3)], answers
+    server.udp.unlisten(7015)
+    client.udp.unlisten(7016)
+
+
+async def bad_addresses_are_refused(server, client, ip):
+    for bad in ("10.0.0", "nonsense", "1.2.3.4.5"):
+        try:
+            await client.tcp.connect(bad, 80)
+        except ValueError:
+            pass
+        else:
+            raise AssertionError(bad)
+
+
+async def buffers_of_any_kind_are_written(server, client, ip):
+    server.tcp.listen(7017, echo)
+    flow = await client.tcp.connect(ip, 7017)
+    for data in (b"bytes", bytearray(b"bytearray"), memoryview(b"xmemoryviewx")[1:-1], b""):
+        await flow.write(data)
+    expected = b"bytesbytearraymemoryview"
+    assert await read_exactly(flow, len(expected)) == expected
+    await flow.close()
+    server.tcp.unlisten(7017)
+
+
+CHECKS = (
+    every_size_comes_back,
+    names_of_both_ends,
+    slow_reader_stops_the_writer,
+    end_in_one_direction_leaves_the_other,
+    handler_that_raises_resets,
+    abort_resets_the_peer,
+    close_with_unread_data_resets,
+    nobody_listens,
+    cancelled_read_loses_nothing,
+    cancelled_write_leaves_the_flow_usable,
+    two_readers_are_refused,
+    close_ends_a_waiting_read,
+    many_connections_at_once,
+    unlisten_refuses_and_keeps_what_there_is,
+    port_in_use,
+    datagrams_both_ways,
+    bad_addresses_are_refused,
+    buffers_of_any_kind_are_written,
+)

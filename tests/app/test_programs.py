@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""The application's side of the guest, on the interpreter that images have: programs/*.py, each linked for unix.
+
+A program runs its checks one after the other and prints a line for each; a test here is one such run.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from mirage_py import frozen, paths, runtime
+from mirage_py.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
+from tests.contract import images
+
+pytestmark = pytest.mark.build
+
+PROGRAMS = Path(__file__).with_name("programs")
+TIMEOUT_S = 240
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Links a program with all that it imports, and runs it; returns its console."""
+    built: dict[str, Path] = {}
+
+    def start(program: str, *args: str) -> str:
+        if program not in built:
+            built[program] = link(program, ["float", "net", "socket"], tmp_path_factory.mktemp(program))
+        command = [built[program], *args]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False
+        )
+        return done.stdout + done.stderr
+
+    return start
+
+
+def link(program: str, features: Sequence[str], folder: Path) -> Path:
+    engine = images.obtain("unix", features)
+    roots = {APPLICATION: PROGRAMS, MICROPYTHON: engine.source}
+    source = PROGRAMS / f"{program}.py"
+    found = resolve_imports(source.read_text(), Trees(PROGRAMS, paths.guest_dir())).modules
+    modules = [frozen.Module("main.py", source, "app")]
+    for module in found:
+        if module.name != "main.py":
+            root = roots.get(module.origin, paths.guest_dir())
+            modules.append(frozen.Module(module.name, root / module.path, module.origin))
+    compiled = frozen.compile_modules([frozen.read(module) for module in modules], folder / "mpy")
+    frozen_c, image = folder / "frozen_content.c", folder / "image"
+    frozen.freeze(compiled, engine, frozen_c)
+    command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", frozen_c, engine.archive]
+    subprocess.run([*command, *engine.flags("ldflags"), "-o", image], cwd=engine.working_directory, check=True)
+    return image
+
+
+def assert_passed(console: str) -> None:
+    lines = console.splitlines()
+    assert "done" in lines, console
+    assert not any(line.startswith("FAILED") for line in lines), console
+    assert sum(line.startswith("ok ") for line in lines) > 5, console
+
+
+def test_event_loop(run: Callable[..., str]) -> None:
+    assert_passed(run("loop_checks"))
+
+
+def test_stack_over_system_sockets(run: Callable[..., str]) -> None:
+    assert_passed(run("socket_checks"))
+
+
+@pytest.mark.parametrize("link", ["plain", "offloads"])
+def test_stack_over_our_own(run: Callable[..., str], link: str) -> None:
+    assert_passed(run("direct_checks", link))

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: MIT
+"""Whole-stack fuzzing: random and mutated frames into a stack that has connections of every kind.
+
+Invariants, checked as it goes: no exception; tables bounded; no frame kept; a healthy second connection goes on; and in
+the end, when everybody has gone, everything is back where it was.
+MIRAGE_PY_FUZZ_SECONDS sets how long (make nightly: long; the suite: short). A failure prints its seed.
+"""
+
+import os
+import random
+import struct
+import time
+
+import pytest
+
+from libos.wire import tcp
+from tests.net.link import ALL_OFFLOADS, RX_CSUM, World, fast_checksum, pattern
+from tests.net.peer import Peer, build, tcp_segment
+
+SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "5"))
+FRIEND = b"\x0a\x00\x00\x03"
+EDGES = [0, 1, 2, 19, 20, 21, 40, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF]
+
+
+class Fuzzer:
+    def __init__(self, seed, features=0):
+        self.rng = random.Random(seed)
+        self.world = World(seed=seed)
+        self.host = self.world.host("10.0.0.2/24", features=features, device={"rx_frames": 64})
+        self.friend = self.world.host("10.0.0.3/24")
+        self.host.echo(7)
+        self.host.listen(8, reads=False)
+        self.host.listen(9, closes_at_eof=True)
+        self.host.udp.listen(53, lambda data, ip, port: self.host.udp.write(data, ip, port, 53))
+        self.healthy = self.friend.connect(self.host, 7)
+        self.world.run(until=lambda: self.host.accepted)
+        self.sent = 0
+        self.expected = 0
+        self.corpus = []
+        self.world.filter = lambda device, packet: self.corpus.append(packet) if len(self.corpus) < 300 else None
+
+    def frame(self):
+        kind = self.rng.randrange(6)
+        if kind == 0:
+            return self.rng.randbytes(self.rng.randrange(14, 200))
+        if kind == 1 and self.corpus:
+            return self.mutate(bytearray(self.rng.choice(self.corpus)))
+        if kind == 2:
+            return build(
+                self.rng.choice([0x0A000009, self.rng.getrandbits(32)]), self.host.ipv4.ip, self.host.device.mac,
+                self.rng.randbytes(self.rng.randrange(100)), self.rng.choice([1, 6, 17, self.rng.randrange(256)]),
+                fragment=self.rng.choice([0, 0x4000, self.rng.getrandbits(16)]),
+            )  # fmt: skip
+        return self.tcp_frame()
+
+    def tcp_frame(self):
+        """A well-formed segment with numbers that mean something to a connection, or nearly."""
+        rng = self.rng
+        conns = list(self.host.tcp.by_key.values()) + list(self.host.tcp.half_open.values())
+        src_ip, src_port, dst_port = 0x0A000009, rng.randrange(5000, 5010), rng.choice([7, 8, 9, 10])
+        seq, ack = rng.getrandbits(32), rng.getrandbits(32)
+        options = rng.choice([b"", b"", tcp.syn_options(rng.choice([0, 1, 500, 1460, 65535]), rng.randrange(16), True, 5)])
+        conns = [conn for conn in conns if conn.remote_ip == src_ip]
+        if conns and rng.random() < 0.8:
+            conn = rng.choice(conns)
+            if hasattr(conn, "rcv_nxt"):
+                src_port, dst_port = conn.remote_port, conn.local_port
+                seq = conn.rcv_nxt + rng.choice([0, 0, 0, 1, -1, 10, 1000, 70000, -1000, rng.randrange(1 << 31)])
+                ack = rng.choice([conn.snd_una, conn.snd_nxt, conn.snd_nxt, conn.snd_nxt + 1, conn.iss, rng.getrandbits(32)])
+                if conn.ts_on:
+                    options = tcp.timestamps_option(conn.ts_recent + rng.choice([0, 0, 1, -1, 1000]), rng.getrandbits(32))
+                if rng.random() < 0.2:
+                    left = conn.snd_una + rng.randrange(-10, 5000)
+                    options += tcp.sack_option([(left, left + rng.randrange(-5, 3000))])
+            else:
+                src_port, dst_port = conn.syn.src_port, conn.listener.port
+                seq, ack = conn.syn.seq + 1, conn.iss + 1
+        flags = rng.choice([tcp.SYN, tcp.ACK, tcp.ACK, tcp.ACK, tcp.ACK | tcp.PSH, tcp.ACK | tcp.FIN, tcp.RST, rng.randrange(256)])
+        data = pattern(rng.choice([0, 0, 1, 5, 100, 1400]))
+        window = rng.choice([0, 1, 100, 65535, rng.randrange(65536)])
+        body = tcp_segment(src_ip, self.host.ipv4.ip, src_port, dst_port, seq, ack, flags, window, data, options[:40])
+        packet = build(src_ip, self.host.ipv4.ip, self.host.device.mac, body)
+        return packet if rng.random() < 0.8 else self.mutate(bytearray(packet))
+
+    def mutate(self, packet):
+        rng = self.rng
+        for _ in range(rng.randrange(1, 4)):
+            how = rng.randrange(4)
+            at = rng.randrange(len(packet))
+            if how == 0:
+                packet[at] ^= 1 << rng.randrange(8)
+            elif how == 1:
+                packet[at] = rng.randrange(256)
+            elif how == 2 and at + 2 <= len(packet):
+                struct.pack_into(">H", packet, at, rng.choice(EDGES))
+            else:
+                packet = packet[: max(at, 14)]
+        # With right checksums, what is mutated could be a perfect forgery of the healthy connection's next segment.
+        if rng.random() < 0.8 and FRIEND not in packet:
+            repair(packet)
+        return bytes(packet)
+
+    def check(self):
+        host = self.host
+        tcp_ = host.tcp
+        assert len(tcp_.half_open) <= 3 * 128
+        assert len(tcp_.by_key) < 500
+        assert len(tcp_.time_waits.by_key) <= 1024
+        assert len(tcp_.timers) <= len(tcp_.by_key) + len(tcp_.half_open)
+        assert len(host.arp.entries()) <= 256
+        assert host.device.in_use <= 32 + 1
+        for conn in tcp_.by_key.values():
+            assert conn.rx_octets <= conn.rcv_buf
+            assert conn.rx_octets == sum(map(len, conn.rx_chunks)) - conn.rx_head
+            assert conn.tx_end - conn.snd_una <= conn.snd_buf + 1
+            assert conn.snd_una <= conn.snd_nxt
+            assert len(conn.ooo) <= 256
+            assert sum(len(data) for _, _, data in conn.ooo) <= conn.rcv_buf
+            assert conn.ooo == sorted(conn.ooo)
+            assert len(conn.sacked) <= 128
+            assert conn.rcv_adv >= conn.rcv_nxt - 1
+
+    def talk(self):
+        """The healthy connection."""
+        assert self.healthy.error is None, self.healthy.error
+        if len(self.healthy.received) == self.sent:
+            self.healthy.send(pattern(500, self.sent))
+            self.sent += 500
+            self.expected += 1
+
+    def run(self, seconds):
+        end = time.monotonic() + seconds
+        frames = 0
+        while time.monotonic() < end:
+            for _ in range(self.rng.randrange(1, 30)):
+                self.world.inject(self.host, self.frame())
+                frames += 1
+            self.talk()
+            self.world.run(for_ms=self.rng.choice([0, 1, 5, 50, 500]))
+            for flow in self.host.accepted[1:]:
+                if self.rng.random() < 0.02:
+                    self.rng.choice([flow.conn.close, flow.conn.abort, flow.conn.detach, lambda: flow.conn.read(10)])()
+            if len(self.host.accepted) > 50:
+                del self.host.accepted[1:-20]
+            self.check()
+        return frames
+
+    def finish(self):
+        """Everybody goes: what is left must end by itself, and nothing may stay."""
+        self.world.run(for_ms=2000)
+        assert len(self.healthy.received) == self.sent
+        for number in range(self.expected):
+            assert bytes(self.healthy.received[500 * number : 500 * number + 500]) == pattern(500, 500 * number)
+        for conn in list(self.host.tcp.by_key.values()):
+            conn.abort()
+        self.world.run(limit_ms=2_000_000)
+        assert not self.host.device.in_use
+        assert not self.host.tcp.half_open
+        assert not self.host.tcp.time_waits.by_key
+        assert not len(self.host.tcp.timers)
+        assert not self.host.arp.entries()
+
+
+def repair(packet):
+    """Right checksums, so that a mutation gets past them."""
+    if len(packet) < 34 or packet[12:14] != b"\x08\x00":
+        return
+    header_len = (packet[14] & 15) * 4
+    end = min(14 + struct.unpack_from(">H", packet, 16)[0], len(packet))
+    if header_len < 20 or 14 + header_len > len(packet):
+        return
+    packet[24:26] = b"\0\0"
+    struct.pack_into(">H", packet, 24, fast_checksum(packet, 14, header_len, 0) ^ 0xFFFF)
+    start = 14 + header_len
+    at = start + {6: 16, 17: 6, 1: 2}.get(packet[23], 1 << 20)
+    if at + 2 > end:
+        return
+    packet[at : at + 2] = b"\0\0"
+    pseudo = 0 if packet[23] == 1 else sum(struct.unpack_from(">II", packet, 26)) + packet[23] + end - start
+    struct.pack_into(">H", packet, at, fast_checksum(packet, start, end - start, pseudo) ^ 0xFFFF)
+
+
+@pytest.mark.parametrize("features", [0, RX_CSUM, ALL_OFFLOADS], ids=["plain", "rx checksum", "all offloads"])
+def test_stack_takes_any_frames(features):
+    seed = random.randrange(1 << 32)
+    fuzzer = Fuzzer(seed, features)
+    try:
+        frames = fuzzer.run(SECONDS)
+        fuzzer.finish()
+    except Exception as error:
+        raise AssertionError(f"seed {seed}, features {features}: {error!r}") from error
+    assert frames > 100
+
+
+def test_handshake_by_the_fuzzer_gets_through():
+    """The fuzzer must not only ever talk to closed doors."""
+    fuzzer = Fuzzer(1)
+    fuzzer.run(2)
+    counters = fuzzer.host.tcp.counters
+    assert counters["PassiveOpens"] > 5
+    assert counters["TCPOFOQueue"] > 5
+    assert counters["TCPChallengeACK"] > 5
+    assert counters["InErrs"] > 5
+
+
+def test_memory_exhausted_refuses_new_work_and_running_work_continues():
+    """take() fails now and then, as the heap of a small machine does."""
+    world = World(seed=3)
+    host = world.host("10.0.0.2/24")
+    host.echo(7)
+    peer = Peer(world, host)
+    peer.connect()
+    flow = host.accepted[0]
+    rng = random.Random(3)
+    data = pattern(60_000)
+    with pytest.MonkeyPatch.context() as patch:
+        from libos.hal import dma
+
+        real = dma._take
+
+        def take(*args):
+            if rng.random() < 0.3:
+                raise MemoryError
+            return real(*args)
+
+        patch.setattr(dma, "_take", take)
+        at = 0
+        while at < len(data):
+            peer.send(tcp.ACK, seq=1 + at, data=data[at : at + 1000])
+            peer.ack_data(peer.take())
+            at = flow.conn.rcv_nxt - flow.conn.irs - 1
+    assert flow.received_octets == len(data)
+    assert host.stack.memory_drops > 5
+    assert not host.device.in_use or host.device.in_use <= 64
