@@ -9,13 +9,28 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mirage_py.nic.frame import Frame
+from mirage_py.nic.ixgbe.interrupts import Interrupts
+from mirage_py.nic.ixgbe.phy import Phy
+from mirage_py.nic.ixgbe.register_file import RegisterFile
+from mirage_py.nic.ixgbe.rx import Receiver
+from mirage_py.nic.ixgbe.timers import Timers
+from mirage_py.nic.ixgbe.tx import Transmitter
 from mirage_py.nic.segment import cut, fill_checksum
 
-if TYPE_CHECKING:
-    from mirage_py.nic.ixgbe.device import Ixgbe82599
+
+class Target(Protocol):
+    """What the switches reach of a device: the model is one."""
+
+    interrupts: Interrupts
+    phy: Phy
+    regs: RegisterFile
+    rx: Receiver
+    timers: Timers
+    tx: Transmitter
+
 
 SWITCHES = {
     "link-down": "the fibre is unplugged while this is 1",
@@ -49,11 +64,11 @@ class Faults:
         self.counts: dict[str, int] = dict.fromkeys(SWITCHES, 0)
         self._occasions: dict[str, int] = dict.fromkeys(SWITCHES, 0)
         self._random = random.Random(seed)
-        self._device: Ixgbe82599 | None = None
+        self._device: Target | None = None
         self._previous: tuple[int, int] | None = None
         self._flap_generation = 0
 
-    def attach(self, device: Ixgbe82599) -> None:
+    def attach(self, device: Target) -> None:
         self._device = device
         device.interrupts.mutes = self._mutes
         for name, value in list(self.values.items()):
@@ -106,7 +121,7 @@ class Faults:
         self.counts[name] += 1
         return True
 
-    def _flap(self, device: Ixgbe82599, every_ms: int, generation: int) -> None:
+    def _flap(self, device: Target, every_ms: int, generation: int) -> None:
         def down() -> None:
             if generation == self._flap_generation:
                 self.counts["link-flap"] += 1
