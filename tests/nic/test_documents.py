@@ -61,3 +61,13 @@ def test_registers_in_the_table_exist() -> None:
             for name in re.findall(r"\b[A-Z][A-Z0-9_]{2,}\b", cells[2]):
                 if name not in ("EX", "SPI"):
                     assert name in known or hasattr(registers, name), name
+
+
+def test_tests_and_files_named_in_the_text_on_the_driver_exist() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "ixgbe-driver.md").read_text()
+    everything = "".join(path.read_text() for path in (root / "tests" / "nic").glob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", text):
+        assert f"def {name}(" in everything, name
+    for name in re.findall(r"`?((?:tests|docs)/[\w/.-]+\.\w+)`?", text):
+        assert (root / name).exists(), name
