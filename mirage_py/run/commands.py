@@ -23,6 +23,8 @@ from mirage_py.run.session import SIGNAL_EXIT_BASE, Session
 
 STOP_TIMEOUT_S = 10.0
 FOLLOW_INTERVAL_S = 0.1
+# Several guests that start at the same moment choose the same host ports.
+PORT_TRIES = 4
 
 
 def run(run_options: RunOptions) -> int:
@@ -35,10 +37,20 @@ def run(run_options: RunOptions) -> int:
     image = images.load(run_options)
     if image.target != "hvt":
         return native.run(image, run_options)
-    machine = plan(image, run_options)
     if run_options.dry_run:
-        print(shlex.join(qemu.command(machine)))
+        print(shlex.join(qemu.command(plan(image, run_options))))
         return 0
+    for _ in range(PORT_TRIES - 1):
+        try:
+            return _run_machine(image, run_options)
+        except qemu.PortTakenError as error:
+            # A published port that is gone is found out, and said, by the next plan.
+            _say(f"mirage-py: {error.cause}; choosing again")
+    return _run_machine(image, run_options)
+
+
+def _run_machine(image: Image, run_options: RunOptions) -> int:
+    machine = plan(image, run_options)
     machines.probe_qemu(machine.qemu)
     _announce(machine)
     if run_options.detach:

@@ -102,10 +102,14 @@ def _complaint(text: str) -> str | None:
     return None
 
 
+class PortTakenError(UserError):
+    """Between our look at a host port and QEMU's bind somebody else took it."""
+
+
 def _failure(complaint: str) -> UserError:
     forward = re.search(r"host forwarding rule '(\w+):([\d.]+):(\d+)-", complaint)
     if forward:
-        return UserError(
+        return PortTakenError(
             f"host port {forward[2]}:{forward[3]}/{forward[1]} was taken just now", "run again, or use --publish"
         )
     if "RAM" in complaint and ("allocate" in complaint or "memory" in complaint):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from mirage_py.errors import UserError
 from mirage_py.run import state
 from mirage_py.run.console import Console, RotatingLog
-from mirage_py.run.qemu import End
+from mirage_py.run.qemu import End, PortTakenError
 from mirage_py.run.session import KILL_TIMEOUT_S, SIGNAL_EXIT_BASE, Session
 
 START_TIMEOUT_S = 30.0
@@ -44,11 +44,12 @@ def start(record: state.Record, make_session: Callable[[], Session], exit_code: 
         os.close(reader)
     if not ready:
         os.kill(pid, signal.SIGTERM)
-        cause, remedy = f"the guest did not start in {START_TIMEOUT_S:.0f} s", "start it without --detach to see why"
-    else:
-        cause, remedy = json.loads(said) if said else ["the supervisor ended before the guest started", ""]
+        raise UserError(f"the guest did not start in {START_TIMEOUT_S:.0f} s", "start it without --detach to see why")
+    if not said:
+        raise UserError("the supervisor ended before the guest started")
+    cause, remedy, is_port_taken = json.loads(said)
     if cause:
-        raise UserError(cause, remedy)
+        raise (PortTakenError if is_port_taken else UserError)(cause, remedy)
 
 
 def _supervise(
@@ -56,11 +57,11 @@ def _supervise(
 ) -> int:
     is_told = False
 
-    def tell(cause: str = "", remedy: str = "") -> None:
+    def tell(cause: str = "", remedy: str = "", is_port_taken: bool = False) -> None:
         nonlocal is_told
         if not is_told:
             is_told = True
-            os.write(writer, json.dumps([cause, remedy]).encode())
+            os.write(writer, json.dumps([cause, remedy, is_port_taken]).encode())
             os.close(writer)
 
     try:
@@ -83,7 +84,7 @@ def _supervise(
             log.write(f"mirage-py: {error}\n".encode())
         else:
             state.forget(record)
-            tell(error.cause, error.remedy)
+            tell(error.cause, error.remedy, isinstance(error, PortTakenError))
             return error.exit_code
         code = error.exit_code
     except OSError as error:

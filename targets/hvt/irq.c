@@ -188,8 +188,13 @@ void hvt_irq_init(void) {
     hvt_console_enable_irq();
 }
 
+static uint64_t timer_ns; /* when the LAPIC's timer fires at the latest; 0: it is not running */
+
 /* Called by vectors.S, interrupts off. */
 void hvt_interrupt(uint64_t vector) {
+    if (vector == VECTOR_TIMER) {
+        timer_ns = 0;
+    }
     if (vector >= VECTOR_SOURCES) {
         uint32_t source = (uint32_t)vector - VECTOR_SOURCES;
         if (source == PLAT_SOURCE_CONSOLE) {
@@ -232,11 +237,13 @@ uint32_t plat_wait(uint64_t deadline_ns) {
         if (ioapic_lines == 0 && left_ns > POLL_INTERVAL_NS) {
             left_ns = POLL_INTERVAL_NS;
         }
-        uint64_t ticks = left_ns > PLAT_NO_DEADLINE / 2 ? 0 : hvt_lapic_ticks(left_ns);
-        /* Too long for the timer: it wakes us on the way. 0 stops it. */
-        hvt_lapic_start(ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks);
+        /* Setting the timer costs an exit. One that will fire earlier stays: it wakes us on the way. */
+        if (left_ns <= PLAT_NO_DEADLINE / 2 && (timer_ns == 0 || timer_ns > now_ns + left_ns)) {
+            uint64_t ticks = hvt_lapic_ticks(left_ns);
+            hvt_lapic_start(ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks);
+            timer_ns = now_ns + left_ns;
+        }
         __asm__ volatile("sti; hlt; cli" : : : "memory");
-        /* A timer that still runs does no harm: at most it ends a later sleep once too often. */
     }
 }
 

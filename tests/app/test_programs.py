@@ -75,3 +75,7 @@ def test_stack_over_system_sockets(run: Callable[..., str]) -> None:
 @pytest.mark.parametrize("link", ["plain", "offloads"])
 def test_stack_over_our_own(run: Callable[..., str], link: str) -> None:
     assert_passed(run("direct_checks", link))
+
+
+def test_streams(run: Callable[..., str]) -> None:
+    assert_passed(run("stream_checks"))

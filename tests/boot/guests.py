@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -191,17 +191,21 @@ class Namespace:
 
     def __init__(self, tap: str = "tap0"):
         self.name, self.tap = f"mirage-boot-{os.getpid()}", tap
-        self.prefix = ["ip", "netns", "exec", self.name]
+        # Not `ip netns exec`: that mounts a /sys of its own, which a container may not.
+        self.prefix = ["nsenter", f"--net=/run/netns/{self.name}"]
 
     def __enter__(self) -> Self:
         subprocess.run(["ip", "netns", "add", self.name], check=True)
-        for line in (
-            ["ip", "link", "set", "lo", "up"],
-            ["ip", "tuntap", "add", self.tap, "mode", "tap", "vnet_hdr"],
-            ["ip", "address", "add", f"{HOST_IP}/24", "dev", self.tap],
-            ["ip", "link", "set", self.tap, "up"],
-        ):
-            subprocess.run([*self.prefix, *line], check=True)
+        with ExitStack() as undo:
+            undo.callback(self.__exit__)
+            for line in (
+                ["ip", "link", "set", "lo", "up"],
+                ["ip", "tuntap", "add", self.tap, "mode", "tap", "vnet_hdr"],
+                ["ip", "address", "add", f"{HOST_IP}/24", "dev", self.tap],
+                ["ip", "link", "set", self.tap, "up"],
+            ):
+                subprocess.run([*self.prefix, *line], check=True)
+            undo.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -10,6 +10,7 @@ import os
 import random
 import struct
 import time
+from functools import partial
 
 import pytest
 
@@ -59,23 +60,31 @@ class Fuzzer:
         conns = list(self.host.tcp.by_key.values()) + list(self.host.tcp.half_open.values())
         src_ip, src_port, dst_port = 0x0A000009, rng.randrange(5000, 5010), rng.choice([7, 8, 9, 10])
         seq, ack = rng.getrandbits(32), rng.getrandbits(32)
-        options = rng.choice([b"", b"", tcp.syn_options(rng.choice([0, 1, 500, 1460, 65535]), rng.randrange(16), True, 5)])
+        options = rng.choice(
+            [b"", b"", tcp.syn_options(rng.choice([0, 1, 500, 1460, 65535]), rng.randrange(16), True, 5)]
+        )
         conns = [conn for conn in conns if conn.remote_ip == src_ip]
         if conns and rng.random() < 0.8:
             conn = rng.choice(conns)
             if hasattr(conn, "rcv_nxt"):
                 src_port, dst_port = conn.remote_port, conn.local_port
                 seq = conn.rcv_nxt + rng.choice([0, 0, 0, 1, -1, 10, 1000, 70000, -1000, rng.randrange(1 << 31)])
-                ack = rng.choice([conn.snd_una, conn.snd_nxt, conn.snd_nxt, conn.snd_nxt + 1, conn.iss, rng.getrandbits(32)])
+                ack = rng.choice(
+                    [conn.snd_una, conn.snd_nxt, conn.snd_nxt, conn.snd_nxt + 1, conn.iss, rng.getrandbits(32)]
+                )
                 if conn.ts_on:
-                    options = tcp.timestamps_option(conn.ts_recent + rng.choice([0, 0, 1, -1, 1000]), rng.getrandbits(32))
+                    options = tcp.timestamps_option(
+                        conn.ts_recent + rng.choice([0, 0, 1, -1, 1000]), rng.getrandbits(32)
+                    )
                 if rng.random() < 0.2:
                     left = conn.snd_una + rng.randrange(-10, 5000)
                     options += tcp.sack_option([(left, left + rng.randrange(-5, 3000))])
             else:
                 src_port, dst_port = conn.syn.src_port, conn.listener.port
                 seq, ack = conn.syn.seq + 1, conn.iss + 1
-        flags = rng.choice([tcp.SYN, tcp.ACK, tcp.ACK, tcp.ACK, tcp.ACK | tcp.PSH, tcp.ACK | tcp.FIN, tcp.RST, rng.randrange(256)])
+        flags = rng.choice(
+            [tcp.SYN, tcp.ACK, tcp.ACK, tcp.ACK, tcp.ACK | tcp.PSH, tcp.ACK | tcp.FIN, tcp.RST, rng.randrange(256)]
+        )
         data = pattern(rng.choice([0, 0, 1, 5, 100, 1400]))
         window = rng.choice([0, 1, 100, 65535, rng.randrange(65536)])
         body = tcp_segment(src_ip, self.host.ipv4.ip, src_port, dst_port, seq, ack, flags, window, data, options[:40])
@@ -139,7 +148,7 @@ class Fuzzer:
             self.world.run(for_ms=self.rng.choice([0, 1, 5, 50, 500]))
             for flow in self.host.accepted[1:]:
                 if self.rng.random() < 0.02:
-                    self.rng.choice([flow.conn.close, flow.conn.abort, flow.conn.detach, lambda: flow.conn.read(10)])()
+                    self.rng.choice([flow.conn.close, flow.conn.abort, flow.conn.detach, partial(flow.conn.read, 10)])()
             if len(self.host.accepted) > 50:
                 del self.host.accepted[1:-20]
             self.check()

@@ -111,6 +111,19 @@ def test_qemu_that_fails_is_told_at_once(image: Path) -> None:
 
 
 @needs_qemu
+def test_detached_guest_finds_another_port_when_one_is_lost(tmp_path: Path) -> None:
+    image = tiny.build(tmp_path / "tiny.hvt", **tiny.NETWORK_NOTE)
+    command = [tiny.run_command(image, "forever", detach=True, name=f"guest{number}") for number in range(3)]
+    processes = [subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) for words in command]
+    for process in processes:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    assert len({tuple(record.forwards) for record in commands.ps()}) == 3
+    for record in commands.ps():
+        commands.stop(record.name)
+
+
+@needs_qemu
 def test_detached_guest_survives_the_end_of_its_terminal(image: Path) -> None:
     subprocess.run(tiny.run_command(image, "forever", detach=True), start_new_session=True, timeout=60, check=True)
     (record,) = commands.ps()

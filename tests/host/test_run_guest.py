@@ -82,6 +82,14 @@ def test_machines_with_a_network_interface(network_image: Path, machine: str | N
     assert b"-> guest 7/tcp" in done.stderr
 
 
+def test_guests_started_at_the_same_moment_get_ports_each(network_image: Path) -> None:
+    command = tiny.run_command(network_image, "exit=3")
+    processes = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(6)]
+    for process in processes:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 3, said
+
+
 @pytest.mark.parametrize(("way", "code", "word"), [("panic", 70, b"panicked"), ("reset", 70, b"triple fault")])
 def test_guest_that_dies_is_reported(image: Path, way: str, code: int, word: bytes) -> None:
     done = tiny.run(image, way)

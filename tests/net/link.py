@@ -8,7 +8,7 @@
     flow.send(data)
     world.run(until=lambda: len(flow.received) == len(data))
 
-Everything random comes from one seed; a world that fails prints it (`World.__repr__` is in the error). Devices model what
+Everything random comes from one seed; a world that fails prints it. Devices model what
 offloads do: they cut large frames into segments, finish partial checksums, verify received ones, and join segments.
 """
 
@@ -69,7 +69,14 @@ class Device:
         self.inbox = []
         self.is_armed = False
         self.tx_log = None  # a list to append every frame on the wire to
-        self.counters = {"rx_packets": 0, "rx_bytes": 0, "rx_dropped": 0, "rx_errors": 0, "tx_packets": 0, "tx_bytes": 0}
+        self.counters = {
+            "rx_packets": 0,
+            "rx_bytes": 0,
+            "rx_dropped": 0,
+            "rx_errors": 0,
+            "tx_packets": 0,
+            "tx_bytes": 0,
+        }
 
     def alloc(self, length):
         frame = self.tx_pool.alloc()
@@ -394,8 +401,9 @@ class Entropy:
 class World:
     """Hosts on one Ethernet, and the time.
 
-    loss, duplicate, damage, reorder: probabilities of each for a frame. delay_ms: one way. jitter_ms: what reordering adds at
-    most. rate: octets per millisecond, None for no limit; queue_bytes: what waits for the rate, the rest is dropped.
+    loss, duplicate, damage, reorder: probabilities of each for a frame. delay_ms: one way. jitter_ms: what
+    reordering adds at most. rate: octets per millisecond, None for no limit; queue_bytes: what waits for the rate,
+    the rest is dropped.
     """
 
     def __init__(
@@ -479,7 +487,7 @@ class World:
         """Runs everything that can happen at this moment."""
         self._deliver()
         for _ in range(turns):
-            if not any([host.step() for host in self.hosts]):
+            if sum(host.step() for host in self.hosts) == 0:  # every one of them takes its turn
                 return
             self._deliver()
         raise AssertionError(f"busy for ever: {self!r}")

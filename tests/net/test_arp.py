@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """net.arp: resolving, ageing, and what must not get into the table."""
 
+from itertools import pairwise
+
 import pytest
 
 from libos.net import arp as net_arp
@@ -92,7 +94,7 @@ def test_resolving_asks_three_times_a_second_apart_then_gives_up(world, host):
         world.run(for_ms=100)
         times.extend([world.now_ms for _ in sent(host)])
     assert len(times) == 3
-    assert all(900 <= after - before <= 1100 for before, after in zip(times, times[1:], strict=False))
+    assert all(900 <= after - before <= 1100 for before, after in pairwise(times))
     assert failed == [PEER_IP]
     assert not host.device.in_use
     assert host.arp.counters["Failures"] == 1
@@ -104,7 +106,7 @@ def test_resolving_bounds_what_waits(world, host):
     for _ in range(50):
         host.udp.write(b"x", "10.0.0.9", 9, 9, world.now_ms)
     for number in range(100, 200):
-        host.udp.write(b"x", "10.0.0.%d" % number, 9, 9, world.now_ms)
+        host.udp.write(b"x", f"10.0.0.{number}", 9, 9, world.now_ms)
     assert host.device.in_use <= net_arp.MAX_PENDING + 64
     world.settle()
     assert host.device.in_use <= net_arp.MAX_PENDING

@@ -161,8 +161,13 @@ def test_udp_write_is_what_scapy_expects(world, host, size):
 
 
 def test_udp_write_refuses_nonsense(host):
-    for args in ((b"", "10.0.0", 1, 1), (b"", "10.0.0.9", 0, 1), (b"", "10.0.0.9", 1, 65536), (bytes(1473), "10.0.0.9", 1, 1)):
-        with pytest.raises(ValueError):
+    for args in (
+        (b"", "10.0.0", 1, 1),
+        (b"", "10.0.0.9", 0, 1),
+        (b"", "10.0.0.9", 1, 65536),
+        (bytes(1473), "10.0.0.9", 1, 1),
+    ):
+        with pytest.raises(ValueError, match=r"not|fit"):
             host.udp.write(*args)
     assert host.udp.write(b"x", "192.168.1.1", 1, 1) is False
     assert host.ipv4.counters["OutNoRoutes"] == 1
@@ -278,7 +283,7 @@ def test_routes_and_gateway(world):
     ],
 )
 def test_address_that_cannot_be(world, address, gateway):
-    with pytest.raises(ValueError, match="10|0|not"):
+    with pytest.raises(ValueError, match=r"not |gateway"):
         world.host(address, gateway=gateway)
 
 
@@ -303,11 +308,15 @@ def error(host, conn, kind, code, mtu=0, seq=None):
     inner = bytearray(28)
     ipv4.emit(inner, 0, 40, 0, 0x4000, 64, 6, host.ipv4.ip, PEER_IP)
     number = conn.snd_una if seq is None else seq
-    inner[20:28] = conn.local_port.to_bytes(2, "big") + conn.remote_port.to_bytes(2, "big") + (
-        number & 0xFFFFFFFF
-    ).to_bytes(4, "big")
-    return frame(host) / ICMP(type=kind, code=code, unused=0, nexthopmtu=mtu) / Raw(bytes(inner)) if mtu else (
-        frame(host) / ICMP(type=kind, code=code) / Raw(bytes(inner))
+    inner[20:28] = (
+        conn.local_port.to_bytes(2, "big")
+        + conn.remote_port.to_bytes(2, "big")
+        + (number & 0xFFFFFFFF).to_bytes(4, "big")
+    )
+    return (
+        frame(host) / ICMP(type=kind, code=code, unused=0, nexthopmtu=mtu) / Raw(bytes(inner))
+        if mtu
+        else (frame(host) / ICMP(type=kind, code=code) / Raw(bytes(inner)))
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fast retransmit and recovery: NewReno (RFC 6582), SACK (RFC 2018, 2883, 6675), limited transmit (RFC 3042), IW10 (RFC 6928)."""
+"""Fast retransmit and recovery: NewReno (RFC 6582), SACK (RFC 2018, 2883, 6675), limited transmit (RFC 3042)."""
 
 import pytest
 
@@ -259,7 +259,7 @@ def test_segments_out_of_order_are_bounded_in_number(world):
 
 
 def test_lost_fin_is_repeated(world):
-    host, peer, conn = connected(world, True)
+    _, peer, conn = connected(world, True)
     conn.write(pattern(3 * MSS))
     conn.close()
     world.settle()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What leaves and enters by offloads and header prediction is what the plain way would do; scapy looks at every header."""
+"""Offloads and header prediction do what the plain way would do; scapy looks at every header."""
 
 import pytest
 from scapy.layers.inet import IP, TCP
@@ -139,7 +139,9 @@ def test_checksum_is_trusted_when_the_device_verified_it():
     peer = Peer(world, host)
     peer.connect()
     frame = host.device.rx_pool.alloc()
-    body = bytearray(tcp_segment(peer.ip, host.ipv4.ip, 5000, 7, peer.iss + 1, peer.irs + 1, PSH | ACK, 0xFFFF, b"local"))
+    body = bytearray(
+        tcp_segment(peer.ip, host.ipv4.ip, 5000, 7, peer.iss + 1, peer.irs + 1, PSH | ACK, 0xFFFF, b"local")
+    )
     body[16:18] = b"\x12\x34"  # partial: the sender is on this machine
     packet = build(peer.ip, host.ipv4.ip, host.device.mac, body)
     frame.buf[frame.start : frame.start + len(packet)] = packet

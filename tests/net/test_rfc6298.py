@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """RFC 6298: the retransmission timer."""
 
+from itertools import pairwise
+
 import pytest
 
 from libos.net.tcp.rto import MAX_MS, MIN_MS, Rto
@@ -78,7 +80,7 @@ def test_silence_leads_to_retransmissions_that_back_off(world, conn):
     first = conn.rto.rto_ms
     conn.write(b"x")
     times = retransmissions(world, 20 * first)
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     assert times[0] == 10
     for gap, factor in zip(gaps, (1, 2, 4, 8), strict=False):
         assert abs(gap - first * factor) <= 20

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """RFC 9293: the states and their transitions, a section per state, against a scripted peer."""
 
-from errno import ECONNABORTED, ECONNREFUSED, ECONNRESET, ETIMEDOUT
+from errno import EADDRINUSE, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ETIMEDOUT
 
 import pytest
 
@@ -92,7 +92,7 @@ def test_listen_reset_and_fin_are_ignored(world, host):
 
 def test_listen_port_taken_or_wrong_is_refused(host):
     host.listen(7)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=str(EADDRINUSE)):
         host.listen(7)
     for port in (0, 65536):
         with pytest.raises(ValueError, match="not a TCP port"):
@@ -194,8 +194,10 @@ def test_syn_sent_simultaneous_open_of_two_stacks():
 
 def key(remote, local, port):
     own = 11000 - port
-    return remote.ipv4.ip.to_bytes(4, "big") + local.ipv4.ip.to_bytes(4, "big") + bytes(
-        [port >> 8, port & 255, own >> 8, own & 255]
+    return (
+        remote.ipv4.ip.to_bytes(4, "big")
+        + local.ipv4.ip.to_bytes(4, "big")
+        + bytes([port >> 8, port & 255, own >> 8, own & 255])
     )
 
 
@@ -206,6 +208,18 @@ def test_syn_sent_silence_times_out(world, host):
     assert flow.error == ETIMEDOUT
     assert 120_000 <= world.now_ms - start_ms <= 190_000
     assert host.is_clean()
+
+
+def test_syn_sent_to_a_neighbour_that_is_not_there_fails_soon(world, host):
+    flow = host.connect("10.0.0.77", 5000)
+    established = Peer(world, host)
+    host.listen(7)
+    established.connect()
+    start_ms = world.now_ms
+    world.run(until=lambda: flow.is_closed)
+    assert flow.error == EHOSTUNREACH
+    assert world.now_ms - start_ms <= 3100
+    assert state(host) == "ESTABLISHED"
 
 
 def test_syn_sent_close_forgets(world, host):
@@ -348,7 +362,7 @@ def test_established_reset_ends_it(world, host, peer):
     assert flow.is_closed
     assert host.is_clean()
     assert host.tcp.counters["EstabResets"] == 1
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=r"10[34]"):
         flow.conn.write(b"x")
 
 
@@ -477,7 +491,7 @@ def test_close_behind_queued_data_sends_the_data_first(world, host, peer):
     flow = host.accepted[0]
     flow.conn.write(bytes(5000))
     flow.conn.close()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=r"10[34]"):
         flow.conn.write(b"x")
     received = b""
     for _ in range(5):

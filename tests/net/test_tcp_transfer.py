@@ -36,7 +36,9 @@ def echo(world, data, features=0, tcp=None, other=None, limit_ms=3_600_000, calm
     return flow
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 63, 64, 535, 536, 537, 1447, 1448, 1449, 1460, 1461, 2920, 65535, 65536, 200_000])
+@pytest.mark.parametrize(
+    "size", [1, 2, 3, 63, 64, 535, 536, 537, 1447, 1448, 1449, 1460, 1461, 2920, 65535, 65536, 200_000]
+)
 @pytest.mark.parametrize("features", [0, ALL_OFFLOADS], ids=["plain", "offloads"])
 def test_established_data_of_any_size(size, features):
     echo(World(seed=size), pattern(size), features)

@@ -2,6 +2,7 @@
 """Windows and when to send: silly windows, Nagle, delayed ACK, persist, keepalive (RFC 9293 section 3.8, RFC 1122)."""
 
 from errno import ETIMEDOUT
+from itertools import pairwise
 
 import pytest
 
@@ -141,7 +142,7 @@ def test_zero_window_is_probed_with_backing_off(world, host, peer, conn):
             assert not segment.data
             times.append(world.now_ms - start_ms)
             peer.send(ACK, window=0)
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     assert times[0] <= 700
     assert gaps == sorted(gaps)
     assert gaps[-1] >= 8000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every codec: emits into a dirty buffer and stays in its place, parses what it emitted, refuses every truncation; scapy agrees."""
+"""Every codec: stays in its place, parses what it emitted, refuses every truncation; scapy agrees."""
 
 import pytest
 from hypothesis import given
@@ -56,9 +56,11 @@ def test_mac_text_round_trip(mac):
     assert ethernet.parse_mac(ethernet.format_mac(mac)) == mac
 
 
-@pytest.mark.parametrize("text", ["", "52:54:00:12:34", "52:54:00:12:34:56:78", "52:54:00:12:34:xy", "5254:00:12:34:56:1"])
+@pytest.mark.parametrize(
+    "text", ["", "52:54:00:12:34", "52:54:00:12:34:56:78", "52:54:00:12:34:xy", "5254:00:12:34:56:1"]
+)
 def test_mac_text_that_is_none(text):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"MAC|invalid"):
         ethernet.parse_mac(text)
 
 
@@ -145,13 +147,17 @@ def test_address_text_round_trip(ip):
     assert ipv4.parse_address(ipv4.format_address(ip)) == ip
 
 
-@pytest.mark.parametrize("text", ["", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.-4", "1.2.3.", "1.2.3. 4", "a.b.c.d", "1.2.3.0004"])
+@pytest.mark.parametrize(
+    "text", ["", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.-4", "1.2.3.", "1.2.3. 4", "a.b.c.d", "1.2.3.0004"]
+)
 def test_address_text_that_is_none(text):
     with pytest.raises(ValueError, match="not an IPv4 address"):
         ipv4.parse_address(text)
 
 
-@pytest.mark.parametrize("text", ["10.0.0.2", "10.0.0.2/", "10.0.0.2/33", "10.0.0.2/-1", "10.0.0.2/x", "/24", "10.0.0.2/024"])
+@pytest.mark.parametrize(
+    "text", ["10.0.0.2", "10.0.0.2/", "10.0.0.2/33", "10.0.0.2/-1", "10.0.0.2/x", "/24", "10.0.0.2/024"]
+)
 def test_cidr_text_that_is_none(text):
     with pytest.raises(ValueError, match="not an IPv4 address"):
         ipv4.parse_cidr(text)
@@ -283,7 +289,8 @@ def test_tcp_options_that_are_malformed(options):
 
 
 @pytest.mark.parametrize(
-    "options", [b"\x00\xff\xff\xff", b"\x01\x01\x01\x00", b"\x63\x04\xaa\xbb", b"\x1e\x08" + bytes(6), b"\x01\x03\x03\x0f"]
+    "options",
+    [b"\x00\xff\xff\xff", b"\x01\x01\x01\x00", b"\x63\x04\xaa\xbb", b"\x1e\x08" + bytes(6), b"\x01\x03\x03\x0f"],
 )
 def test_tcp_options_that_are_unknown_or_end(options):
     buf = bytearray(60)

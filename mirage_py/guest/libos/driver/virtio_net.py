@@ -123,6 +123,9 @@ class VirtioNet:
         self._large_max = min(large_bytes - _HEADER, _GSO_FRAME_MAX)
 
         # Everything the data path touches, by its shortest name.
+        self._rx_used16 = self._rx.used16
+        self._rx_used32 = self._rx.used32
+        self._rx_avail16 = self._rx.avail16
         self._rx_frames = self._rx_pool.all
         self._rx_slots = rx_count
         self._rx_low = rx_count - min(rx_count // 4, 16)  # with fewer in the device, it gets the free ones
@@ -242,13 +245,13 @@ class VirtioNet:
         Returns n. Never blocks.
         """
         index = self._rx_used
-        available = self._rx.used16[1] - index & 0xFFFF
+        available = self._rx_used16[1] - index & 0xFFFF
         if not available:
             return 0
         if available > self._rx_posted:
             self._break("moved the receive ring's index by %d with %d buffers out" % (available, self._rx_posted))
             return 0
-        used = self._rx.used32
+        used = self._rx_used32
         mask = self._rx_mask
         everything = self._rx_frames
         slots = self._rx_slots
@@ -261,13 +264,13 @@ class VirtioNet:
         while available and count < limit:
             at = (index & mask) * 2 + 1
             slot = used[at]
-            length = used[at + 1]
-            if slot >= slots or everything[slot].owner != _DEVICE:
+            frame = everything[slot] if slot < slots else None
+            if frame is None or frame.owner != _DEVICE:
                 self.rx_errors += 1
                 index += 1
                 available -= 1
                 continue
-            frame = everything[slot]
+            length = used[at + 1]
             if not _HEADER < length <= size:
                 self.rx_errors += 1
                 self._reuse(frame)
@@ -520,12 +523,12 @@ class VirtioNet:
             self._refill()
         if transport.has_intx:
             transport.quiet_intx()
-        self._rx.avail16[0] = 0
+        self._rx_avail16[0] = 0
         if self._tx_starved:
             self._tx.avail16[0] = 0
         # The switch must be seen before we look, or both sides could believe that the other one acts (2.7.7.2).
         fence()
-        if self._rx.used16[1] != self._rx_used:
+        if self._rx_used16[1] != self._rx_used:
             self._stalls += 1
             if self._stalls > _STALLS_MAX:
                 self._break("never finishes a frame over several buffers")
@@ -534,7 +537,7 @@ class VirtioNet:
 
     def disarm(self):
         """Switches the interrupts off again, while polling."""
-        self._rx.avail16[0] = _NO_INTERRUPT
+        self._rx_avail16[0] = _NO_INTERRUPT
         if self._tx_starved:
             self._tx.avail16[0] = _NO_INTERRUPT
             self._tx_starved = False

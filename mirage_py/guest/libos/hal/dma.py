@@ -140,13 +140,15 @@ class Frame:
     def release(self):
         """Returns every buffer of the chain to its pool. ValueError when one of them is not the caller's."""
         frame = self
-        while frame is not None:
+        while True:
             if frame.owner:
                 raise ValueError("frame released by who does not own it")
-            frame.owner = OWNER_POOL
-            following = frame.next
-            frame.next = None
+            frame.owner = 1  # OWNER_POOL, without a look into the module's names
             frame.pool.frames.append(frame)
+            following = frame.next
+            if following is None:
+                return
+            frame.next = None
             frame = following
 
 

@@ -44,7 +44,8 @@ class Entry:
 class Arp:
     """The neighbour table of one Ethernet interface.
 
-    ip: our address, set by Ipv4. first_ms: when `poll` wants to be called. generation: changes whenever a MAC that someone may have kept stopped being right.
+    ip: our address, set by Ipv4. first_ms: when `poll` wants to be called. generation: changes whenever a MAC that
+    someone may have kept stopped being right.
     """
 
     def __init__(self, ethernet):
@@ -95,7 +96,7 @@ class Arp:
         return entry.mac
 
     def doubt(self, ip, now_ms):
-        """Nothing comes back from this neighbour: has its entry confirmed. ARP has no checksum, so a MAC may be wrong."""
+        """Nothing comes back from this neighbour: has its entry confirmed. (ARP has no checksum.)"""
         entry = self._table.get(ip)
         if entry is not None and (entry.state == FRESH or entry.state == STALE):
             self._probe(entry, now_ms)

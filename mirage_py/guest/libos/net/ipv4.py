@@ -18,7 +18,8 @@ class Packet:
     """What a transport protocol gets to know of a received packet.
 
     start: offset of the payload in the frame; length: octets of payload. header_start, header_len: of the IPv4 header.
-    is_broadcast: addressed to more than us, by IP or Ethernet. pseudo: the pseudo-header sum but for the payload length.
+    is_broadcast: addressed to more than us, by IP or Ethernet. pseudo: the pseudo-header sum but for the payload
+    length.
     """
 
     def __init__(self, src_ip, dst_ip, protocol, ttl, header_len, length, is_broadcast):
@@ -35,8 +36,8 @@ class Packet:
 class Ipv4:
     """One IPv4 address on an Ethernet interface.
 
-    address: "10.0.0.2/24"; gateway: "10.0.0.1" or None. ValueError when one is not such a text, is no host's address, or
-    the gateway is not on the network.
+    address: "10.0.0.2/24"; gateway: "10.0.0.1" or None. ValueError when one is not such a text, is no host's address,
+    or the gateway is not on the network.
     """
 
     def __init__(self, ethernet, arp, address="10.0.0.2/24", gateway=None):
@@ -185,9 +186,7 @@ class Ipv4:
                 frame.release()
                 return False
         self.counters["OutRequests"] += 1
-        wire.emit(
-            frame.buf, frame.start + HEADER_START, total_len, ident, fragment, TTL, protocol, self.ip, dst_ip
-        )
+        wire.emit(frame.buf, frame.start + HEADER_START, total_len, ident, fragment, TTL, protocol, self.ip, dst_ip)
         if dst_mac is not None:
             self.ethernet.send(frame, dst_mac, wire_ethernet.ETHERTYPE_IPV4)
         else:

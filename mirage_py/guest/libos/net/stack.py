@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The stack as the event loop's service: takes batches off the device, gives batches to it, keeps the timers.
 
-The way of the expected segment: NetStack.poll -> Tcp.input_expected -> the connection's queue -> on_readable. Everything
-else: Ethernet.input -> Ipv4.input or Arp.input -> Tcp.input, Udp.input, Icmp.input.
+The way of the expected segment: NetStack.poll -> Tcp.input_expected -> the connection's queue -> on_readable.
+Everything else: Ethernet.input -> Ipv4.input or Arp.input -> Tcp.input, Udp.input, Icmp.input.
 """
+
+from micropython import const
 
 from libos.net.tcp.timers import FAR_MS
 from libos.wire import ipv4 as wire_ipv4
-from micropython import const
 
 RX_BATCH = const(32)
 RETRY_MS = const(1)  # the device took not all frames: when to try again without an interrupt
@@ -16,7 +17,8 @@ RETRY_MS = const(1)  # the device took not all frames: when to try again without
 class NetStack:
     """One interface with its protocols, made by their constructors. The loop's service (hal.loop).
 
-    Between two polls applications run: what they write, and the acknowledgements of what they read, leaves with the next.
+    Between two polls applications run: what they write, and the acknowledgements of what they read, leaves with the
+    next.
     """
 
     def __init__(self, ethernet, arp, ipv4, icmp, udp, tcp):
@@ -37,6 +39,7 @@ class NetStack:
         self._rx_batch = ethernet.device.rx_batch
         udp.on_no_port = icmp.port_unreachable
         icmp.register_error(wire_ipv4.PROTOCOL_TCP, tcp)
+        arp.on_failure = tcp.neighbour_lost
 
     def poll(self, now_ms):
         """A bounded amount of work: timers and output, then at most one batch of frames. True when there was some."""
@@ -96,7 +99,7 @@ class NetStack:
         self.device.disarm()
 
     def __getattr__(self, name):
-        """counters: protocol name -> (counter name -> value). Not a property, for the reason given in tcp.connection."""
+        """counters: protocol name -> (counter name -> value). Not a property: see tcp.connection."""
         if name != "counters":
             raise AttributeError(name)
         return {

@@ -16,7 +16,8 @@ _FORMAT = ">HHBBH6sI6sI"
 def parse(buf, start, length):
     """(operation, sender_mac, sender_ip, target_mac, target_ip), or None.
 
-    None for what is short, not Ethernet and IPv4, of an operation other than request and reply, or from a group address.
+    None for what is short, not Ethernet and IPv4, of an operation other than request and reply, or from a group
+    address.
     """
     if length < PACKET_BYTES:
         return None
@@ -34,6 +35,4 @@ def parse(buf, start, length):
 
 def emit(buf, start, operation, sender_mac, sender_ip, target_mac, target_ip):
     """Writes the 28 octets of a packet at `start`."""
-    struct.pack_into(
-        _FORMAT, buf, start, 1, 0x0800, 6, 4, operation, sender_mac, sender_ip, target_mac, target_ip
-    )
+    struct.pack_into(_FORMAT, buf, start, 1, 0x0800, 6, 4, operation, sender_mac, sender_ip, target_mac, target_ip)

@@ -2,7 +2,8 @@
 """The Internet checksum (RFC 1071), in plain Python: the reference for the C helper, and for headers of a few octets.
 
 A *sum* is the folded one's-complement sum of big-endian 16-bit words, not inverted; the *checksum* in a header is its
-inverse. Since 2**16 is 1 modulo 0xFFFF, a 32-bit number may be added where its two words are meant, and `% 0xFFFF` folds.
+inverse. Since 2**16 is 1 modulo 0xFFFF, a 32-bit number may be added where its two words are meant, and `% 0xFFFF`
+folds.
 """
 
 import struct

@@ -123,9 +123,7 @@ def emit(buf, start, src_port, dst_port, seq, ack, flags, window, options=b""):
     Returns the header's length in octets.
     """
     header_len = HEADER_BYTES + len(options)
-    struct.pack_into(
-        ">HHIIHHHH", buf, start, src_port, dst_port, seq, ack, header_len >> 2 << 12 | flags, window, 0, 0
-    )
+    struct.pack_into(">HHIIHHHH", buf, start, src_port, dst_port, seq, ack, header_len >> 2 << 12 | flags, window, 0, 0)
     buf[start + HEADER_BYTES : start + header_len] = options
     return header_len
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Congestion control. An algorithm is a class with these methods; `Tcp(congestion=...)` chooses it.
 
-    cwnd                              octets that may be in the network
-    on_ack(acked, now_ms)             new data acknowledged while cwnd was the limit, outside loss recovery
-    on_loss(flight, now_ms)           fast recovery begins, `flight` octets outstanding
-    on_recovered(flight, now_ms)      it ends
-    on_timeout(flight, is_first, now_ms)  the retransmission timer fired; is_first: not a repetition
-    on_recovery_ack(acked, now_ms)    new data acknowledged while recovering from a timeout
-    on_idle()                         nothing was sent for a retransmission timeout
+cwnd                              octets that may be in the network
+on_ack(acked, now_ms)             new data acknowledged while cwnd was the limit, outside loss recovery
+on_loss(flight, now_ms)           fast recovery begins, `flight` octets outstanding
+on_recovered(flight, now_ms)      it ends
+on_timeout(flight, is_first, now_ms)  the retransmission timer fired; is_first: not a repetition
+on_recovery_ack(acked, now_ms)    new data acknowledged while recovering from a timeout
+on_idle()                         nothing was sent for a retransmission timeout
 """
 
 INITIAL_SEGMENTS = 10  # RFC 6928
@@ -17,7 +17,7 @@ class NewReno:
     """Slow start and congestion avoidance (RFC 5681, with appropriate byte counting as of RFC 3465, L = 2)."""
 
     def __init__(self, mss, is_first_lost=False):
-        """is_first_lost: the SYN had to be repeated; then one segment is enough to begin with (RFC 5681 section 3.1)."""
+        """is_first_lost: the SYN had to be repeated; then one segment is enough (RFC 5681 section 3.1)."""
         self.mss = mss
         self.cwnd = mss if is_first_lost else min(INITIAL_SEGMENTS * mss, max(2 * mss, 14600))
         self.initial = self.cwnd

@@ -32,10 +32,10 @@ class Connection:
     """A TCP connection, made by Tcp. Numbers are octets, sequence numbers never wrap (see the package).
 
     Application's part: read, write, close, abort, detach; is_eof: the peer has closed its side and everything was read;
-    can_write: write() would take something; error: None or an errno; local, remote: (ip, port); state_name;
-    callbacks without arguments, or None: on_readable (data came to an empty queue, the end, an error), on_writable (there
-    is room again after a write that was cut short; also: an outgoing connection is established), on_closed (once, when
-    the connection is no more: error says why).
+    can_write: write() would take something; error: None or an errno; local, remote: (ip, port); state_name; callbacks
+    without arguments, or None: on_readable (data came to an empty queue, the end, an error), on_writable (there is room
+    again after a write that was cut short; also: an outgoing connection is established, or failed), on_closed (once,
+    when the connection is no more: error says why).
     """
 
     def __init__(self, tcp, ip, key, local_port, remote_ip, remote_port):
@@ -88,7 +88,8 @@ class Connection:
         self.no_delay = False
         self.small_end = 0  # after the last segment that was not full: Nagle
         self.max_send = 536  # payload octets of one frame: many segments where the device cuts them
-        # Receiving. rx_chunks: in order, not read; the first rx_head octets of chunk 0 are. ooo: [seq, end, data], sorted.
+        # Receiving. rx_chunks: in order, not read; the first rx_head octets of chunk 0 are. ooo: [seq, end, data],
+        # sorted.
         self.irs = 0
         self.rcv_nxt = 0
         self.rcv_adv = 0  # the right edge of the window that we announced: never moves back
@@ -275,7 +276,8 @@ class Connection:
         self.want_output()
 
     def detach(self):
-        """close(), and nobody will read any more: data that still comes is answered with RST (RFC 1122 section 4.2.2.13).
+        """close(), and nobody will read any more: data that still comes is answered with RST (RFC 1122 section
+        4.2.2.13).
 
         The peer then has FIN_WAIT_2_MS to close its side.
         """
@@ -427,4 +429,3 @@ class Connection:
             self.keepalives += 1
             output.probe(self, now_ms)
             self.arm_idle(now_ms + min(KEEPALIVE_INTERVAL_MS, self.keepalive_ms))
-

@@ -30,9 +30,9 @@ _DELAYED_ACK_MS = const(40)  # net.tcp.input
 _MERGE_CHUNKS = const(64)
 _TIMESTAMPS_WORD = const(0x0101080A)
 
-# What begins with the ethertype, IPv4 and TCP without IP options, at once: ethertype and version and TOS; total length and
-# ident; fragment and TTL and protocol; IP checksum; addresses; ports; sequence, acknowledgement, offset and flags, window;
-# checksum and urgent pointer; and what is a timestamps option if the offset says so.
+# What begins with the ethertype, IPv4 and TCP without IP options, at once: ethertype and version and TOS; total
+# length and ident; fragment and TTL and protocol; IP checksum; addresses; ports; sequence, acknowledgement, offset
+# and flags, window; checksum and urgent pointer; and what is a timestamps option if the offset says so.
 _HEADERS = ">IIIHIIIIIHHIII"
 _HEADERS_BYTES = const(62)
 
@@ -47,7 +47,7 @@ TIMERS_PER_POLL = 64
 class Tcp:
     """TCP over `ipv4`. random: bytes(n) from the machine's entropy.
 
-    memory_bytes: what the queues of all connections may hold, about: a new connection's buffers get smaller the more there
+    memory_bytes: what the queues of all connections may hold, about: a new one's buffers get smaller the more there
     are. timestamps, sack: whether these are offered and accepted. congestion: a class as congestion.py describes.
     """
 
@@ -159,7 +159,8 @@ class Tcp:
     def listen(self, port, on_accept, backlog=128):
         """Accepts connections to `port`: on_accept(conn) for each whose handshake is complete.
 
-        backlog: handshakes under way at most. Raises OSError(EADDRINUSE) when the port is taken, ValueError when it is none.
+        backlog: handshakes under way at most. Raises OSError(EADDRINUSE) when the port is taken, ValueError when it
+        is none.
         """
         if not 1 <= port <= 65535:
             raise ValueError("not a TCP port: %d" % port)
@@ -176,8 +177,8 @@ class Tcp:
     def connect(self, ip, port, now_ms):
         """Begins a connection to ("10.0.0.1", port); returns it at once, on_writable tells when it is established.
 
-        Raises ValueError for what is no address or port, OSError(EHOSTUNREACH) when there is no route or the address is no
-        host's, OSError(EADDRINUSE) when all ports to there are in use or there are too many connections.
+        Raises ValueError for what is no address or port, OSError(EHOSTUNREACH) when there is no route or the address is
+        no host's, OSError(EADDRINUSE) when all ports to there are in use or there are too many connections.
         """
         remote_ip = wire_ipv4.parse_address(ip)
         if not 1 <= port <= 65535:
@@ -238,8 +239,8 @@ class Tcp:
         """Header prediction: the next segment of an established connection, from the Ethernet frame in one go.
 
         Does what ethernet, ipv4 and input.segment_arrives would do, for a segment with the next sequence number, that
-        brings data or acknowledges some, without anything unusual about it. Returns False, having changed nothing, when it
-        is not that: the frame then takes the plain way. (That it came to our MAC is the device's to see to.)
+        brings data or acknowledges some, without anything unusual about it. Returns False, having changed nothing,
+        when it is not that: the frame then takes the plain way. (That it came to our MAC is the device's to see to.)
         """
         start = frame.start
         if frame.length < 54 or frame.size - start < _HEADERS_BYTES:
@@ -375,7 +376,7 @@ class Tcp:
         half_open.answer(now_ms)
 
     def _time_wait_arrives(self, wait, segment, now_ms):
-        """A segment for a connection in TIME_WAIT. Returns the sequence number to begin with when a new one may come."""
+        """A segment for a connection in TIME_WAIT. Returns the first sequence number of a new one that may come."""
         flags = segment.flags
         if flags & wire.RST:
             return None  # RFC 1337
@@ -408,11 +409,18 @@ class Tcp:
             )
         return None
 
+    def neighbour_lost(self, ip, _now_ms):
+        """Nobody answers for the MAC of a neighbour: attempts to connect through it fail at once, as in Linux."""
+        for conn in list(self.by_key.values()):
+            if conn.state == SYN_SENT and self.ip.next_hop(conn.remote_ip) == ip:
+                self.attempt_fails += 1
+                conn.fail(EHOSTUNREACH)
+
     def input_error(self, _src_ip, dst_ip, quoted, kind, code, mtu, now_ms):
         """ICMP says something about a segment that we sent. quoted: at least 8 octets of it.
 
-        Believed only with a sequence number that is outstanding (RFC 5927 section 4). Hard errors end a connection attempt,
-        never an established connection (RFC 1122 section 4.2.3.9, RFC 5927 section 5.2).
+        Believed only with a sequence number that is outstanding (RFC 5927 section 4). Hard errors end an attempt to
+        connect, never an established connection (RFC 1122 section 4.2.3.9, RFC 5927 section 5.2).
         """
         src_port, dst_port, seq32 = unpack_from(">HHI", quoted, 0)
         conn = self.by_key.get(pack(">IIHH", dst_ip, self.ip.ip, dst_port, src_port))
@@ -426,6 +434,7 @@ class Tcp:
                 set_mss(conn, max(mtu - 40, 536))
                 if conn.cc is not None:
                     conn.cc.set_mss(conn.mss)
+                conn.is_fast = False
                 conn.rtx_next = conn.snd_una
                 conn.lost_below = min(conn.snd_una + conn.mss, conn.snd_nxt)
                 conn.want_output()
@@ -447,9 +456,7 @@ class Tcp:
             return
         self.out_rsts += 1
         if flags & wire.ACK:
-            self.send_segment(
-                dst_ip, segment.dst_port, segment.src_port, segment.ack, 0, wire.RST, 0, b"", now_ms
-            )
+            self.send_segment(dst_ip, segment.dst_port, segment.src_port, segment.ack, 0, wire.RST, 0, b"", now_ms)
             return
         ack = segment.seq + segment.length
         if flags & wire.SYN:

@@ -38,6 +38,7 @@ def segment_arrives(conn, segment, frame, now_ms):
         conn.is_fast = (
             conn.state == ESTABLISHED
             and not conn.recovery
+            and conn.lost_below <= conn.rtx_next
             and not conn.ooo
             and not conn.dup_acks
             and conn.fin_seq is None
@@ -271,8 +272,8 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
         is_new_sack = recovery.mark_sacked(conn, segment.sack)
     window = segment.window << conn.snd_wscale
     has_same_window = window == conn.snd_wnd
-    # Newer than the last one heard. By the acknowledgement too, as in Linux: were snd_una to move without the window, its
-    # right edge would.
+    # Newer than the last one heard. By the acknowledgement too, as in Linux: were snd_una to move without the
+    # window, its right edge would.
     if ack > snd_una or seq >= conn.snd_wl1:
         _window_arrives(conn, window, seq)
     if ack > snd_una:

@@ -28,7 +28,7 @@ class Secrets:
         return _hash(self._timestamp_key, key)
 
     def next_port(self, destination):
-        """A port to try for a destination (octets of both addresses and the remote port). Call again when it is taken."""
+        """A port to try for a destination (addresses and remote port, as octets). Call again when it is taken."""
         offset = _hash(self._port_key, destination)
         self._next_port += 1
         return FIRST_PORT + (offset + self._next_port) % PORTS

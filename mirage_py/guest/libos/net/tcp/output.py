@@ -25,11 +25,13 @@ _ACK = const(0x10)
 _FEATURE_TX_CSUM = const(1)  # of the network device
 _FEATURE_TX_TSO4 = const(2)
 
-# What a TCP/IPv4 frame begins with: Ethernet and the IP version (16 octets as four numbers), length and ident; flags,
-# offset, TTL and protocol; IP checksum, addresses, ports, sequence, acknowledgement, offset and flags, window, checksum and
-# urgent pointer. Repeat counts in a format cost more than the numbers they save.
-_HEADERS = ">IIIIIIHIIIIIHHI"
-_HEADERS_TS = ">IIIIIIHIIIIIHHIIII"
+# What a TCP/IPv4 frame begins with: Ethernet and the IP version (16 octets as two numbers), length and ident; flags,
+# offset, TTL and protocol; IP checksum, addresses, ports, sequence, acknowledgement, offset and flags, window,
+# checksum and urgent pointer. Repeat counts in a format cost more than the numbers they save.
+_HEADERS = ">QQIIHQIIIHHI"
+_HEADERS_TS = ">QQIIHQIIIHHIIII"
+
+_IDLE_CHECK = const(4380)  # a window below the smallest initial one (RFC 5681) need not be reduced after a pause
 
 MAX_SACK_BLOCKS = 3  # with timestamps; one more without
 PERSIST_MIN_MS = 500
@@ -73,42 +75,45 @@ def set_mss(conn, mss):
 
 def run(conn, now_ms):
     """Sends what may be sent now. Returns False when buffers ran out: to be called again."""
-    state = conn.state
-    if state < ESTABLISHED:
-        if state == CLOSED:
-            return True
-        return _run_handshake(conn, now_ms)
-    if conn.lost_below > conn.rtx_next and not _retransmit(conn, now_ms):
-        return False
+    is_fast = conn.is_fast
+    if not is_fast:
+        if conn.state < ESTABLISHED:
+            return conn.state == CLOSED or _run_handshake(conn, now_ms)
+        if conn.lost_below > conn.rtx_next and not _retransmit(conn, now_ms):
+            return False
     snd_nxt = conn.snd_nxt
     unsent = conn.tx_end - snd_nxt
     fin = conn.fin_queued
     if unsent > 0 or (fin and unsent == 0):
-        flight = snd_nxt - conn.snd_una
+        snd_una = conn.snd_una
+        flight = snd_nxt - snd_una
         cc = conn.cc
-        if not flight and now_ms - conn.sent_ms > conn.rto.rto_ms:
+        cwnd_room = cc.cwnd - flight
+        if cwnd_room > _IDLE_CHECK and not flight and now_ms - conn.sent_ms > conn.rto.rto_ms:
             cc.on_idle()
+            cwnd_room = cc.cwnd
         mss = conn.mss
         wnd_room = conn.snd_wnd - flight
-        if conn.is_fast:
-            cwnd_room = cc.cwnd - flight
+        if is_fast:
+            pass
         elif conn.recovery:
-            cwnd_room = cc.cwnd - recovery.pipe(conn)
+            cwnd_room += flight - recovery.pipe(conn)
         else:
             # What duplicate ACKs say has left the network lets new data out (RFC 3042).
-            cwnd_room = cc.cwnd - flight + conn.sacked_octets + conn.dup_octets
+            cwnd_room += conn.sacked_octets + conn.dup_octets
         while True:
             room = wnd_room if wnd_room < cwnd_room else cwnd_room
             count = unsent
             if count > room:
-                # Part of what is queued: full segments only, or what a small window has to do with (RFC 9293 3.8.6.2.1).
+                # Part of what is queued: full segments only, or what a small window has to do with (RFC 9293
+                # 3.8.6.2.1).
                 count = room
                 conn.is_cwnd_limited = cwnd_room < wnd_room
                 if count >= mss:
                     count -= count % mss
                 elif count <= 0 or count < conn.max_wnd >> 1 or conn.is_cwnd_limited:
                     break
-            elif count < mss and not fin and not conn.no_delay and conn.small_end > conn.snd_una:
+            elif count < mss and conn.small_end > snd_una and not fin and not conn.no_delay:
                 break  # Nagle, as Minshall has it: one small segment in the network at a time
             if count > mss and count > conn.max_send:
                 count = conn.max_send
@@ -135,13 +140,13 @@ def run(conn, now_ms):
                 if deadline < conn.timer_at:
                     conn.tcp.timers.schedule(conn, deadline)
             if count == unsent:
-                if conn.is_cwnd_limited and 2 * (snd_nxt - conn.snd_una) < cc.cwnd:
+                if conn.is_cwnd_limited and 2 * (snd_nxt - snd_una) < cc.cwnd:
                     conn.is_cwnd_limited = False
                 return True
             unsent -= count
             wnd_room -= count
             cwnd_room -= count
-        if snd_nxt == conn.snd_una and unsent > 0 and not conn.rtx_deadline:
+        if snd_nxt == snd_una and unsent > 0 and not conn.rtx_deadline:
             # Nothing is in the network that could bring a window update: ask for it in a while.
             conn.persists = True
             conn.rtx_deadline = now_ms + max(conn.rto.rto_ms, PERSIST_MIN_MS)
@@ -256,17 +261,17 @@ def emit(conn, seq, count, flags, now_ms):
             check = frame.checksum(header_len, count, total % 0xFFFF) ^ 0xFFFF
         else:
             check = -total % 0xFFFF
-    head0, head1, head2, head3, src_ip, dst_ip, ports, ip_sum = conn.template
+    macs, macs_type, addresses, ports, ip_sum = conn.template
     if header_len == 66:
         pack_into(
-            _HEADERS_TS, frame.buf, frame.start, head0, head1, head2, head3, total_len << 16, _DF_TTL_TCP,
-            -(ip_sum + total_len) % 0xFFFF, src_ip, dst_ip, ports, seq32, ack, flags, window, check << 16,
+            _HEADERS_TS, frame.buf, frame.start, macs, macs_type, total_len << 16, _DF_TTL_TCP,
+            -(ip_sum + total_len) % 0xFFFF, addresses, ports, seq32, ack, flags, window, check << 16,
             0x0101080A, ts_val, ts_ecr,
         )  # fmt: skip
     else:
         pack_into(
-            _HEADERS, frame.buf, frame.start, head0, head1, head2, head3, total_len << 16, _DF_TTL_TCP,
-            -(ip_sum + total_len) % 0xFFFF, src_ip, dst_ip, ports, seq32, ack, flags, window, check << 16,
+            _HEADERS, frame.buf, frame.start, macs, macs_type, total_len << 16, _DF_TTL_TCP,
+            -(ip_sum + total_len) % 0xFFFF, addresses, ports, seq32, ack, flags, window, check << 16,
         )  # fmt: skip
     conn.tcp.out_segs += 1
     if conn.next_hop is None:
@@ -331,9 +336,8 @@ def refresh_route(conn, now_ms):
         mac = b"\0\0\0\0\0\0"
     else:
         conn.next_hop = None
-    conn.template = unpack(">IIII", mac + conn.eth.mac + b"\x08\x00\x45\x00") + (
-        conn.local_ip,
-        conn.remote_ip,
+    conn.template = unpack(">QQ", mac + conn.eth.mac + b"\x08\x00\x45\x00") + (
+        conn.local_ip << 32 | conn.remote_ip,
         conn.local_port << 16 | conn.remote_port,
         0x4500 + _DF_TTL_TCP + conn.local_ip + conn.remote_ip,
     )

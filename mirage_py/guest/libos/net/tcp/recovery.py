@@ -21,8 +21,7 @@ from libos.net.tcp.states import SYN_RECEIVED, SYN_SENT
 
 DUP_THRESHOLD = 3
 MAX_SACKED = 128  # ranges remembered; a report beyond is ignored, which only costs a retransmission
-SYN_TRIES = 6  # 1 + 2 + 4 + 8 + 16 + 32 + 64 s: RFC 9293 section 3.8.3 wants R2 for SYN at least 3 minutes; Linux has this
-PERSIST_MAX_MS = 60000
+SYN_TRIES = 6  # 1 + 2 + 4 + 8 + 16 + 32 + 64 s, as in Linux; RFC 9293 section 3.8.3 wants three minutes
 
 NONE = 0
 FAST = 1
@@ -53,9 +52,9 @@ def accept_ack(conn, acked, now_ms):
         if now_ms != conn.rtt_ms or rto.rto_ms != MIN_MS:
             rto.sample(now_ms - conn.rtt_ms)
     elif rto.rto_ms != rto.base_ms:
-        # What was sent twice tells no time (Karn; nor does its timestamp, where the first answer was lost and the peer's own
-        # data brings a late one). It tells that the path works: as in Linux, the timeout is what it was before it was
-        # backed off, or a path that loses much would stand still for minutes.
+        # What was sent twice tells no time (Karn; nor does its timestamp, where the first answer was lost and the
+        # peer's own data brings a late one). It tells that the path works: as in Linux, the timeout is what it was
+        # before it was backed off, or a path that loses much would stand still for minutes.
         rto.rto_ms = rto.base_ms
     conn.stalled_ms = 0
     if una == conn.snd_nxt:
