@@ -60,7 +60,7 @@ class Application:
         """Configure and build from nothing but the caches. Raises BuildError."""
         shutil.rmtree(self.directory, ignore_errors=True)
         shutil.copytree(ROOT / "examples" / "echo", self.directory, ignore=shutil.ignore_patterns("mirage", "dist"))
-        _run([sys.executable, "-m", "mirage_py", "configure", *BUILDS[self.build]], self.directory)
+        _run([sys.executable, "-m", "mirage_py", "configure", *BUILDS[self.build], "--port", "7"], self.directory)
         _run(["make"], self.directory)
 
     def change_and_make(self, turn: int) -> float:

@@ -148,7 +148,18 @@ def _build(application: Application, engine: Runtime, progress: Progress) -> Pat
         _publish(application, linked)
     _write_state(application, key)
     _forget_unused(application.folder / "mpy", compiled)
+    if progress.verbose:
+        _tell_sizes(application, progress)
     return image
+
+
+def _tell_sizes(application: Application, progress: Progress) -> None:
+    """What takes how much of the image: sections, and the modules' code and constants, the largest first."""
+    for section in elf.section_sizes(application.image):
+        progress.detail(f"{section.size_bytes:9,} {section.name}{'' if section.in_file else ' (memory only)'}")
+    sizes = elf.module_sizes(application.debug_image, [module.name for module in application.modules])
+    for name, size_bytes in sorted(sizes.items(), key=lambda item: -item[1]):
+        progress.detail(f"{size_bytes:9,} {name}")
 
 
 def _build_key(application: Application, engine: Runtime, modules: Sequence[frozen.Source]) -> str:
@@ -186,13 +197,19 @@ def _check_destination(application: Application) -> None:
     for path in (image, application.debug_image):
         if not os.path.lexists(path):
             continue
-        try:
-            ours = path.is_file() and elf.read_note(path) is not None
-        except UserError:
-            # An image of ours of another format, or cut short, still begins like one.
-            ours = path.is_file() and elf.NOTE_NAME.encode() in path.read_bytes()
-        if not ours:
+        if not (path.is_file() and _is_ours(application, path)):
             raise UserError(f"{path} is in the way: it was not built by mirage-py", remedy)
+
+
+def _is_ours(application: Application, path: Path) -> bool:
+    """Whether we built the file at `path`, whole or damaged since."""
+    try:
+        return elf.read_note(path) is not None
+    except UserError:
+        # Its note is of another format, or was cut off: then it was us if we built something by this name here.
+        if elf.NOTE_NAME.encode() in path.read_bytes():
+            return True
+        return (application.folder / _STATE).exists() and path.read_bytes()[:4] == b"\x7fELF"
 
 
 def _link(application: Application, engine: Runtime, compiled: Sequence[Path]) -> Path:

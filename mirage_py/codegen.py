@@ -201,8 +201,13 @@ class _Main:
             devices.append(f"{_STREAMS_FUNCTION}({self._stack_for_streams()})")
         for (module, name), shown in self.names.items():
             imports.setdefault(module, []).append(name if shown == name else f"{name} as {shown}")
+        # What drives hardware finds it missing or broken when it starts: a line, not a traceback.
+        may_fail = any(placed.kind.hardware is not None for placed in self.graph.devices)
+        if may_fail:
+            imports.setdefault("libos.hal.mmio", []).append("DeviceError")
         text = _render(
             "main.py.j2",
+            may_fail=may_fail,
             name=self.registration.name,
             target=self.graph.context.target,
             imports=[f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(imports.items())],
@@ -258,7 +263,7 @@ class _Main:
         return lines
 
     def _class_name(self, module: str, name: str) -> str:
-        taken = {"SPEC", "KEYS", "parse", "_mirage", _STREAMS_FUNCTION, *self.names.values()}
+        taken = {"SPEC", "KEYS", "parse", "sys", "_mirage", "DeviceError", _STREAMS_FUNCTION, *self.names.values()}
         if (module, name) not in self.names:
             shown, number = name, 2
             while shown in taken:

@@ -77,6 +77,10 @@ class Progress:
         # Late, because importing rich takes longer than most builds' steps.
         from rich.console import Console
 
-        status = Console(file=self.stream).status(f"{text} ...")
+        console = Console(file=self.stream)
+        if console.is_dumb_terminal:
+            self.note(f"{text} ...")
+            return None
+        status = console.status(f"{text} ...")
         status.start()
         return status

@@ -23,7 +23,7 @@ BUILD_TIMEOUT_S = 900
 BOOT_TIMEOUT_S = 120
 ECHO_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 30
-LISTENING = b"listening on tcp port 7"
+LISTENING = b"listening on tcp port 7007"
 MESSAGES = [b"Hello, unikernel!\n", "Grüße aus dem Wirt\n".encode(), bytes(range(256)) * 400]
 
 
@@ -115,7 +115,7 @@ def main() -> None:
     do(["mirage-py", "configure", "-t", "hvt"])
     do(["make"])
     port = free_port()
-    command = ["mirage-py", "run", "--publish", f"{port}:7"]
+    command = ["mirage-py", "run", "--publish", f"{port}:7007"]
     show(command)
     machine = subprocess.Popen(
         command, cwd=FOLDER, env=tool(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -13,7 +13,15 @@ TAP = Kind(
     implementation="libos.driver.tap.Tap",
     doc="a TAP interface of Linux",
     arguments={"dma": DMA},
-    keys={"name": Key("interface", default="tap0", doc="the TAP interface to use")},
+    keys={
+        "name": Key("interface", default="tap0", doc="the TAP interface to use, or to make where root runs this"),
+        "host": Key(
+            "host-ipv4",
+            type="ipv4_cidr",
+            default="10.0.0.1/24",
+            doc="the host's address on a TAP interface that has to be made",
+        ),
+    },
     features=("net",),
     targets=(UNIX,),
     target_reason="is an interface of Linux, and there is none in a virtual machine's image",

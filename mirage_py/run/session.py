@@ -166,6 +166,9 @@ class Session:
             await asyncio.wait_for(client.connect(self.monitor), QMP_TIMEOUT_S)
         except (QMPError, OSError, EOFError, TimeoutError):
             return  # QEMU ended before it listened; its exit status and standard error say why
+        except AssertionError:
+            # qemu.qmp asserts that a new connection still runs. A guest can be quicker; what QEMU said is in `events`.
+            pass
         tasks = [asyncio.create_task(self._listen(client)), asyncio.create_task(self._quit_when_asked(client))]
         try:
             while client.runstate == Runstate.RUNNING:

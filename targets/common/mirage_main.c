@@ -21,9 +21,9 @@
 MP_REGISTER_ROOT_POINTER(mp_obj_t mirage_terminate_exception);
 
 /*
- * When to collect. Next-fit allocation goes through all of a heap before it comes back to where it began, and memory that
- * no cache has seen for long costs more to fill than a small collection to make. So one is made after as much has been
- * allocated as is in use, but not before GC_PACE_BYTES; a program that calls gc.threshold() has its own way.
+ * When to collect. Next-fit allocation goes through all of a heap before it comes back to where it began, and memory
+ * that no cache has seen for long costs more to fill than a small collection to make. So one is made after as much has
+ * been allocated as is in use, but not before GC_PACE_BYTES; a program that calls gc.threshold() has its own way.
  */
 #define GC_PACE_BYTES ((size_t)4 << 20)
 

@@ -17,9 +17,9 @@ static inline uint64_t load32(const uint8_t *data) {
 }
 
 /*
- * The one's-complement sum does not depend on the order of octets in a word, except that the result is swapped (RFC 1071,
- * section 2 (B)): words are loaded as the machine likes them, 32 bits at a time into 64-bit sums that cannot overflow
- * below 16 GiB. That needs no carry, which an emulated processor computes dearly.
+ * The one's-complement sum does not depend on the order of octets in a word, except that the result is swapped (RFC
+ * 1071, section 2 (B)): words are loaded as the machine likes them, 32 bits at a time into 64-bit sums that cannot
+ * overflow below 16 GiB. That needs no carry, which an emulated processor computes dearly.
  */
 static uint32_t ones_complement_sum(const uint8_t *data, size_t len_bytes) {
     uint64_t even = 0, odd = 0;
@@ -124,8 +124,10 @@ static mp_obj_t mirage_view(size_t n_args, const mp_obj_t *args) {
     if (len_bytes % item_bytes != 0 || (uintptr_t)data % item_bytes != 0) {
         mp_raise_ValueError(MP_ERROR_TEXT("alignment"));
     }
-    /* The collector knows an allocation by its start: a view keeps that, and an offset. Memory whose start is less aligned
-     * than the view is not the collector's. */
+    /*
+     * The collector knows an allocation by its start: a view keeps that, and an offset. Memory whose start is less
+     * aligned than the view is not the collector's.
+     */
     uint8_t *base = source->items;
     if ((uintptr_t)base % item_bytes != 0) {
         base = data;

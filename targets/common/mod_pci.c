@@ -50,7 +50,10 @@ static mp_obj_t mirage_pci_window(mp_obj_t index) {
 }
 MP_DEFINE_CONST_FUN_OBJ_1(mirage_pci_window_obj, mirage_pci_window);
 
-/* map_mmio(phys_addr, len_bytes, typecode) -> memoryview; OSError(EINVAL) for a range that is none, or not device memory */
+/*
+ * map_mmio(phys_addr, len_bytes, typecode) -> memoryview; OSError(EINVAL) for a range that is none, or not device
+ * memory
+ */
 static mp_obj_t mirage_map_mmio(mp_obj_t phys_addr_in, mp_obj_t len_in, mp_obj_t typecode) {
     size_t item_bytes = mirage_item_bytes(typecode);
     /* An address may need all 64 bits; a negative one cannot be told from it, and ends up not mappable. */

@@ -175,6 +175,7 @@ static const mp_rom_map_elem_t mirage_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_irq_legacy_unmask), MP_ROM_PTR(&mirage_irq_legacy_unmask_obj)},
     #else
     {MP_ROM_QSTR(MP_QSTR_tap_open), MP_ROM_PTR(&mirage_tap_open_obj)},
+    {MP_ROM_QSTR(MP_QSTR_tap_create), MP_ROM_PTR(&mirage_tap_create_obj)},
     {MP_ROM_QSTR(MP_QSTR_fd_read), MP_ROM_PTR(&mirage_fd_read_obj)},
     {MP_ROM_QSTR(MP_QSTR_fd_write), MP_ROM_PTR(&mirage_fd_write_obj)},
     {MP_ROM_QSTR(MP_QSTR_fd_close), MP_ROM_PTR(&mirage_fd_close_obj)},

@@ -27,7 +27,10 @@ __attribute__((noreturn)) void mirage_raise_bounds(void);
 uint8_t *mirage_range(mp_obj_t buf, mp_obj_t start, mp_obj_t len_bytes, mp_uint_t flags);
 
 #if MIRAGE_FEATURE_NET
-/* A new memoryview. typecode: one of BHIQ, else ValueError. `base` must be where an allocation of the heap starts, or outside. */
+/*
+ * A new memoryview. typecode: one of BHIQ, else ValueError. `base` must be where an allocation of the heap starts, or
+ * outside.
+ */
 size_t mirage_item_bytes(mp_obj_t typecode);
 mp_obj_t mirage_new_view(void *base, size_t offset_bytes, size_t len_bytes, size_t item_bytes, bool writable);
 
@@ -49,6 +52,7 @@ MP_DECLARE_CONST_FUN_OBJ_1(mirage_irq_legacy_obj);
 MP_DECLARE_CONST_FUN_OBJ_1(mirage_irq_legacy_unmask_obj);
 #else
 MP_DECLARE_CONST_FUN_OBJ_2(mirage_tap_open_obj);
+MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(mirage_tap_create_obj);
 MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(mirage_fd_read_obj);
 MP_DECLARE_CONST_FUN_OBJ_VAR_BETWEEN(mirage_fd_write_obj);
 MP_DECLARE_CONST_FUN_OBJ_1(mirage_fd_close_obj);

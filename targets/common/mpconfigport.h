@@ -12,7 +12,7 @@
 
 #define MICROPY_CONFIG_ROM_LEVEL (MICROPY_CONFIG_ROM_LEVEL_EXTRA_FEATURES)
 
-/* --- code: frozen bytecode and frozen x86-64 (native, viper); no files --------------------------------------------- */
+/* --- code: frozen bytecode and frozen x86-64 (native, viper); no files -------------------------------------------- */
 
 #define MICROPY_MODULE_FROZEN_MPY (1)
 #define MICROPY_QSTR_EXTRA_POOL mp_qstr_frozen_const_pool
@@ -33,7 +33,7 @@ void mirage_refuse_machine_code(void);
 #define MICROPY_PY_BUILTINS_EXECFILE (0)
 #define MICROPY_PY_SYS_PS1_PS2 (MIRAGE_FEATURE_REPL)
 #define MICROPY_OPT_COMPUTED_GOTO (1)
-#define MICROPY_OPT_MAP_LOOKUP_CACHE_SIZE (1024)
+#define MICROPY_OPT_MAP_LOOKUP_CACHE_SIZE (4096)
 
 /* --- memory ------------------------------------------------------------------------------------------------------- */
 

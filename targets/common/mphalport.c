@@ -7,7 +7,8 @@
 #include "py/runtime.h"
 #include "py/stream.h"
 
-uint8_t mirage_member_names[MIRAGE_MEMBER_NAMES / 8];
+uint8_t mirage_member_names[MIRAGE_NAMES / 8];
+uint8_t mirage_table_names[MIRAGE_NAMES / 8];
 
 static uint32_t kept_sources;
 
@@ -40,7 +41,8 @@ static void delay_ns(uint64_t duration_ns) {
     uint64_t deadline_ns = plat_monotonic_ns() + duration_ns;
     do {
         #if MIRAGE_TARGET_UNIX
-        plat_sleep(deadline_ns); /* its sources are level-triggered: plat_wait() would not sleep beside a readable one */
+        /* Its sources are level-triggered: plat_wait() would not sleep beside a readable one. */
+        plat_sleep(deadline_ns);
         mp_handle_pending(true);
         #else
         mirage_wait_until(deadline_ns);

@@ -20,18 +20,20 @@ int mirage_console_read(char *data, size_t len_bytes);
 int mirage_console_peek(void); /* as plat_console_read(): octets there, 0, or -1 */
 
 /*
- * Names that any object was ever given as an attribute, as a set of bits that may say yes wrongly (patch_micropython.py: it
- * saves the interpreter looking for methods among an object's attributes).
+ * Which names any object was ever given as an attribute, and which are or were in any table (of attributes, variables,
+ * or a dict), as sets that may say yes wrongly. They save the interpreter looking for methods among an object's
+ * attributes, and for builtins among a module's variables: changes/ notes the names, and fast_paths.h asks.
  */
-#define MIRAGE_MEMBER_NAMES 4096
-extern uint8_t mirage_member_names[MIRAGE_MEMBER_NAMES / 8];
+#define MIRAGE_NAMES 4096
+extern uint8_t mirage_member_names[MIRAGE_NAMES / 8];
+extern uint8_t mirage_table_names[MIRAGE_NAMES / 8];
 
-static inline void mirage_note_member(size_t name) {
-    mirage_member_names[name % MIRAGE_MEMBER_NAMES / 8] |= (uint8_t)(1 << name % 8);
+static inline void mirage_note(uint8_t *names, size_t name) {
+    names[name % MIRAGE_NAMES / 8] |= (uint8_t)(1 << name % 8);
 }
 
-static inline bool mirage_maybe_member(size_t name) {
-    return mirage_member_names[name % MIRAGE_MEMBER_NAMES / 8] >> name % 8 & 1;
+static inline bool mirage_maybe(const uint8_t *names, size_t name) {
+    return names[name % MIRAGE_NAMES / 8] >> name % 8 & 1;
 }
 
 #define mp_hal_set_interrupt_char mirage_set_interrupt_char

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stdio.c: sys.stdin, sys.stdout and sys.stderr as streams on the console. A read waits for the first octet and then takes
- * what is there; it returns nothing at the end of input.
+ * stdio.c: sys.stdin, sys.stdout and sys.stderr as streams on the console. A read waits for the first octet and then
+ * takes what is there; it returns nothing at the end of input.
  */
 
 #include "py/mperrno.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * console.c: the console is standard output and standard input. Output is collected into lines (print() writes piece by
- * piece), and is out before the process waits, reads or ends. Input is left in its mode, the descriptor being shared with
- * whoever started us; only a REPL takes a terminal for itself, and gives it back at the end.
+ * piece), and is out before the process waits, reads or ends. Input is left in its mode, the descriptor being shared
+ * with whoever started us; only a REPL takes a terminal for itself, and gives it back at the end.
  */
 
 #include "unix_wait.h"

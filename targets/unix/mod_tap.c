@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -47,15 +48,9 @@ static int interface_mtu(const char *name) {
     return request.ifr_mtu;
 }
 
-/* tap_open(name, vnet_header_bytes) -> (fd, mtu, features) */
-static mp_obj_t mirage_tap_open(mp_obj_t name_in, mp_obj_t header_in) {
-    const char *name = mp_obj_str_get_str(name_in);
-    int header_bytes = (int)mirage_int(header_in);
+/* Opens /dev/net/tun on the interface `name`, which TUNSETIFF makes where there is none of that name. */
+static int attach(const char *name, int header_bytes) {
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-    if (name[0] == 0 || strlen(name) >= sizeof(request.ifr_name)) {
-        mp_raise_OSError(ENODEV);
-    }
-    int mtu = interface_mtu(name);
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
         mp_raise_OSError(errno);
@@ -64,6 +59,11 @@ static mp_obj_t mirage_tap_open(mp_obj_t name_in, mp_obj_t header_in) {
     if (ioctl(fd, TUNSETIFF, &request) != 0 || ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) != 0) {
         raise_and_close(fd, errno);
     }
+    return fd;
+}
+
+/* Asks for what the kernel may leave to us; the result of tap_open() and tap_create(). */
+static mp_obj_t attached(int fd, int mtu) {
     size_t i = 0;
     while (ioctl(fd, TUNSETOFFLOAD, (unsigned long)OFFLOADS[i].offload) != 0) {
         if (++i == MP_ARRAY_SIZE(OFFLOADS)) {
@@ -77,7 +77,62 @@ static mp_obj_t mirage_tap_open(mp_obj_t name_in, mp_obj_t header_in) {
     };
     return mp_obj_new_tuple(MP_ARRAY_SIZE(items), items);
 }
+
+static const char *interface_name(mp_obj_t name_in) {
+    const char *name = mp_obj_str_get_str(name_in);
+    if (name[0] == 0 || strlen(name) >= IFNAMSIZ) {
+        mp_raise_OSError(ENODEV);
+    }
+    return name;
+}
+
+/*
+ * tap_open(name, vnet_header_bytes) -> (fd, mtu, features). OSError(ENODEV) where there is no interface of that name.
+ */
+static mp_obj_t mirage_tap_open(mp_obj_t name_in, mp_obj_t header_in) {
+    const char *name = interface_name(name_in);
+    int mtu = interface_mtu(name);
+    return attached(attach(name, (int)mirage_int(header_in)), mtu);
+}
 MP_DEFINE_CONST_FUN_OBJ_2(mirage_tap_open_obj, mirage_tap_open);
+
+/* Gives the host's side an IPv4 address and brings it up. false: errno says why not. */
+static bool bring_up(const char *name, uint32_t address, uint32_t netmask) {
+    struct ifreq request = {0};
+    struct sockaddr_in *value = (struct sockaddr_in *)&request.ifr_addr;
+    strcpy(request.ifr_name, name);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    value->sin_family = AF_INET;
+    value->sin_addr.s_addr = htonl(address);
+    bool ok = ioctl(fd, SIOCSIFADDR, &request) == 0;
+    value->sin_addr.s_addr = htonl(netmask);
+    ok = ok && ioctl(fd, SIOCSIFNETMASK, &request) == 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0;
+    request.ifr_flags |= IFF_UP;
+    ok = ok && ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return ok;
+}
+
+/*
+ * tap_create(name, vnet_header_bytes, host_address, host_netmask) -> (fd, mtu, features): makes the interface, which
+ * goes with the descriptor, and gives the host's side that address (32-bit integers). OSError(EPERM) without
+ * CAP_NET_ADMIN.
+ */
+static mp_obj_t mirage_tap_create(size_t n_args, const mp_obj_t *args) {
+    (void)n_args;
+    const char *name = interface_name(args[0]);
+    int fd = attach(name, (int)mirage_int(args[1]));
+    if (!bring_up(name, (uint32_t)mirage_int(args[2]), (uint32_t)mirage_int(args[3]))) {
+        raise_and_close(fd, errno);
+    }
+    return attached(fd, interface_mtu(name));
+}
+MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(mirage_tap_create_obj, 4, 4, mirage_tap_create);
 
 static mp_obj_t transferred(ssize_t n) {
     if (n < 0) {

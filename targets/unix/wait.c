@@ -186,7 +186,8 @@ static int wait_for_events(struct epoll_event *events, int max, const struct tim
     #endif
     int timeout_ms = -1;
     if (span != NULL) {
-        timeout_ms = span->tv_sec > 1000000 ? 1000000000 : (int)(span->tv_sec * 1000 + (span->tv_nsec + 999999) / 1000000);
+        long span_ms = span->tv_sec * 1000 + (span->tv_nsec + 999999) / 1000000;
+        timeout_ms = span->tv_sec > 1000000 ? 1000000000 : (int)span_ms;
     }
     return epoll_wait(epoll_fd, events, max, timeout_ms);
 }

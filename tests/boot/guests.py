@@ -187,9 +187,12 @@ def start_socket(binary: Path, ports: dict[str, int]) -> Iterator[Guest]:
 
 
 class Namespace:
-    """A network namespace with a TAP in it, without a default route, for one guest and its client; needs root."""
+    """A network namespace with a TAP in it, without a default route, for one guest and its client; needs root.
 
-    def __init__(self, tap: str = "tap0"):
+    tap: None for a namespace without one.
+    """
+
+    def __init__(self, tap: str | None = "tap0"):
         self.name, self.tap = f"mirage-boot-{os.getpid()}", tap
         # Not `ip netns exec`: that mounts a /sys of its own, which a container may not.
         self.prefix = ["nsenter", f"--net=/run/netns/{self.name}"]
@@ -198,12 +201,14 @@ class Namespace:
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         with ExitStack() as undo:
             undo.callback(self.__exit__)
-            for line in (
-                ["ip", "link", "set", "lo", "up"],
-                ["ip", "tuntap", "add", self.tap, "mode", "tap", "vnet_hdr"],
-                ["ip", "address", "add", f"{HOST_IP}/24", "dev", self.tap],
-                ["ip", "link", "set", self.tap, "up"],
-            ):
+            lines = [["ip", "link", "set", "lo", "up"]]
+            if self.tap is not None:
+                lines += [
+                    ["ip", "tuntap", "add", self.tap, "mode", "tap", "vnet_hdr"],
+                    ["ip", "address", "add", f"{HOST_IP}/24", "dev", self.tap],
+                    ["ip", "link", "set", self.tap, "up"],
+                ]
+            for line in lines:
                 subprocess.run([*self.prefix, *line], check=True)
             undo.pop_all()
         return self

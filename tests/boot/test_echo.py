@@ -41,7 +41,7 @@ def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     elif kind == "direct":
         binary = guests.build(source, directory, "-t", "unix", "--net", "direct")
         with Namespace() as namespace:
-            command = [str(binary), "--interface", namespace.tap, *address]
+            command = [str(binary), "--interface", "tap0", *address]
             with guests.started(command, {7, 9}, prefix=namespace.prefix, host=GUEST_IP) as running:
                 yield running
     elif kind == "hvt":
@@ -51,7 +51,7 @@ def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     else:
         image = guests.build(source, directory, "-t", "hvt")
         with Namespace() as namespace:
-            options = ["--tap", namespace.tap]
+            options = ["--tap", "tap0"]
             with guests.start_hvt(
                 image, {7, 9}, *options, guest_args=address, prefix=namespace.prefix, host=GUEST_IP
             ) as running:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """driver.tap over a fake descriptor: batches, the vnet header, a full queue, an interface that goes down."""
 
-from errno import EIO, ENODEV
+from errno import EBUSY, EIO
 
 import _mirage
 import pytest
@@ -54,7 +54,7 @@ def make(mtu=1500, features=7, dma_bytes=8 << 20):
     world = _mirage.reset(dma_bytes=dma_bytes)
     interface = world.fds[FD] = Interface()
     world.taps["tap0"] = (FD, mtu, features)
-    return Tap("tap0", Dma()), interface, world
+    return Tap("tap0", Dma(), "10.0.0.1/24"), interface, world
 
 
 def packet(frame, flags=0):
@@ -68,11 +68,26 @@ def drain(driver, limit=32):
 
 def test_interface_that_is_not_there_is_named():
     _mirage.reset(dma_bytes=8 << 20)
+    with pytest.raises(DeviceError, match=r"no TAP interface tap9, and only root .* ip tuntap add tap9"):
+        Tap("tap9", Dma(), "10.0.0.1/24")
+    _mirage.world.taps["tap9"] = EBUSY
     with pytest.raises(DeviceError, match="TAP interface tap9"):
-        Tap("tap9", Dma())
-    _mirage.world.taps["tap9"] = ENODEV
-    with pytest.raises(DeviceError, match="TAP interface tap9"):
-        Tap("tap9", Dma())
+        Tap("tap9", Dma(), "10.0.0.1/24")
+
+
+def test_interface_that_is_not_there_is_made_with_the_hosts_address():
+    world = _mirage.reset(dma_bytes=8 << 20)
+    made = []
+
+    def make_interface(address, netmask):
+        made.append((address, netmask))
+        world.fds[FD] = Interface()
+        return FD, 1400, 7
+
+    world.tap_maker = make_interface
+    driver = Tap("tap9", Dma(), "10.1.2.3/20")
+    assert made == [(0x0A010203, 0xFFFFF000)]
+    assert driver.mtu == 1400
 
 
 def test_features_follow_what_the_kernel_offers():

@@ -7,7 +7,7 @@ input, interrupts, a `machine` with PCI functions (tests/fakes/machine.py), file
 """
 
 import mmap
-from errno import EINVAL, ENODEV
+from errno import EINVAL, ENODEV, EPERM
 
 TARGET = "hvt"
 PAGE_BYTES = 4096
@@ -49,6 +49,7 @@ class World:
         self.fence_count = 0
         self.fds = {}  # fd -> object with read(memoryview) -> n | None | 0 and write(memoryview) -> n | None
         self.taps = {}  # interface name -> (fd, mtu, features) or an errno
+        self.tap_maker = None  # what tap_create() calls with the address and the netmask; None: not permitted
         self.watched = {}
         if machine is not None:
             machine.world = self
@@ -317,6 +318,13 @@ def tap_open(name, vnet_header_bytes):
         raise OSError(ENODEV)
     if isinstance(world.taps[name], int):
         raise OSError(world.taps[name])
+    return world.taps[name]
+
+
+def tap_create(name, vnet_header_bytes, host_address, host_netmask):
+    if world.tap_maker is None:
+        raise OSError(EPERM)
+    world.taps[name] = world.tap_maker(host_address, host_netmask)
     return world.taps[name]
 
 

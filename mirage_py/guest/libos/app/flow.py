@@ -88,14 +88,18 @@ async def serve(flow, handler, log):
     """Runs handler(flow): the flow is closed when it returns, aborted when it raises."""
     try:
         await handler(flow)
-    except BaseException as error:
-        is_network = isinstance(error, OSError) and flow.error is not None
-        flow.abort()
-        if is_network:
-            log.info("tcp", "%s:%d: %s" % (flow.remote[0], flow.remote[1], error))
-        elif isinstance(error, Exception):
+    except OSError as error:
+        # Told before the peer learns of it: who sees the reset finds the reason on the console.
+        if flow.error is None:
             log.exception("tcp", "the handler of %s:%d failed" % flow.remote, error)
         else:
-            raise
-        return
-    await flow.close()
+            log.info("tcp", "%s:%d: %s" % (flow.remote[0], flow.remote[1], error))
+        flow.abort()
+    except Exception as error:
+        log.exception("tcp", "the handler of %s:%d failed" % flow.remote, error)
+        flow.abort()
+    except BaseException:
+        flow.abort()
+        raise
+    else:
+        await flow.close()

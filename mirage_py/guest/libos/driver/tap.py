@@ -6,13 +6,15 @@ into buffers that hold the largest coalesced frame. Frames from local senders co
 as long as the sender made them; ours may leave in the same way.
 """
 
+from errno import EACCES, ENODEV, EPERM
+
 from micropython import const
 
 from libos.hal.buffers import now_ms, wait
 from libos.hal.dma import FramePool
 from libos.hal.mmio import DeviceError
 from libos.hal.random import Random
-from libos.hal.tap import READ, WRITE, fd_read, fd_watch, fd_write, tap_open
+from libos.hal.tap import READ, WRITE, fd_read, fd_watch, fd_write, tap_create, tap_open
 
 from . import vnet
 
@@ -42,18 +44,43 @@ _ETHERNET = const(14)
 _RETRY_MS = const(100)  # how often an interface that is down is tried
 
 
+def _open(name, host):
+    try:
+        return tap_open(name, _HEADER)
+    except OSError as error:
+        if error.args[0] != ENODEV:
+            raise DeviceError("TAP interface %s: %s; is it another user's, or in use?" % (name, error))
+    try:
+        return tap_create(name, _HEADER, *_address_netmask(host))
+    except OSError as error:
+        if error.args[0] not in (EPERM, EACCES):
+            raise DeviceError("TAP interface %s cannot be made: %s" % (name, error))
+    raise DeviceError(
+        "there is no TAP interface %s, and only root may make one; run this as root, or first "
+        "`sudo ip tuntap add %s mode tap vnet_hdr user $USER`" % (name, name)
+    )
+
+
+def _address_netmask(cidr):
+    """The two as integers. cidr: "10.0.0.1/24", checked when the boot arguments were."""
+    address, length = cidr.split("/")
+    value = 0
+    for part in address.split("."):
+        value = value << 8 | int(part)
+    return value, 0xFFFFFFFF << 32 - int(length) & 0xFFFFFFFF
+
+
 class Tap:
     """A network device over the TAP interface `name` ("tap0"). dma: hal.dma.Dma.
 
-    Has the network device signature (docs/architecture.md). Raises DeviceError when the interface cannot be opened.
+    host: the address ("10.0.0.1/24") of the host's side of an interface that does not exist yet: it is made then, and
+    goes with the process. Has the network device signature (docs/architecture.md).
+    Raises DeviceError when the interface can neither be opened nor made.
     """
 
-    def __init__(self, name, dma):
+    def __init__(self, name, dma, host):
         self.name = name
-        try:
-            self._fd, mtu, accepts = tap_open(name, _HEADER)
-        except OSError as error:
-            raise DeviceError("TAP interface %s: %s" % (name, error))
+        self._fd, mtu, accepts = _open(name, host)
         self.rx_packets = 0
         self.rx_bytes = 0
         self.rx_errors = 0

@@ -70,8 +70,8 @@ def buffer_plan(share_bytes, rx_slots, tx_slots):
     rx_budget = budget * 7 // 16
     # Large receive buffers spare the chains of a coalesced frame, but only when there are enough buffers for a burst.
     rx_bytes = 2048
-    for candidate in (66048, 16384, 4096):
-        if rx_budget >= 96 * candidate:
+    for candidate, wanted in ((66048, 24), (16384, 64), (4096, 96)):
+        if rx_budget >= wanted * candidate:
             rx_bytes = candidate
             break
     rx_count = min(rx_slots, rx_budget // rx_bytes)
