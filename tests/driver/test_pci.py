@@ -61,7 +61,12 @@ def test_firmware_assigned_bars_are_kept():
     device = PciBus().find(vendor=0x8086)
     device.enable()
     assert [bar and (bar.size, bar.phys_addr, bar.is_64bit) for bar in device.bars()] == [
-        (1 << 17, 0xFEB00000, True), None, None, (1 << 14, 0xFEB40000, True), None, None
+        (1 << 17, 0xFEB00000, True),
+        None,
+        None,
+        (1 << 14, 0xFEB40000, True),
+        None,
+        None,
     ]
     assert card.bar_address(0) == 0xFEB00000
 
@@ -174,7 +179,9 @@ def test_any_set_of_bars_is_assigned_aligned_and_apart(data):
     bus = PciBus()
     kept = {
         (function, index): function.bar_address(index)
-        for function in machine.every() for index in function.bar_sizes if function.bar_address(index)
+        for function in machine.every()
+        for index in function.bar_sizes
+        if function.bar_address(index)
     }
     for device in bus.devices:
         device.enable()

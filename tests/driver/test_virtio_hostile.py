@@ -23,7 +23,9 @@ class Hostile:
         self.rng = rng
         features = model_of.EVERYTHING if rng.random() < 0.7 else model_of.VERSION_1
         self.driver, self.model, self.world = bring_up(
-            dma_bytes=rng.choice((300 << 10, 1 << 20)), queue_size=rng.choice((32, 256)), automatic=False,
+            dma_bytes=rng.choice((300 << 10, 1 << 20)),
+            queue_size=rng.choice((32, 256)),
+            automatic=False,
             features=features,
         )
         self.held = []

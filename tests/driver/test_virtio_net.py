@@ -291,7 +291,8 @@ def test_any_order_of_work_keeps_every_octet(data):
     driver, model, _ = bring_up(
         dma_bytes=data.draw(st.sampled_from((300 << 10, 1 << 20))),
         queue_size=data.draw(st.sampled_from((32, 64, 256))),
-        automatic=False, features=data.draw(st.sampled_from((model_of.EVERYTHING, model_of.VERSION_1))),
+        automatic=False,
+        features=data.draw(st.sampled_from((model_of.EVERYTHING, model_of.VERSION_1))),
     )
     longest = 9000 if model.accepted & model_of.MRG_RXBUF else 1514
     to_come, held, to_leave, outstanding = [], [], [], []

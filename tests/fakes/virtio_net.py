@@ -48,11 +48,21 @@ class VirtioNetModel(PciFunction):
     """features: what it offers. automatic: frames sent are taken at the doorbell; else when take_sent() is called."""
 
     def __init__(
-        self, features=EVERYTHING, queue_size=256, mac=b"\x52\x54\x00\x12\x34\x56", mtu=1500, has_msix=True,
-        automatic=True, device_id=0x1041, notify_multiplier=4,
+        self,
+        features=EVERYTHING,
+        queue_size=256,
+        mac=b"\x52\x54\x00\x12\x34\x56",
+        mtu=1500,
+        has_msix=True,
+        automatic=True,
+        device_id=0x1041,
+        notify_multiplier=4,
     ):
         super().__init__(
-            0x1AF4, device_id, bars={1: (4096, 0), 4: (16384, 12)}, msix=(3, 1, 0) if has_msix else None,
+            0x1AF4,
+            device_id,
+            bars={1: (4096, 0), 4: (16384, 12)},
+            msix=(3, 1, 0) if has_msix else None,
             vendor_capabilities=(
                 _capability(DEVICE, 4, 0x2000, 0x1000),
                 _capability(NOTIFY, 4, 0x3000, 0x1000, struct.pack("<I", notify_multiplier)),

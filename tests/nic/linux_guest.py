@@ -19,7 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from mirage_py.errors import UserError
 from mirage_py.paths import cache_dir
+from mirage_py.run import machine
 from tests.conftest import REQUIRE_ALL, Guest
 
 PACKAGES = ("busybox-static", "ethtool", "iperf3", "libiperf0", "libsctp1", "libssl3", "libc6", "libmnl0")
@@ -45,16 +47,12 @@ def missing(what: str) -> None:
 
 
 def qemu_with_vfio_user() -> str:
-    """The path of a QEMU that has the vfio-user client; the test is skipped when there is none."""
-    path = os.environ.get("MIRAGE_QEMU") or shutil.which("qemu-system-x86_64")
-    if path is None:
-        missing("no QEMU")
-        raise AssertionError
-    version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
-    found = re.search(r"version (\d+)\.(\d+)", version)
-    if not found or (int(found[1]), int(found[2])) < (10, 1):
-        missing(f"QEMU 10.1 or newer, for vfio-user (MIRAGE_QEMU): {path} is {version.splitlines()[:1]}")
-    return path
+    """The path of a QEMU that has the vfio-user client: MIRAGE_QEMU, else the one that `mirage-py run` would take."""
+    try:
+        return machine.qemu_for_model(os.environ.get("MIRAGE_QEMU"))
+    except UserError as error:
+        missing(str(error))
+        raise AssertionError from error
 
 
 def packages() -> Path:
