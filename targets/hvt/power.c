@@ -8,6 +8,7 @@
 
 #define DEBUG_EXIT_PORT 0xf4
 #define EXIT_CODE_MAX 127 /* what is left of eight bits */
+#define EXIT_PATIENCE 10000000 /* turns: a fraction of a second on a processor, and more under emulation */
 #define PVPANIC_PORT 0x505
 #define PVPANIC_PANICKED 1
 
@@ -17,7 +18,12 @@ void hvt_power_off(int exit_code) {
     if (exit_code < 0 || exit_code > EXIT_CODE_MAX) {
         exit_code = EXIT_CODE_MAX;
     }
+    /* QEMU's device reads as zero. Newer ones end some time after the write: what comes next here must not be seen. */
+    bool is_ending = inl(DEBUG_EXIT_PORT) == 0;
     outl(DEBUG_EXIT_PORT, (uint32_t)exit_code);
+    for (uint32_t i = 0; is_ending && i < EXIT_PATIENCE; i++) {
+        __asm__ volatile("pause");
+    }
     /* Reading gives the events that the device knows; an empty port reads as all ones. */
     uint8_t events = inb(PVPANIC_PORT);
     if (exit_code != 0 && events != 0xff && (events & PVPANIC_PANICKED)) {

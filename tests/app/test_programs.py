@@ -7,6 +7,7 @@ A program runs its checks one after the other and prints a line for each; a test
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from mirage_py import frozen, paths, runtime
 from mirage_py.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
+from tests.conftest import Guest
 from tests.contract import images
 
 pytestmark = pytest.mark.build
@@ -23,14 +25,24 @@ TIMEOUT_S = 240
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Links a program with all that it imports, and runs it; returns its console."""
+def image(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Links a program with all that it imports; returns the executable."""
     built: dict[str, Path] = {}
 
-    def start(program: str, *args: str) -> str:
+    def obtain(program: str) -> Path:
         if program not in built:
             built[program] = link(program, ["float", "net", "socket"], tmp_path_factory.mktemp(program))
-        command = [built[program], *args]
+        return built[program]
+
+    return obtain
+
+
+@pytest.fixture
+def run(image: Callable[[str], Path]) -> Callable[..., str]:
+    """Runs a program to its end; returns its console."""
+
+    def start(program: str, *args: str) -> str:
+        command = [image(program), *args]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False
         )
@@ -62,6 +74,22 @@ def assert_passed(console: str) -> None:
     assert "done" in lines, console
     assert not any(line.startswith("FAILED") for line in lines), console
     assert sum(line.startswith("ok ") for line in lines) > 5, console
+
+
+def test_console_input(image: Callable[[str], Path], spawn: Callable[[Sequence[object]], Guest]) -> None:
+    guest = spawn([image("console_checks")])
+    guest.expect("type")
+    time.sleep(0.2)
+    guest.type(b"first\n\n")
+    guest.type(b"x" * 5000 + b"\nno newline")
+    assert guest.process.stdin is not None
+    guest.process.stdin.close()
+    guest.wait()
+    assert guest.output.splitlines()[1:] == [
+        "ok line_by_line_and_the_end",
+        "ok others_run_while_one_waits_for_input",
+        "done",
+    ]
 
 
 def test_event_loop(run: Callable[..., str]) -> None:

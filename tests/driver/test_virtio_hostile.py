@@ -117,7 +117,7 @@ class Hostile:
             fragments.append(part.index)
             part = part.next
         assert frame.length >= min(128, frame.total())
-        assert len(octets(frame)) == frame.total() <= 65550
+        assert len(octets(frame)) == frame.total() <= 65549
         for other in self.held:
             while other is not None:
                 assert other.index not in fragments, "a buffer in two frames"

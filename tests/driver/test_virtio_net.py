@@ -54,7 +54,7 @@ def test_bring_up_takes_what_the_device_says():
     assert driver.mtu == 1400
     assert driver.features == 31
     assert driver.link_up
-    assert driver.max_gso_bytes == 65550
+    assert driver.max_gso_bytes == 65549
     assert model.accepted == model_of.EVERYTHING
 
 

@@ -31,7 +31,7 @@ class Link:
         self.mac = mac
         self.mtu = 1500
         self.features = 31 if has_offloads else 0
-        self.max_gso_bytes = 65550
+        self.max_gso_bytes = 65549
         self.link_up = True
         self.counters = {}
         self.peer = None

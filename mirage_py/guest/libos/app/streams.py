@@ -21,7 +21,7 @@ class Stream:
         self._closed = asyncio.Event()
 
     def get_extra_info(self, name):
-        """"peername" or "sockname": (ip, port)."""
+        """(ip, port) of the other end ("peername") or of ours ("sockname")."""
         if name == "peername":
             return self._flow.remote
         if name == "sockname":

@@ -37,7 +37,7 @@ _RX_LRO = const(16)
 _ACCEPTS_CSUM = const(1)
 _ACCEPTS_TSO = const(6)
 
-_GSO_FRAME_MAX = const(65550)  # Ethernet header and the largest IP packet
+_GSO_FRAME_MAX = const(65549)  # Ethernet header and the largest IP packet
 _LARGE_BYTES = const(66048)
 _SMALL_BYTES = const(2048)
 _ETHERNET = const(14)
@@ -68,6 +68,9 @@ def _address_netmask(cidr):
     for part in address.split("."):
         value = value << 8 | int(part)
     return value, 0xFFFFFFFF << 32 - int(length) & 0xFFFFFFFF
+
+
+_COUNTERS = "rx_packets rx_bytes rx_dropped rx_errors tx_packets tx_bytes tx_dropped tx_errors tx_busy"
 
 
 class Tap:
@@ -260,14 +263,4 @@ class Tap:
         """counters: name -> number since the start, with the names of Linux's `ip -s link` where it has one."""
         if name != "counters":
             raise AttributeError(name)
-        return {
-            "rx_packets": self.rx_packets,
-            "rx_bytes": self.rx_bytes,
-            "rx_dropped": self.rx_dropped,
-            "rx_errors": self.rx_errors,
-            "tx_packets": self.tx_packets,
-            "tx_bytes": self.tx_bytes,
-            "tx_dropped": self.tx_dropped,
-            "tx_errors": self.tx_errors,
-            "tx_busy": self.tx_busy,
-        }
+        return {counter: getattr(self, counter) for counter in _COUNTERS.split()}

@@ -70,7 +70,7 @@ _RX = const(0)
 _TX = const(1)
 _QUEUE_SIZE_MAX = const(256)
 _FIRST_FRAGMENT_MIN = const(128)  # the signature promises that headers lie in the first fragment
-_GSO_FRAME_MAX = const(65550)  # Ethernet header and the largest IP packet
+_GSO_FRAME_MAX = const(65549)  # Ethernet header and the largest IP packet
 _MTU_MIN = const(68)  # RFC 791
 _MTU_DEFAULT = const(1500)
 _RESET_TIMEOUT_US = const(1000000)
@@ -80,6 +80,8 @@ _RECOVER_MIN_MS = const(100)
 _RECOVER_MAX_MS = const(10000)
 _STALLS_MAX = const(10000)  # rounds without progress in which arm() says that work is waiting
 _POLL_MS = const(1)  # how long arm() sleeps where there is no interrupt
+
+_COUNTERS = "rx_packets rx_bytes rx_dropped rx_errors tx_packets tx_bytes tx_dropped tx_errors tx_busy resets"
 
 
 class VirtioNet:
@@ -594,15 +596,4 @@ class VirtioNet:
             return self._broken
         if name != "counters":
             raise AttributeError(name)
-        return {
-            "rx_packets": self.rx_packets,
-            "rx_bytes": self.rx_bytes,
-            "rx_dropped": self.rx_dropped,
-            "rx_errors": self.rx_errors,
-            "tx_packets": self.tx_packets,
-            "tx_bytes": self.tx_bytes,
-            "tx_dropped": self.tx_dropped,
-            "tx_errors": self.tx_errors,
-            "tx_busy": self.tx_busy,
-            "resets": self.resets,
-        }
+        return {counter: getattr(self, counter) for counter in _COUNTERS.split()}

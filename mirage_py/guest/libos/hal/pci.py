@@ -51,7 +51,7 @@ _POWER_UP_US = const(10000)  # PCI Power Management 1.2, table 5-6: D3hot to D0
 
 
 def slot_name(bdf):
-    """"00:02.0" for a bus/device/function number."""
+    """A bus/device/function number as people write it: "00:02.0"."""
     return "%02x:%02x.%d" % (bdf >> 8, bdf >> 3 & 31, bdf & 7)
 
 
@@ -295,8 +295,10 @@ class PciBus:
         for found in self.devices:
             if vendor is not None and found.vendor != vendor:
                 continue
-            if device is not None and found.device != device and not (
-                isinstance(device, tuple) and found.device in device
+            if (
+                device is not None
+                and found.device != device
+                and not (isinstance(device, tuple) and found.device in device)
             ):
                 continue
             if class_code is not None and found.class_code != class_code:
