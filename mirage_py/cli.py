@@ -435,7 +435,9 @@ def clean(context: click.Context, output: str, everything: bool) -> None:
 
 
 @cli.command(
-    cls=OneLineErrors, add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
+    cls=OneLineErrors,
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
 )
 @click.pass_context
 def nic(context: click.Context) -> None:

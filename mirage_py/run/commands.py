@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mirage_py.errors import UserError
-from mirage_py.run import card, native, network, options, qemu, state, supervisor, tap
+from mirage_py.run import card, native, network, options, qemu, state, supervisor, tap, vfio_user
 from mirage_py.run import image as images
 from mirage_py.run import machine as machines
 from mirage_py.run.console import BLOCK_BYTES, Console, is_foreground_terminal, keys_at_once, old_log, write_all
@@ -40,9 +40,9 @@ def run(run_options: RunOptions) -> int:
         return native.run(image, run_options)
     if run_options.dry_run:
         machine = plan(image, run_options)
-        sockets = card.Sockets(card.DRY_RUN_FOLDER) if image.needs_model else None
+        sockets = vfio_user.Sockets(vfio_user.DRY_RUN_FOLDER) if image.needs_model else None
         if sockets is not None and machine.network is not None:
-            print(shlex.join(card.model_command(sockets, machine.network, machine.pcap)))
+            print(shlex.join(vfio_user.model_command(sockets, machine.network, machine.pcap)))
         print(shlex.join(qemu.command(machine, sockets=sockets)))
         return 0
     for _ in range(PORT_TRIES - 1):

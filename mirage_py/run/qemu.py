@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mirage_py.errors import UserError
-from mirage_py.run import card as cards
 from mirage_py.run import network as networks
+from mirage_py.run import vfio_user
 from mirage_py.run.image import Image
 from mirage_py.run.network import Network
 
@@ -52,7 +52,7 @@ def command(
     console: str = RUNNABLE_CONSOLE,
     monitor: str | None = None,
     tap_fd: int | None = None,
-    sockets: cards.Sockets | None = None,
+    sockets: vfio_user.Sockets | None = None,
 ) -> list[str]:
     """The command line.
 
@@ -69,9 +69,9 @@ def command(
         line += ["-chardev", monitor, "-qmp", "chardev:monitor"]
     line += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4", "-device", "pvpanic"]
     if sockets is not None:
-        line += cards.qemu_options(sockets, machine.memory_mb)
+        line += vfio_user.qemu_options(sockets, machine.memory_mb)
         if machine.network is not None and machine.network.tap is None:
-            line += ["-netdev", networks.netdev(machine.network, None), *cards.cable_options(sockets)]
+            line += ["-netdev", networks.netdev(machine.network, None), *vfio_user.cable_options(sockets)]
     elif machine.network is not None:
         line += ["-netdev", networks.netdev(machine.network, tap_fd)]
         # No option ROM: nobody boots from the network, and the firmware starts sooner.
