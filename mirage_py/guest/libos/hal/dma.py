@@ -82,10 +82,12 @@ class Frame:
         return self._checksum_chain(start, length, initial)
 
     def _checksum_chain(self, start, length, initial):
+        if start < 0 or length < 0 or start + length > self.total():
+            raise ValueError("out of bounds")
         frame = self
         total = initial
         is_odd = False  # octets summed so far are odd: the next fragment's words straddle, so its sum comes swapped
-        while length > 0 and frame is not None:
+        while length > 0:
             if start < frame.length:
                 count = min(length, frame.length - start)
                 part = _checksum(frame.buf, frame.start + start, count, 0)
@@ -99,8 +101,6 @@ class Frame:
             else:
                 start -= frame.length
             frame = frame.next
-        if length:
-            raise ValueError("out of bounds")
         while total >> 16:
             total = (total & 0xFFFF) + (total >> 16)
         return total
@@ -111,11 +111,11 @@ class Frame:
             if start < 0:
                 raise ValueError("out of bounds")
             return _take(self.buf, self.start + start, length)
-        if start < 0 or length < 0:
+        if start < 0 or length < 0 or start + length > self.total():
             raise ValueError("out of bounds")
         parts = []
         frame = self
-        while length > 0 and frame is not None:
+        while length > 0:
             if start < frame.length:
                 count = min(length, frame.length - start)
                 parts.append(_take(frame.buf, frame.start + start, count))
@@ -124,8 +124,6 @@ class Frame:
             else:
                 start -= frame.length
             frame = frame.next
-        if length:
-            raise ValueError("out of bounds")
         return b"".join(parts)
 
     def put(self, start, data, data_start, length):

@@ -103,24 +103,31 @@ class Arp:
 
     def send(self, frame, ip, ethertype, now_ms):
         """Sends a frame to the neighbour `ip`, asking for its MAC first where needed. Takes the frame over."""
-        mac = self.lookup(ip, now_ms)
-        if mac is not None:
+        try:
+            mac = self.lookup(ip, now_ms)
+            if mac is None and self._hold(frame, ip, ethertype, now_ms):
+                return
+        except MemoryError:
+            frame.release()
+            raise
+        if mac is None:
+            self.counters["PendingDropped"] += 1
+            frame.release()
+        else:
             self.ethernet.send(frame, mac, ethertype)
-            return
+
+    def _hold(self, frame, ip, ethertype, now_ms):
+        """Keeps a frame until the MAC is known. False when there is no place for it, or nobody answers."""
         entry = self._table.get(ip)
         if entry is None:
             entry = self._resolve(ip, now_ms)
-        if (
-            entry is None
-            or entry.state == FAILED
-            or len(entry.pending) >= MAX_PENDING_PER_ENTRY
-            or self._pending >= MAX_PENDING
-        ):
-            self.counters["PendingDropped"] += 1
-            frame.release()
-            return
+        if entry is None or entry.state == FAILED:
+            return False
+        if len(entry.pending) >= MAX_PENDING_PER_ENTRY or self._pending >= MAX_PENDING:
+            return False
         entry.pending.append((frame, ethertype))
         self._pending += 1
+        return True
 
     def _resolve(self, ip, now_ms):
         if self._resolving >= MAX_RESOLVING or not self._make_room():

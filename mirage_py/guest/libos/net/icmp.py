@@ -77,12 +77,12 @@ class Icmp:
             counters["InOthers"] += 1
 
     def _reply(self, frame, packet, rest, now_ms):
+        data = frame.take(packet.start + wire.HEADER_BYTES, packet.length - wire.HEADER_BYTES)
         reply = self.ipv4.alloc(packet.length)
         if reply is None:
             self.counters["OutErrors"] += 1
             return
         wire.emit(reply.buf, reply.start + _START, wire.ECHO_REPLY, 0, rest)
-        data = frame.take(packet.start + wire.HEADER_BYTES, packet.length - wire.HEADER_BYTES)
         reply.put(_START + wire.HEADER_BYTES, data, 0, len(data))
         self._send(reply, packet.src_ip, now_ms)
         self.counters["OutEchoReps"] += 1
@@ -130,12 +130,12 @@ class Icmp:
             self.counters["OutRateLimited"] += 1
             return
         quoted_len = min(packet.header_len + packet.length, packet.header_len + QUOTED_BYTES)
+        quoted = frame.take(packet.start - packet.header_len, quoted_len)
         message = self.ipv4.alloc(wire.HEADER_BYTES + quoted_len)
         if message is None:
             self.counters["OutErrors"] += 1
             return
         wire.emit(message.buf, message.start + _START, wire.DESTINATION_UNREACHABLE, code, 0)
-        quoted = frame.take(packet.start - packet.header_len, quoted_len)
         message.put(_START + wire.HEADER_BYTES, quoted, 0, quoted_len)
         self._send(message, packet.src_ip, now_ms)
         self.counters["OutDestUnreachs"] += 1

@@ -46,19 +46,20 @@ class NetStack:
         worked = False
         tcp = self.tcp
         ethernet = self.ethernet
-        if tcp.pending or now_ms >= self._timers.first_ms or now_ms >= self._time_waits.first_ms:
-            worked = True
-            try:
+        try:
+            if tcp.pending or now_ms >= self._timers.first_ms or now_ms >= self._time_waits.first_ms:
+                worked = True
                 tcp.poll(now_ms)
-            except MemoryError:
-                # What was to be done now is refused; timers and peers bring it up again.
-                self.memory_drops += 1
-        if now_ms >= self.arp.first_ms:
-            self.arp.poll(now_ms)
-        if ethernet.tx_count:
-            ethernet.flush()
-        frames = self._frames
-        count = self._rx_batch(frames, RX_BATCH)
+            if now_ms >= self.arp.first_ms:
+                self.arp.poll(now_ms)
+            if ethernet.tx_count:
+                ethernet.flush()
+            frames = self._frames
+            count = self._rx_batch(frames, RX_BATCH)
+        except MemoryError:
+            # What was to be done now is refused; timers and peers bring it up again.
+            self.memory_drops += 1
+            return True
         if not count:
             return worked
         self.now_ms = self.udp.now_ms = tcp.now_ms = now_ms

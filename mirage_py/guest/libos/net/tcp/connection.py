@@ -180,8 +180,8 @@ class Connection:
             # The window is nearly used up, and half the buffer is free: worth a segment (RFC 9293 section 3.8.6.2.2).
             self.ack_now = True
             if not self.is_queued:
-                self.is_queued = True
                 self.tcp.pending.append(self)
+                self.is_queued = True
         return data
 
     def _read_some(self, n):
@@ -241,8 +241,8 @@ class Connection:
             chunks.append(bytes(memoryview(data)[start : start + count]))
         self.tx_end += count
         if not self.is_queued:
-            self.is_queued = True
             self.tcp.pending.append(self)
+            self.is_queued = True
         return count
 
     def _extend(self, data, start, count):
@@ -318,8 +318,8 @@ class Connection:
     def want_output(self):
         """Has `output` run at the next poll."""
         if not self.is_queued:
-            self.is_queued = True
             self.tcp.pending.append(self)
+            self.is_queued = True
 
     def arm(self, deadline_ms):
         """Has on_timer run at deadline_ms at the latest."""
@@ -392,16 +392,22 @@ class Connection:
 
     def on_timer(self, now_ms):
         """The timer entry fired: does what is due, and arms for what is next."""
+        # A deadline is given up when what it was for is done: memory may run out before.
         if self.ack_deadline and self.ack_deadline <= now_ms:
-            self.ack_deadline = 0
-            self.ack_now = True
             self.want_output()
+            self.ack_now = True
+            self.ack_deadline = 0
         if self.rtx_deadline and self.rtx_deadline <= now_ms:
-            self.rtx_deadline = 0
             recovery.on_timeout(self, now_ms)
-        if self.idle_deadline and self.idle_deadline <= now_ms:
-            self.idle_deadline = 0
+        due_ms = self.idle_deadline
+        if due_ms and due_ms <= now_ms:
             self._idle(now_ms)
+            if self.idle_deadline == due_ms:
+                self.idle_deadline = 0
+        self.arm_next()
+
+    def arm_next(self):
+        """Sets the timer entry to the earliest deadline."""
         if self.state == CLOSED:
             return
         deadline_ms = FAR_MS

@@ -18,7 +18,7 @@ from libos.net.tcp.output import run, set_mss
 from libos.net.tcp.recovery import accept_ack
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_SENT
-from libos.net.tcp.timers import Timers
+from libos.net.tcp.timers import FAR_MS, Timers
 from libos.net.tcp.timewait import MAX_TIME_WAITS, TimeWaits
 from libos.wire import icmp as wire_icmp
 from libos.wire import ipv4 as wire_ipv4
@@ -292,19 +292,19 @@ class Tcp:
         if acked:
             accept_ack(conn, acked, now_ms)
             if conn.tx_end != conn.snd_nxt and not conn.is_queued:
-                conn.is_queued = True
                 self.pending.append(conn)
+                conn.is_queued = True
         if length:
             octets = conn.rx_octets
+            conn.rx_chunks.append(data)  # this too: so it comes before the numbers change
             conn.rx_octets = octets + length
-            conn.rx_chunks.append(data)
             rcv_nxt += length
             conn.rcv_nxt = rcv_nxt
             if rcv_nxt - conn.rcv_acked >= conn.ack_octets:
                 conn.ack_now = True
                 if not conn.is_queued:
-                    conn.is_queued = True
                     self.pending.append(conn)
+                    conn.is_queued = True
             elif not conn.ack_deadline:
                 deadline = now_ms + _DELAYED_ACK_MS
                 conn.ack_deadline = deadline
@@ -370,8 +370,12 @@ class Tcp:
             iss = self._secrets.isn(key, now_ms)
         offset = self._secrets.timestamp_offset(key)
         half_open = HalfOpen(self, listener, key, remote_ip, segment, iss, offset, now_ms)
-        self.half_open[key] = half_open
         listener.half_open.append(half_open)
+        try:
+            self.half_open[key] = half_open
+        except MemoryError:
+            half_open.drop()
+            raise
         self.timers.schedule(half_open, now_ms + RTO_MS)
         half_open.answer(now_ms)
 
@@ -489,7 +493,11 @@ class Tcp:
         if frame is None:
             return False
         at = frame.start + 34
-        wire.emit(frame.buf, at, src_port, dst_port, seq & _MASK, ack, flags, window, options)
+        try:
+            wire.emit(frame.buf, at, src_port, dst_port, seq & _MASK, ack, flags, window, options)
+        except MemoryError:
+            frame.release()
+            raise
         pseudo = self.ip.pseudo_sum(dst_ip, wire_ipv4.PROTOCOL_TCP, length)
         check = frame.checksum(34, length, pseudo) ^ 0xFFFF
         frame.buf[at + 16] = check >> 8
@@ -500,10 +508,25 @@ class Tcp:
 
     # --- time ---
 
+    def _arm_all(self, now_ms):
+        """Memory ran out while a timer was set: sees to it that every connection has its own."""
+        self.timers.is_incomplete = False
+        try:
+            for conn in self.by_key.values():
+                conn.arm_next()
+            for half_open in self.half_open.values():
+                if half_open.timer_at == FAR_MS:
+                    self.timers.schedule(half_open, now_ms + RTO_MS)
+        except MemoryError:
+            self.timers.is_incomplete = True
+            raise
+
     def poll(self, now_ms):
         """Timers, then the output of every connection that has something to send."""
         self.now_ms = now_ms
         if now_ms >= self.timers.first_ms:
+            if self.timers.is_incomplete:
+                self._arm_all(now_ms)
             self.timers.poll(now_ms, TIMERS_PER_POLL)
         if now_ms >= self.time_waits.first_ms:
             self.time_waits.poll(now_ms)
@@ -512,5 +535,10 @@ class Tcp:
             self.pending = []
             for conn in pending:
                 conn.is_queued = False
-                if not run(conn, now_ms):
+                try:
+                    is_done = run(conn, now_ms)
+                except MemoryError:
+                    self.memory_drops += 1
+                    is_done = False
+                if not is_done:
                     conn.want_output()  # no buffers: the rest waits for the next poll

@@ -67,14 +67,14 @@ class HalfOpen:
             self.drop()
             return
         self.tries += 1
+        self.tcp.timers.schedule(self, now_ms + (RTO_MS << self.tries))
         self.tcp.retrans_segs += 1
         self.answer(now_ms)
-        self.tcp.timers.schedule(self, now_ms + (RTO_MS << self.tries))
 
     def drop(self):
         """Forgets it, without a word to the peer."""
         self.tcp.timers.cancel(self)
-        del self.tcp.half_open[self.key]
+        self.tcp.half_open.pop(self.key, None)
         self.listener.half_open.remove(self)
 
     def input(self, segment, frame, now_ms):
@@ -105,9 +105,17 @@ class HalfOpen:
         ):
             return
         self.drop()
-        conn = self.promote(now_ms)
+        try:
+            conn = self.promote(now_ms)
+            if conn is not None:
+                self.listener.on_accept(conn)
+        except MemoryError:
+            # A connection that nobody owns must not stay in the table.
+            conn = self.tcp.by_key.get(self.key)
+            if conn is not None:
+                conn.abort()
+            raise
         if conn is not None:
-            self.listener.on_accept(conn)
             segment_arrives(conn, segment, frame, now_ms)
 
     def promote(self, now_ms):

@@ -360,11 +360,15 @@ def _emit_sack(conn, seq, count, flags, now_ms):
         return False
     at = frame.start + 34
     window = announce(conn)
-    header_len = wire.emit(
-        frame.buf, at, conn.local_port, conn.remote_port, seq & _MASK, conn.rcv_nxt & _MASK, flags, window, options
-    )
-    if count:
-        copy(conn, frame, 34 + header_len, seq, count)
+    try:
+        header_len = wire.emit(
+            frame.buf, at, conn.local_port, conn.remote_port, seq & _MASK, conn.rcv_nxt & _MASK, flags, window, options
+        )
+        if count:
+            copy(conn, frame, 34 + header_len, seq, count)
+    except MemoryError:
+        frame.release()
+        raise
     tcp_len = header_len + count
     pseudo = (conn.pseudo + tcp_len) % 0xFFFF
     if count > conn.mss:

@@ -251,7 +251,9 @@ def on_timeout(conn, now_ms):
             conn.tcp.send_reset(conn)
         conn.fail(ETIMEDOUT)
         return
-    if rto.rto_ms != rto.base_ms:
+    rto.back_off()
+    conn.rtx_deadline = now_ms + rto.rto_ms
+    if rto.rto_ms > 2 * rto.base_ms:
         # The second timeout in a row: perhaps the neighbour has another MAC now.
         hop = conn.ip.next_hop(conn.remote_ip)
         if hop is not None:
@@ -262,13 +264,9 @@ def on_timeout(conn, now_ms):
             conn.fail(conn.soft_error or ETIMEDOUT)
             return
         conn.syn_due = True
-        rto.back_off()
-        conn.rtx_deadline = now_ms + rto.rto_ms
         conn.want_output()
         return
     flight = conn.snd_nxt - conn.snd_una
-    rto.back_off()
-    conn.rtx_deadline = now_ms + rto.rto_ms
     if not flight:
         _ask_for_window(conn, now_ms)
         return

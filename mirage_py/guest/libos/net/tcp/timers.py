@@ -15,10 +15,13 @@ class Timers:
     """Owners have `timer_at` (FAR_MS initially), `timer_serial`, and on_timer(now_ms).
 
     first_ms: nothing is due before; FAR_MS when there is nothing. Looked at in every poll, so an attribute.
+    is_incomplete: memory ran out, and entries are missing. Whoever polls must then schedule again all owners that have
+    a deadline, and set it to False.
     """
 
     def __init__(self):
         self.first_ms = FAR_MS
+        self.is_incomplete = False
         # deadline_ms << _SERIAL_BITS | serial: comparing two entries is comparing two small integers.
         self._heap = []
         self._owners = {}  # serial -> owner; an entry whose serial is not here was cancelled
@@ -28,9 +31,8 @@ class Timers:
         return len(self._owners)
 
     def schedule(self, owner, deadline_ms):
-        """Calls owner.on_timer at deadline_ms, in place of an earlier arrangement."""
-        if owner.timer_at != FAR_MS:
-            del self._owners[owner.timer_serial]
+        """Calls owner.on_timer at deadline_ms, in place of an earlier arrangement. Never raises MemoryError."""
+        self.cancel(owner)
         owners = self._owners
         serial = self._serial
         while True:
@@ -38,12 +40,17 @@ class Timers:
             if serial not in owners:
                 break
         self._serial = serial
-        owners[serial] = owner
+        try:
+            self._push(deadline_ms << _SERIAL_BITS | serial)
+            owners[serial] = owner
+        except MemoryError:
+            self.is_incomplete = True
+            self.first_ms = 0
+            return
         owner.timer_serial = serial
         owner.timer_at = deadline_ms
         if deadline_ms < self.first_ms:
             self.first_ms = deadline_ms
-        self._push(deadline_ms << _SERIAL_BITS | serial)
         if len(self._heap) > 2 * len(owners) + 64:
             self._compact()
 
@@ -58,8 +65,11 @@ class Timers:
         heap = self._heap
         while heap and heap[0] & _SERIAL_MASK not in self._owners:
             self._pop()
-        self.first_ms = heap[0] >> _SERIAL_BITS if heap else FAR_MS
-        return self.first_ms if heap else None
+        if self.is_incomplete:
+            self.first_ms = 0
+        else:
+            self.first_ms = heap[0] >> _SERIAL_BITS if heap else FAR_MS
+        return None if self.first_ms == FAR_MS else self.first_ms
 
     def poll(self, now_ms, limit):
         """Calls owners that are due, at most `limit` of them. Returns how many."""
@@ -70,7 +80,10 @@ class Timers:
             owner = self._owners.pop(self._pop() & _SERIAL_MASK, None)
             if owner is not None:
                 owner.timer_at = FAR_MS
-                owner.on_timer(now_ms)
+                try:
+                    owner.on_timer(now_ms)
+                except MemoryError:
+                    self.is_incomplete = True
                 called += 1
         self.next_deadline_ms()
         return called
