@@ -434,6 +434,19 @@ def clean(context: click.Context, output: str, everything: bool) -> None:
         progress.detail(f"removed {path}")
 
 
+@cli.command(
+    cls=OneLineErrors,
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+@click.pass_context
+def nic(context: click.Context) -> None:
+    """Emulate Intel 82599 cards for other guests (vfio-user); `run` does it for its own. See `nic --help`."""
+    from mirage_py.nic import main as nics
+
+    context.exit(nics.main(context.args))
+
+
 class RunCommand(OneLineErrors):
     """A command whose line goes on, behind `--`, with the boot arguments of what it runs."""
 

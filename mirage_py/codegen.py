@@ -411,7 +411,7 @@ class _Documents:
     def _choices(self) -> dict[str, Any]:
         kinds = {placed.kind.name for placed in self.graph.devices}
         networks = [placed.kind.name for placed in self.graph.devices if placed.kind.offers is NETWORK]
-        nics = [kind.removesuffix("_net") for kind in networks if kind in ("tap", "virtio_net")]
+        nics = [kind.removesuffix("_net") for kind in networks if kind in ("tap", "virtio_net", "ixgbe")]
         net = "socket" if "sockets" in kinds else "direct" if networks else "none"
         return {
             "name": self.registration.name,

@@ -15,7 +15,7 @@ from pathlib import Path
 from mirage_py import apt, frozen, process, sources
 from mirage_py.cache import Cache
 from mirage_py.errors import UserError
-from mirage_py.run import machine
+from mirage_py.run import machine, private_qemu
 
 OK = "ok"
 # It works without, with the restriction that `detail` names.
@@ -61,6 +61,7 @@ def report() -> list[Finding]:
         _cache,
         _micropython,
         _qemu,
+        _qemu_for_ixgbe,
         _kvm,
         _tun,
         _net_admin,
@@ -172,6 +173,22 @@ def _qemu() -> Finding:
     except UserError as error:
         return Finding("QEMU", MISSING, error.cause, error.remedy, (HVT,))
     return Finding("QEMU", OK, f"version {qemu.version[0]}.{qemu.version[1]}, {qemu.path}", targets=(HVT,))
+
+
+def _qemu_for_ixgbe() -> Finding:
+    name, wanted = "QEMU for --nic ixgbe", ".".join(str(number) for number in machine.MODEL_QEMU)
+    try:
+        qemu = machine.probe_qemu(None)
+        if qemu.version >= machine.MODEL_QEMU:
+            return Finding(name, OK, f"version {qemu.version[0]}.{qemu.version[1]}, {qemu.path}", targets=(HVT,))
+    except UserError:
+        pass
+    cached = private_qemu.find(Cache())
+    if cached is not None:
+        return Finding(name, OK, f"in the cache, {cached}", targets=(HVT,))
+    if _has_mirror():
+        return Finding(name, OK, f"{wanted} or newer comes from Debian's backports when first needed", targets=(HVT,))
+    return Finding(name, WARNING, f"no QEMU {wanted} or newer, and no apt to fetch one", "install a newer QEMU", (HVT,))
 
 
 def _kvm() -> Finding:

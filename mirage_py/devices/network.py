@@ -2,6 +2,7 @@
 """Which network device it is: `--nic`."""
 
 from mirage_py.device import HVT, UNIX, Choice
+from mirage_py.devices.ixgbe import ixgbe
 from mirage_py.devices.signatures import NETWORK
 from mirage_py.devices.tap import tap
 from mirage_py.devices.virtio_net import virtio_net
@@ -10,7 +11,7 @@ from mirage_py.keys import CONFIGURE, Key
 NIC = Key(
     "nic",
     type="choice",
-    choices=("tap", "virtio"),
+    choices=("tap", "virtio", "ixgbe"),
     doc="the network device of our own stack (default: virtio on hvt, tap on unix)",
     stage=CONFIGURE,
 )
@@ -20,7 +21,7 @@ def default_network(group: str = "") -> Choice:
     """The network device that fits the target, or that `--nic` names: a TAP on unix, a PCI card on hvt."""
     return Choice(
         NIC.grouped(group),
-        {"tap": lambda: tap(group), "virtio": virtio_net},
+        {"tap": lambda: tap(group), "virtio": virtio_net, "ixgbe": ixgbe},
         NETWORK,
         defaults={UNIX: "tap", HVT: "virtio"},
     )

@@ -10,16 +10,17 @@ import shlex
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from mirage_py.errors import UserError
+from mirage_py.run import card, native, network, options, qemu, state, supervisor, tap, vfio_user
 from mirage_py.run import image as images
 from mirage_py.run import machine as machines
-from mirage_py.run import native, network, options, qemu, state, supervisor, tap
 from mirage_py.run.console import BLOCK_BYTES, Console, is_foreground_terminal, keys_at_once, old_log, write_all
 from mirage_py.run.image import Image
 from mirage_py.run.options import RunOptions
-from mirage_py.run.session import SIGNAL_EXIT_BASE, Session
+from mirage_py.run.session import SIGNAL_EXIT_BASE, Companion, Session
 
 STOP_TIMEOUT_S = 10.0
 FOLLOW_INTERVAL_S = 0.1
@@ -38,7 +39,11 @@ def run(run_options: RunOptions) -> int:
     if image.target != "hvt":
         return native.run(image, run_options)
     if run_options.dry_run:
-        print(shlex.join(qemu.command(plan(image, run_options))))
+        machine = plan(image, run_options)
+        sockets = vfio_user.Sockets(vfio_user.DRY_RUN_FOLDER) if image.needs_model else None
+        if sockets is not None and machine.network is not None:
+            print(shlex.join(vfio_user.model_command(sockets, machine.network, machine.pcap)))
+        print(shlex.join(qemu.command(machine, sockets=sockets)))
         return 0
     for _ in range(PORT_TRIES - 1):
         try:
@@ -51,6 +56,8 @@ def run(run_options: RunOptions) -> int:
 
 def _run_machine(image: Image, run_options: RunOptions) -> int:
     machine = plan(image, run_options)
+    if image.needs_model:
+        machine = replace(machine, qemu=machines.qemu_for_model(run_options.qemu))
     machines.probe_qemu(machine.qemu)
     _announce(machine)
     if run_options.detach:
@@ -75,6 +82,11 @@ def plan(image: Image, run_options: RunOptions) -> qemu.Machine:
         for name, value in (("publish", run_options.publish), ("tap", run_options.tap), ("pcap", run_options.pcap)):
             if value:
                 raise UserError(f"--{name}: {image.name} has no network interface", f"leave --{name} out")
+    if len(image.cards) > 1:
+        raise UserError(
+            f"{image.name} drives {len(image.cards)} PCI devices ({', '.join(image.cards)}), and `run` attaches one",
+            "start QEMU yourself; `mirage-py run --dry-run` of an image with one shows how",
+        )
     net = network.plan(image, run_options) if image.needs_network else None
     if run_options.pcap is not None and not run_options.pcap.absolute().parent.is_dir():
         raise UserError(f"--pcap {run_options.pcap}: there is no such directory", "make it first")
@@ -130,7 +142,14 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
     """Start QEMU; what `stack` holds afterwards has to stay until it ended."""
     tap_fd: int | None = None
     net = machine.network
-    if net is not None and net.tap is not None:
+    model: card.Card | None = None
+    if net is not None and machine.image.needs_model:
+        is_new = net.tap is not None and not tap.exists(net.tap)
+        model = card.Card(net, machine.pcap)
+        stack.callback(model.close)
+        if net.tap is not None and is_new:
+            tap.bring_up(net.tap, ipaddress.IPv4Interface((net.host, net.guest.network.prefixlen)))
+    elif net is not None and net.tap is not None:
         is_new = not tap.exists(net.tap)
         # QEMU inherits the descriptor: a device that this makes is gone with it, whatever happens to us.
         tap_fd = tap.open_tap(net.tap)
@@ -146,9 +165,15 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
             console=f"socket,id=console,fd={console_fd}",
             monitor=f"socket,id=monitor,fd={monitor_fd}",
             tap_fd=tap_fd,
+            sockets=None if model is None else model.sockets,
         )
 
-    session = Session(command, inherited=() if tap_fd is None else (tap_fd,), continues=machine.gdb is None)
+    session = Session(
+        command,
+        inherited=() if tap_fd is None else (tap_fd,),
+        continues=machine.gdb is None,
+        companion=None if model is None else Companion("the emulated network card", model.process.pid, model.why),
+    )
     stack.callback(session.kill)
     return session
 

@@ -27,16 +27,23 @@ class Port:
 
 @dataclass(frozen=True)
 class Image:
-    """A built application: where it is and what it needs to run."""
+    """A built application: where it is and what it needs to run. cards: the names of the PCI devices that it drives."""
 
     path: Path
     name: str
     target: str
     net: str = "none"
+    nic: str = "none"
+    cards: tuple[str, ...] = ()
     memory_mb: int = DEFAULT_MEMORY_MB
     ports: list[Port] = field(default_factory=list)
     keys: frozenset[str] = frozenset()
     defaults: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether its network card is one that QEMU does not have: mirage_py.nic emulates it."""
+        return self.nic == "ixgbe"
 
     @property
     def needs_network(self) -> bool:
@@ -62,6 +69,8 @@ def from_document(path: Path, document: dict[str, Any]) -> Image:
         name=document["name"],
         target=document["target"],
         net=net,
+        nic=document.get("nic") or "none",
+        cards=tuple(entry["name"] for entry in document.get("devices", ()) if entry.get("bus") == "pci"),
         memory_mb=int(document.get("memory_mb") or DEFAULT_MEMORY_MB),
         ports=_ports(document),
         keys=frozenset(key["name"] for key in runtime),

@@ -10,10 +10,13 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirage_py.cache import Cache
 from mirage_py.errors import UserError
+from mirage_py.run import private_qemu
 
 DEFAULT_QEMU = "qemu-system-x86_64"
 MINIMUM_QEMU = (7, 2)
+MODEL_QEMU = (10, 1)  # has vfio-user-pci
 VERSION_TIMEOUT_S = 10
 QEMU_REMEDY = "install it: `sudo apt install qemu-system-x86`, or name one with --qemu"
 
@@ -63,6 +66,28 @@ def probe_qemu(name: str | None) -> Qemu:
             f"{path} is QEMU {version[0]}.{version[1]}, too old", f"QEMU {MINIMUM_QEMU[0]}.{MINIMUM_QEMU[1]} or newer"
         )
     return Qemu(path, version)
+
+
+def qemu_for_model(name: str | None) -> str:
+    """A QEMU that can attach a device outside itself (vfio-user): `name`, else the system's, else one in our cache.
+
+    Raises UserError when the one that was named is too old, or none can be had.
+    """
+    if name is None:
+        try:
+            found = probe_qemu(None)
+        except UserError:
+            found = None
+        if found is None or found.version < MODEL_QEMU:
+            return str(private_qemu.obtain(Cache()))
+        return found.path
+    found = probe_qemu(name)
+    if found.version < MODEL_QEMU:
+        raise UserError(
+            f"{found.path} is QEMU {found.version[0]}.{found.version[1]}, too old for the emulated 82599",
+            f"leave --qemu out, or name QEMU {MODEL_QEMU[0]}.{MODEL_QEMU[1]} or newer",
+        )
+    return found.path
 
 
 def has_virtualisation() -> bool:

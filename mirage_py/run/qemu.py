@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mirage_py.errors import UserError
 from mirage_py.run import network as networks
+from mirage_py.run import vfio_user
 from mirage_py.run.image import Image
 from mirage_py.run.network import Network
 
@@ -46,22 +47,32 @@ def _escape(value: object) -> str:
 
 
 def command(
-    machine: Machine, *, console: str = RUNNABLE_CONSOLE, monitor: str | None = None, tap_fd: int | None = None
+    machine: Machine,
+    *,
+    console: str = RUNNABLE_CONSOLE,
+    monitor: str | None = None,
+    tap_fd: int | None = None,
+    sockets: vfio_user.Sockets | None = None,
 ) -> list[str]:
     """The command line.
 
     console, monitor: -chardev values with the ids "console" and "monitor"; who has the monitor starts the guest with
-        `cont`. tap_fd: an open TAP that QEMU inherits.
+        `cont`. tap_fd: an open TAP that QEMU inherits. sockets: of the emulated card, if there is one.
     """
     line = [machine.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     line += ["-name", _escape(machine.image.name)]
-    line += ["-machine", machine.kind, "-accel", machine.accelerator, "-cpu", machine.cpu]
+    kind = machine.kind if sockets is None else f"{machine.kind},memory-backend=mem"
+    line += ["-machine", kind, "-accel", machine.accelerator, "-cpu", machine.cpu]
     line += ["-m", f"{machine.memory_mb}M"]
     line += ["-chardev", console, "-serial", "chardev:console"]
     if monitor is not None:
         line += ["-chardev", monitor, "-qmp", "chardev:monitor"]
     line += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4", "-device", "pvpanic"]
-    if machine.network is not None:
+    if sockets is not None:
+        line += vfio_user.qemu_options(sockets, machine.memory_mb)
+        if machine.network is not None and machine.network.tap is None:
+            line += ["-netdev", networks.netdev(machine.network, None), *vfio_user.cable_options(sockets)]
+    elif machine.network is not None:
         line += ["-netdev", networks.netdev(machine.network, tap_fd)]
         # No option ROM: nobody boots from the network, and the firmware starts sooner.
         line += ["-device", f"virtio-net-pci,netdev=net0,mac={machine.network.mac},disable-legacy=on,romfile="]

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mirage_py.errors import UserError
@@ -48,6 +49,28 @@ def dies_with_us(death_signal: int = signal.SIGKILL) -> Callable[[], None]:
     return prepare
 
 
+@dataclass(frozen=True)
+class Companion:
+    """A process that QEMU depends on, and that QEMU does not notice the end of. why: tells what it ended of."""
+
+    what: str
+    pid: int
+    why: Callable[[], str]
+
+
+async def _end_of(pid: int) -> None:
+    """Wait until our child `pid` has ended."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    pidfd = os.pidfd_open(pid)
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
 class Session:
     """A running QEMU.
 
@@ -57,7 +80,12 @@ class Session:
     """
 
     def __init__(
-        self, command: Callable[[int, int], list[str]], *, inherited: tuple[int, ...] = (), continues: bool = True
+        self,
+        command: Callable[[int, int], list[str]],
+        *,
+        inherited: tuple[int, ...] = (),
+        continues: bool = True,
+        companion: Companion | None = None,
     ):
         """Start QEMU. Raises UserError when it cannot be executed."""
         self.console, console_far = socket.socketpair()
@@ -71,6 +99,7 @@ class Session:
         self._has_run = False
         self._is_locked_up = False
         self._continues = continues
+        self._companion = companion
         # QEMU waits (-S) and reads these first: so no event is lost however soon the guest ends, and no time either.
         self.monitor.sendall(b"".join(_EARLY[: None if continues else 1]))
         line = command(console_far.fileno(), monitor_far.fileno())
@@ -111,12 +140,19 @@ class Session:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self.stop, number)
         console.start()
+        is_alone = False
         try:
             ended = asyncio.create_task(self._wait())
             watched = asyncio.create_task(self._watch_monitor())
             asked = asyncio.create_task(self._stop_asked.wait())
-            await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
+            alone = asyncio.create_task(self._wait_companion())
+            await asyncio.wait({ended, asked, alone}, return_when=asyncio.FIRST_COMPLETED)
+            if alone.done() and not asked.done():
+                # It goes as soon as QEMU closes its connection, which is before QEMU itself has ended.
+                await asyncio.wait({ended}, timeout=QUIT_TIMEOUT_S)
+                is_alone = not ended.done()
             asked.cancel()
+            alone.cancel()
             if not ended.done():
                 await self._end(ended)
             # All that QEMU had to say is in the socket already, and then comes its end.
@@ -127,6 +163,10 @@ class Session:
             self.kill()
             for number in STOP_SIGNALS:
                 loop.remove_signal_handler(number)
+        if is_alone and self._companion is not None:
+            raise UserError(
+                f"{self._companion.what} ended: {self._companion.why()}", "the guest was ended too; run again"
+            )
         assert self.process.returncode is not None
         status = 0 if self._is_locked_up else self.process.returncode
         return End(status, self._reason, self._panicked, self._read_complaints(), self._has_run)
@@ -144,16 +184,14 @@ class Session:
             self.process.wait(KILL_TIMEOUT_S)
 
     async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        pidfd = os.pidfd_open(self.process.pid)
-        loop.add_reader(pidfd, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
+        await _end_of(self.process.pid)
         self.process.wait(KILL_TIMEOUT_S)
+
+    async def _wait_companion(self) -> None:
+        if self._companion is None:
+            await asyncio.Event().wait()
+        else:
+            await _end_of(self._companion.pid)
 
     async def _watch_monitor(self) -> None:
         # Loaded while the guest boots already.

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""Intel's 82599 10 Gigabit Ethernet controller, on a card or as `mirage-py nic` emulates it."""
+
+from mirage_py.device import HVT, LOCAL_NAME, Device, Kind, Node
+from mirage_py.devices.dma import dma
+from mirage_py.devices.pci import PciInfo, pci_device
+from mirage_py.devices.signatures import DMA, NETWORK, PCI_DEVICE
+
+# 82599 datasheet, section 9.3.2: the SFI/SFP+ variants, which are wired as the driver expects.
+IXGBE_PCI = PciInfo(vendor=0x8086, device=(0x10FB, 0x1557, 0x154D))
+
+IXGBE = Kind(
+    name="ixgbe",
+    local="net",
+    offers=NETWORK,
+    implementation="libos.driver.ixgbe.Ixgbe",
+    doc="an Intel 82599 network card on PCI",
+    arguments={"pci_device": PCI_DEVICE, "dma": DMA},
+    derived={"name": LOCAL_NAME},
+    settings={"mtu": None, "queues": None, "coalesce": None},
+    features=("net",),
+    targets=(HVT,),
+    target_reason="drives a PCI device, and a Linux process has none",
+)
+
+
+def ixgbe_of_pci(pci: Node, mtu: int | None = None, queues: int | None = None, coalesce: bool | None = None) -> Device:
+    """The 82599 that a PCI function is.
+
+    mtu: 68 to 9000. queues: receive queues, over which it spreads flows. coalesce: whether it may make large packets of
+    TCP segments that follow each other; not for who sends them on.
+    """
+    return IXGBE(pci, dma(), mtu=mtu, queues=queues, coalesce=coalesce)
+
+
+def ixgbe(mtu: int | None = None, queues: int | None = None, coalesce: bool | None = None) -> Device:
+    """The first 82599 of the machine."""
+    return ixgbe_of_pci(pci_device(IXGBE_PCI), mtu, queues, coalesce)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""Unikernels with the ixgbe driver on the model: echo, every fault under traffic, a relay between two cards.
+
+The model is wired to QEMU's user-mode network through a hub, so nothing here needs root.
+"""
+
+import hashlib
+import json
+import os
+import random
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.boot.guests import build
+from tests.conftest import Guest
+from tests.nic.linux_guest import qemu_with_vfio_user
+
+pytestmark = [pytest.mark.qemu, pytest.mark.build, pytest.mark.slow]
+
+APPS = Path(__file__).parent / "apps"
+
+
+@pytest.fixture(scope="module")
+def echo_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(APPS / "echo_ixgbe", tmp_path_factory.mktemp("echo") / "app", "-t", "hvt")
+
+
+@pytest.fixture(scope="module")
+def relay_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(APPS / "relay", tmp_path_factory.mktemp("relay") / "app", "-t", "hvt")
+
+
+@pytest.fixture(scope="module")
+def spawn_all() -> Iterator[Callable[[Sequence[str]], Guest]]:
+    running: list[Guest] = []
+
+    def start(argv: Sequence[str]) -> Guest:
+        running.append(Guest([str(word) for word in argv]))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def qemu_arguments(
+    image: Path, append: str, sockets: Sequence[Path], machine: str = "q35", memory_mb: int = 16
+) -> list[str]:
+    argv = [qemu_with_vfio_user(), "-machine", f"{machine},memory-backend=mem", "-accel", "tcg", "-cpu", "max"]
+    argv += ["-m", f"{memory_mb}M", "-object", f"memory-backend-memfd,id=mem,size={memory_mb}M,share=on"]
+    argv += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"]
+    argv += ["-device", "isa-debug-exit,iobase=0x501,iosize=0x4", "-kernel", str(image), "-append", append]
+    for path in sockets:
+        argv += ["-device", f'{{"driver":"vfio-user-pci","socket":{{"path":"{path}","type":"unix"}},"rombar":0}}']
+    return argv
+
+
+def hub(ours: Path, theirs: Path, port: int) -> list[str]:
+    """QEMU's user-mode network, behind a datagram socket."""
+    argv = ["-netdev", f"user,id=u0,hostfwd=tcp:127.0.0.1:{port}-:7", "-netdev", "hubport,id=h0,hubid=0,netdev=u0"]
+    argv += ["-netdev", f"dgram,id=d0,local.type=unix,local.path={theirs},remote.type=unix,remote.path={ours}"]
+    return [*argv, "-netdev", "hubport,id=h1,hubid=0,netdev=d0"]
+
+
+class Echo:
+    """A booted echo server, its model, and the port that leads to it."""
+
+    def __init__(
+        self,
+        spawn: Callable[[Sequence[str]], Guest],
+        image: Path,
+        directory: Path,
+        machine: str = "q35",
+        memory_mb: int = 16,
+    ) -> None:
+        self.port = free_port()
+        self.control = directory / "control"
+        ours, theirs = directory / "a", directory / "b"
+        argv = [sys.executable, "-m", "mirage_py.nic", "--socket", str(directory / "nic"), "--once"]
+        argv += ["--backend", f"dgram:{ours}:{theirs}", "--control", str(self.control)]
+        self.model = spawn(argv)
+        self.model.expect("ready", 30)
+        append = "--ipv4 10.0.2.15/24 --ipv4-gateway 10.0.2.2"
+        argv = qemu_arguments(image, append, [directory / "nic"], machine, memory_mb)
+        self.guest = spawn([*argv, *hub(ours, theirs, self.port)])
+        self.guest.expect("listening on tcp port 7", 60)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+    def ask(self, **request: object) -> dict[str, object]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(10)
+            sock.connect(str(self.control))
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            answer: dict[str, object] = json.loads(sock.makefile().readline())
+        assert answer["ok"], answer
+        return answer
+
+    def counts(self) -> dict[str, int]:
+        faults = self.ask(counters=True)["faults"]
+        assert isinstance(faults, dict)
+        return faults
+
+
+def exchange(sock: socket.socket, data: bytes, started: threading.Event | None = None) -> bytes:
+    """Sends everything while reading everything back."""
+
+    def send() -> None:
+        sock.sendall(data)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    got = bytearray()
+    while len(got) < len(data):
+        part = sock.recv(65536)
+        if not part:
+            break
+        got += part
+        if started is not None:
+            started.set()
+    sender.join(10)
+    return bytes(got)
+
+
+@pytest.fixture(scope="module")
+def echo(
+    spawn_all: Callable[[Sequence[str]], Guest], echo_image: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Echo:
+    return Echo(spawn_all, echo_image, tmp_path_factory.mktemp("nic"))
+
+
+def test_octets_of_every_size_come_back(echo: Echo) -> None:
+    rng = random.Random(1)
+    with echo.connect() as sock:
+        for size in (1, 2, 3, 63, 64, 1459, 1460, 1461, 4096, 65535, 65536, 200_000):
+            data = rng.randbytes(size)
+            assert exchange(sock, data) == data
+
+
+def test_many_connections_after_each_other_and_at_once(echo: Echo) -> None:
+    for number in range(50):
+        with echo.connect() as sock:
+            assert exchange(sock, b"%d" % number) == b"%d" % number
+    socks = [echo.connect() for _ in range(20)]
+    for number, sock in enumerate(socks):
+        sock.sendall(bytes([number]) * 1000)
+    for number, sock in enumerate(socks):
+        got = b""
+        while len(got) < 1000:
+            got += sock.recv(1000)
+        assert got == bytes([number]) * 1000
+        sock.close()
+
+
+# What each switch is turned to, for how long, and how many octets cross meanwhile. The transfer must come out whole.
+FAULTS = [
+    ("drop", 50, 0.0),
+    ("bit-flip", 100, 0.0),
+    ("lost-interrupt", 5, 0.0),
+    ("wrong-length", 40, 0.0),
+    ("zero-length", 40, 0.0),
+    ("no-data", 40, 0.0),
+    ("bad-index", 40, 0.0),
+    ("no-end", 40, 0.0),
+    ("replay", 40, 0.0),
+    ("slow", 5, 0.0),
+    ("link-flap", 300, 1.0),
+    ("link-down", 1, 0.5),
+    ("tx-stall", 1, 0.0),
+    ("rx-stall", 1, 0.0),
+    ("dead", 1, 1.0),
+]
+
+
+@pytest.mark.parametrize(("fault", "value", "duration"), FAULTS, ids=[fault for fault, _, _ in FAULTS])
+def test_transfer_survives(echo: Echo, fault: str, value: int, duration: float) -> None:
+    data = random.Random(fault).randbytes(400_000)
+    before = echo.counts()[fault]
+    with echo.connect() as sock:
+        sock.settimeout(120)
+        assert exchange(sock, b"before") == b"before"
+        started = threading.Event()
+        result: list[bytes] = []
+        runner = threading.Thread(target=lambda: result.append(exchange(sock, data, started)), daemon=True)
+        if fault in ("link-down", "dead", "tx-stall", "rx-stall"):
+            runner.start()
+            assert started.wait(30)
+            echo.ask(fault=fault, value=value)
+        else:
+            echo.ask(fault=fault, value=value)
+            runner.start()
+        if duration:
+            time.sleep(duration)
+            if fault in ("link-down", "dead"):
+                echo.ask(fault=fault, value=0)
+        runner.join(120)
+        echo.ask(fault=fault, value=0)
+        assert not runner.is_alive(), f"stuck; the guest said:\n{echo.guest.output[-2000:]}"
+        assert hashlib.sha256(result[0]).digest() == hashlib.sha256(data).digest()
+        if fault not in ("slow", "dead", "link-down"):
+            assert echo.counts()[fault] > before, "the fault was there"
+        assert exchange(sock, b"after") == b"after"
+
+
+@pytest.mark.parametrize(("machine", "memory_mb"), [("microvm,pcie=on", 16), ("pc", 16), ("q35", 6)])
+def test_other_machines_and_little_memory(
+    spawn: Callable[[Sequence[str]], Guest], echo_image: Path, tmp_path: Path, machine: str, memory_mb: int
+) -> None:
+    """microvm's firmware assigns no addresses: the guest does."""
+    echo = Echo(spawn, echo_image, tmp_path, machine, memory_mb)
+    data = os.urandom(100_000)
+    with echo.connect() as sock:
+        assert exchange(sock, data) == data
+    echo.guest.kill()
+    assert echo.model.wait(10) == 0, "the model ends with its machine"
+
+
+def test_relay_between_two_cards(
+    spawn: Callable[[Sequence[str]], Guest], echo_image: Path, relay_image: Path, tmp_path: Path
+) -> None:
+    """Host, slirp, hub, card, relay, card, wire, card, echo server, and back: 50 MB each way."""
+    port = free_port()
+    ours, theirs = tmp_path / "a", tmp_path / "b"
+    sockets = [tmp_path / f"nic{number}" for number in range(3)]
+    argv = [sys.executable, "-m", "mirage_py.nic"]
+    for path, backend in zip(sockets, (f"dgram:{ours}:{theirs}", "wire:x", "wire:x"), strict=True):
+        argv += ["--socket", str(path), "--backend", backend]
+    spawn(argv).expect("ready", 30)
+    server = spawn(qemu_arguments(echo_image, "--ipv4 10.0.2.15/24 --ipv4-gateway 10.0.2.2", [sockets[2]]))
+    server.expect("listening on tcp port 7", 60)
+    # The relay is promiscuous by nature: the server's address is not that of its cards.
+    relay = spawn([*qemu_arguments(relay_image, "", sockets[:2]), *hub(ours, theirs, port)])
+    relay.expect("relaying between", 60)
+    data = os.urandom(50_000_000)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
+        assert exchange(sock, data) == data
