@@ -303,6 +303,8 @@ async def datagrams_both_ways(server, client, ip):
     done = asyncio.Event()
 
     def on_server(data, src_ip, src_port):
+        if data == b"bad":
+            raise ValueError("costs only this datagram")
         server.udp.write(b"re: " + data, src_ip, src_port, 7015)
 
     def on_client(data, src_ip, src_port):
@@ -312,6 +314,7 @@ async def datagrams_both_ways(server, client, ip):
 
     server.udp.listen(7015, on_server)
     client.udp.listen(7016, on_client)
+    assert client.udp.write(b"bad", ip, 7015, 7016)
     for number in range(3):
         assert client.udp.write(b"ping %d" % number, ip, 7015, 7016)
     await done.wait()

@@ -103,3 +103,15 @@ async def serve(flow, handler, log):
         raise
     else:
         await flow.close()
+
+
+def guarded(callback, log):
+    """A callback for datagrams like `callback`, whose exceptions cost only the datagram that they came with."""
+
+    def call(data, src_ip, src_port):
+        try:
+            callback(data, src_ip, src_port)
+        except Exception as error:
+            log.exception("udp", "the callback for a datagram of %s:%d failed" % (src_ip, src_port), error)
+
+    return call

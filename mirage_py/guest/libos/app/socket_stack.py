@@ -6,7 +6,7 @@ from asyncio import core
 from errno import ECONNABORTED, ETIMEDOUT
 from time import ticks_add, ticks_ms
 
-from .flow import READ_TWICE, Alarm, Waiters, serve
+from .flow import READ_TWICE, Alarm, Waiters, guarded, serve
 
 _CONNECT_TIMEOUT_MS = 30000
 _ACCEPTS_AT_ONCE = 64
@@ -183,7 +183,7 @@ class _Udp:
         known = self._ports.get(port)
         if known is not None and known.callback is not None:
             raise ValueError("UDP port %d is taken" % port)
-        self._open(port).callback = callback
+        self._open(port).callback = guarded(callback, self._stack.log)
         self._stack.log.info("udp", "listening on udp port %d" % port)
 
     def unlisten(self, port):

@@ -6,7 +6,7 @@ from asyncio import core
 from errno import ECONNABORTED, ETIMEDOUT
 from time import ticks_add, ticks_ms
 
-from .flow import READ_TWICE, Alarm, Waiters, serve
+from .flow import READ_TWICE, Alarm, Waiters, guarded, serve
 
 _CONNECT_TIMEOUT_MS = 30000
 
@@ -143,7 +143,7 @@ class _Udp:
 
     def listen(self, port, callback):
         """Gives datagrams to `port` to callback(data, src_ip, src_port)."""
-        self._udp.listen(port, callback)
+        self._udp.listen(port, guarded(callback, self._stack.log))
         self._stack.log.info("udp", "listening on udp port %d" % port)
 
     def unlisten(self, port):
