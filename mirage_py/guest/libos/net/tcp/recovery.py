@@ -251,31 +251,34 @@ def on_timeout(conn, now_ms):
             conn.tcp.send_reset(conn)
         conn.fail(ETIMEDOUT)
         return
+    conn.want_output()  # needs memory: before anything changes
     rto.back_off()
     conn.rtx_deadline = now_ms + rto.rto_ms
-    if rto.rto_ms > 2 * rto.base_ms:
-        # The second timeout in a row: perhaps the neighbour has another MAC now.
-        hop = conn.ip.next_hop(conn.remote_ip)
-        if hop is not None:
-            conn.arp.doubt(hop, now_ms)
     if state == SYN_SENT or state == SYN_RECEIVED:
         conn.syn_tries += 1
         if conn.syn_tries > SYN_TRIES:
             conn.fail(conn.soft_error or ETIMEDOUT)
             return
         conn.syn_due = True
-        conn.want_output()
-        return
-    flight = conn.snd_nxt - conn.snd_una
-    if not flight:
+    elif conn.snd_nxt == conn.snd_una:
         _ask_for_window(conn, now_ms)
-        return
+    else:
+        _lose_everything(conn, now_ms)
+    if rto.rto_ms > 2 * rto.base_ms:
+        # The second timeout in a row: perhaps the neighbour has another MAC now.
+        hop = conn.ip.next_hop(conn.remote_ip)
+        if hop is not None:
+            conn.arp.doubt(hop, now_ms)
+
+
+def _lose_everything(conn, now_ms):
+    """What is outstanding, and not sacked, is to be sent again, one segment at first."""
     is_first = conn.recovery != TIMEOUT
-    conn.cc.on_timeout(flight, is_first, now_ms)
+    conn.cc.on_timeout(conn.snd_nxt - conn.snd_una, is_first, now_ms)
     conn.tcp.rto_timeouts += 1
     if not is_first or (conn.sacked and conn.sacked[0][0] <= conn.snd_una):
         # RFC 2018 section 8: the peer may have thrown away what it reported.
-        conn.sacked = []
+        conn.sacked.clear()
         conn.sacked_octets = 0
     conn.recovery = TIMEOUT
     conn.recover = conn.snd_nxt
@@ -285,7 +288,6 @@ def on_timeout(conn, now_ms):
     conn.dup_octets = 0
     conn.rtt_seq = 0
     conn.is_fast = False
-    conn.want_output()
 
 
 def _ask_for_window(conn, now_ms):

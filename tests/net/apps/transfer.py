@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Two stacks in one image: an echo over a lossy link. CPython and MicroPython must print the same.
+
+Second part, on MicroPython only in effect: many polls run with the heap locked, so that every allocation in them
+fails. Nothing may escape from poll(), nothing may be lost or left behind.
+"""
+
+import micropython
+
+from libos.hal import dma
+from libos.net.arp import Arp
+from libos.net.ethernet import Ethernet
+from libos.net.icmp import Icmp
+from libos.net.ipv4 import Ipv4
+from libos.net.stack import NetStack
+from libos.net.tcp import Tcp
+from libos.net.udp import Udp
+
+heap_lock = getattr(micropython, "heap_lock", lambda: None)
+heap_unlock = getattr(micropython, "heap_unlock", lambda: None)
+
+SIZE = 200000
+FRAMES = 64
+
+
+class World:
+    def __init__(self, seed, loss, locked):
+        self.seed = seed
+        self.loss = loss
+        self.locked = locked  # polls in a hundred that find no memory
+        self.is_locked = False
+        self.now_ms = 1000
+
+    def random(self):
+        self.seed = (self.seed * 1103515245 + 12345) & 0x7FFFFFFF
+        return self.seed >> 8
+
+    def bytes(self, count):
+        return bytes([self.random() & 255 for _ in range(count)])
+
+    def poll(self, host):
+        """What the device does needs memory of its own, which a real one does not: see Device."""
+        if self.random() % 100 >= self.locked:
+            return host.stack.poll(self.now_ms)
+        self.is_locked = True
+        heap_lock()
+        try:
+            return host.stack.poll(self.now_ms)
+        finally:
+            heap_unlock()
+            self.is_locked = False
+
+
+class Memory:
+    def alloc(self, len_bytes, align=16):
+        return (memoryview(bytearray(len_bytes)), 4096)
+
+
+class Device:
+    def __init__(self, world, mac):
+        self.world = world
+        self.mac = mac
+        self.mtu = 1500
+        self.features = 0
+        self.max_gso_bytes = 1514
+        self.tx_pool = dma.FramePool(Memory(), 2048, FRAMES, 16)
+        self.rx_pool = dma.FramePool(Memory(), 2048, FRAMES, 16)
+        self.inbox = []
+        self.other = None
+        self.counters = {}
+
+    def alloc(self, length):
+        return self.tx_pool.alloc()
+
+    def tx_batch(self, frames, count):
+        if self.world.is_locked:
+            heap_unlock()
+        for index in range(count):
+            frame = frames[index]
+            if self.world.random() % 100 >= self.world.loss:
+                self.other.inbox.append(bytes(frame.buf[frame.start : frame.start + frame.length]))
+            frame.release()
+        if self.world.is_locked:
+            heap_lock()
+        return count
+
+    def rx_batch(self, frames, limit):
+        if self.world.is_locked:
+            heap_unlock()
+        count = 0
+        while self.inbox and count < limit:
+            data = self.inbox.pop(0)
+            frame = self.rx_pool.alloc()
+            if frame is not None:
+                frame.length = len(data)
+                frame.buf[frame.start : frame.start + len(data)] = data
+                frames[count] = frame
+                count += 1
+        if self.world.is_locked:
+            heap_lock()
+        return count
+
+
+class Host:
+    def __init__(self, world, mac, address):
+        self.device = Device(world, mac)
+        ethernet = Ethernet(self.device)
+        arp = Arp(ethernet)
+        ipv4 = Ipv4(ethernet, arp, address)
+        self.tcp = Tcp(ipv4, world)
+        self.stack = NetStack(ethernet, arp, ipv4, Icmp(ipv4), Udp(ipv4), self.tcp)
+
+    def left(self):
+        """What should all be nothing."""
+        tcp = self.tcp
+        return (
+            len(tcp.by_key),
+            len(tcp.half_open),
+            len(tcp.timers),
+            len(tcp.pending),
+            len(tcp.time_waits.by_key),
+            2 * FRAMES - self.device.tx_pool.free - self.device.rx_pool.free,
+        )
+
+
+class Echo:
+    def __init__(self, conn):
+        self.conn = conn
+        self.waiting = b""
+
+    def step(self):
+        conn = self.conn
+        while conn.error is None:
+            if self.waiting:
+                self.waiting = self.waiting[conn.write(self.waiting) :]
+                if self.waiting:
+                    return
+            self.waiting = conn.read(65536)
+            if not self.waiting:
+                break
+        if conn.is_eof:
+            conn.close()
+
+
+def advance(world, hosts):
+    due = [due_ms for due_ms in [host.stack.next_deadline_ms() for host in hosts] if due_ms is not None]
+    if not due:
+        return False
+    world.now_ms = max(world.now_ms + 1, min(due))
+    return True
+
+
+def has_mail(hosts):
+    return bool(hosts[0].device.inbox or hosts[1].device.inbox)
+
+
+def transfer(seed, loss, locked):
+    world = World(seed, loss, 0)
+    hosts = [Host(world, b"\x52\x54\0\0\0\1", "10.0.0.1/24"), Host(world, b"\x52\x54\0\0\0\2", "10.0.0.2/24")]
+    hosts[0].device.other = hosts[1].device
+    hosts[1].device.other = hosts[0].device
+    echoes = []
+    hosts[1].tcp.listen(7, lambda conn: echoes.append(Echo(conn)))
+    conn = hosts[0].tcp.connect("10.0.0.2", 7, world.now_ms)
+    data = bytes([(index * 7 + index // 251) & 255 for index in range(SIZE)])
+    sent = 0
+    received = []
+    while conn.state_name != "CLOSED":
+        worked = False
+        for host in hosts:
+            if world.poll(host):
+                worked = True
+        for echo in echoes:
+            echo.step()
+        while True:
+            piece = conn.read(65536)
+            if not piece:
+                break
+            received.append(piece)
+        if conn.state_name == "ESTABLISHED":
+            world.locked = locked  # not before: seven SYNs that find no memory are a failure by right
+            if sent < SIZE:
+                sent += conn.write(data, sent)
+            else:
+                conn.close()
+        if not worked and not has_mail(hosts) and not advance(world, hosts):
+            break
+    world.locked = 0
+    print("seed", seed, "intact", b"".join(received) == data, "error", conn.error)
+    if not locked:
+        counters = hosts[0].stack.counters["tcp"]
+        print("at", world.now_ms, [(name, counters[name]) for name in sorted(counters) if counters[name]])
+    for _ in range(100000):
+        for host in hosts:
+            host.stack.poll(world.now_ms)
+        if not has_mail(hosts) and not advance(world, hosts):
+            break
+    print("left", [host.left() for host in hosts])
+
+
+for number in range(1, 4):
+    transfer(number, 2 * number, 0)
+for number in range(1, 11):
+    transfer(number, 2, 2 * number)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""The stack on the interpreter that it is for: the same numbers as on CPython, and memory that runs out anywhere."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mirage_py import frozen, paths, runtime
+from tests.contract.images import obtain
+
+APP = Path(__file__).with_name("apps") / "transfer.py"
+
+
+def build(folder):
+    """An executable for unix with the application and the stack in it."""
+    engine = obtain("unix", ("net",))
+    guest = paths.guest_dir()
+    modules = [frozen.Module("main.py", APP, "app")]
+    files = [guest / name for name in ("libos/__init__.py", "libos/hal/__init__.py", "libos/hal/dma.py")]
+    for layer in ("wire", "net"):
+        files += sorted((guest / "libos" / layer).rglob("*.py"))
+    modules += [frozen.Module(str(path.relative_to(guest)), path, "libos") for path in files]
+    compiled = frozen.compile_modules([frozen.read(module) for module in modules], folder / "mpy")
+    frozen_c, image = folder / "frozen_content.c", folder / "image"
+    frozen.freeze(compiled, engine, frozen_c)
+    command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", frozen_c, engine.archive]
+    subprocess.run([*command, *engine.flags("ldflags"), "-o", image], cwd=engine.working_directory, check=True)
+    return image
+
+
+def run(command, **environment):
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**os.environ, **environment}, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def on_micropython(tmp_path_factory):
+    return run([build(tmp_path_factory.mktemp("image"))])
+
+
+@pytest.fixture(scope="module")
+def on_cpython():
+    fakes = Path(__file__).parents[1] / "fakes"
+    return run([sys.executable, APP], PYTHONPATH=os.pathsep.join([str(paths.guest_dir()), str(fakes)]))
+
+
+@pytest.mark.build
+def test_transfers_on_micropython_and_cpython_are_the_same(on_micropython, on_cpython):
+    ours = [line for line in on_micropython if line.startswith("at ")]
+    assert len(ours) == 3
+    assert ours == [line for line in on_cpython if line.startswith("at ")]
+
+
+@pytest.mark.build
+def test_memory_that_runs_out_anywhere_loses_nothing(on_micropython):
+    verdicts = [line for line in on_micropython if line.startswith("seed ")]
+    assert len(verdicts) == 13
+    for line in verdicts:
+        assert line.endswith("intact True error None"), line
+    left = [line for line in on_micropython if line.startswith("left ")]
+    assert set(left) == {f"left {[(0,) * 6] * 2}"}
