@@ -2,8 +2,9 @@
 # Everything about this checkout. `make demo` and `make test` set up what they need; a second run finds it done.
 
 PYTHON := .venv/bin/python
-# Timing-sensitive tests and machines share one of the workers (tests/conftest.py).
-PYTEST := $(PYTHON) -m pytest -n 2 --dist loadgroup
+# Timing-sensitive tests and machines share one of the workers (tests/conftest.py). Tests that call make are no part of
+# this one.
+PYTEST := env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS $(PYTHON) -m pytest -n 2 --dist loadgroup
 # What make check leaves out: it is for while one works, and takes less than two minutes.
 FAST := not (slow or nightly or qemu or tap or build)
 
