@@ -49,8 +49,9 @@ uint64_t plat_wall_ns(void);      /* since 1970-01-01 UTC */
 
 /*
  * Sleeps until plat_monotonic_ns() >= deadline_ns, or an event. Returns the set of sources that fired since the last
- * call: bit PLAT_SOURCE_CONSOLE for console input, bit s for a source s handed out by plat_irq_alloc() or plat_fd_watch().
- * An event that came before the call is never lost: the call then returns at once. 0 means the deadline passed.
+ * call: bit PLAT_SOURCE_CONSOLE for console input (for certain only after plat_console_read() found nothing), bit s for a
+ * source s handed out by plat_irq_alloc() or plat_fd_watch(). An event that came before the call is never lost: the
+ * call then returns at once. 0 means the deadline passed, or that mirage_interrupt() was called.
  */
 #define PLAT_SOURCE_CONSOLE 0
 #define PLAT_SOURCE_MAX 31

@@ -67,6 +67,20 @@ def test_another_micropython_is_noticed(tmp_path: Path) -> None:
         assert ("is not MicroPython 1.25.0's" in done.stderr) == (code != 0)
 
 
+@pytest.mark.slow
+def test_repl(tmp_path: Path) -> None:
+    engine = images.obtain("unix", ["float", "net", "repl", "socket"])
+    (tmp_path / "main.py").write_text("print('main ran')\n")
+    image = images.link(engine, [tmp_path / "main.py"], tmp_path)
+    typed = "6 * 7\rimport _mirage\rx = _mirage.TARGET\r\x04x\r_mirage.exit(9)\rimport _mirage\r_mirage.exit(5)\r"
+    done = subprocess.run([image], input=typed, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 5
+    assert done.stdout.startswith("main ran\nMicroPython v1.25.0")
+    # Ctrl-D starts afresh: main runs again, and nothing is left of what was defined.
+    for text in (">>> 6 * 7\n42\n", "MPY: soft reboot\nmain ran", "NameError: name 'x' isn't defined"):
+        assert text in done.stdout
+
+
 # --- the fake ---------------------------------------------------------------------------------------------------------
 
 
