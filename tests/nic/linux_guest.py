@@ -5,25 +5,28 @@ The packages come from apt without root (`apt-get download`) and stay in the cac
 (10.1 or newer): the environment variable MIRAGE_QEMU names it, else the one in the path is tried.
 """
 
+import functools
 import gzip
 import io
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from mirage_py import apt
+from mirage_py.cache import Cache
 from mirage_py.errors import UserError
-from mirage_py.paths import cache_dir
 from mirage_py.run import machine
 from tests.conftest import REQUIRE_ALL, Guest
 
+SUITE = "bookworm"
 PACKAGES = ("busybox-static", "ethtool", "iperf3", "libiperf0", "libsctp1", "libssl3", "libc6", "libmnl0")
 MODULES = ("dca", "xfrm_algo", "libphy", "mdio_devres", "mdio", "ixgbe")
 LIBRARIES = ("ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "libmnl.so.0")
@@ -57,27 +60,24 @@ def qemu_with_vfio_user() -> str:
 
 def packages() -> Path:
     """The unpacked packages, fetched once."""
-    root = cache_dir() / "linux-guest"
-    done = root / "done"
-    if not done.exists():
-        if shutil.which("apt-get") is None:
-            missing("apt-get, to fetch a Linux kernel")
-        work = root / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        try:
-            depends = subprocess.run(
-                ["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True, check=True, timeout=60
-            ).stdout
-            kernel = re.findall(r"Depends: (linux-image-\S+)", depends)[0]
-            subprocess.run(["apt-get", "download", kernel, *PACKAGES], cwd=work, check=True, timeout=600)
-        except (subprocess.SubprocessError, IndexError) as error:
-            missing(f"packages from apt: {error}")
-        for package in work.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", package, root], check=True, timeout=300)
-        shutil.rmtree(work)
-        done.touch()
-    return root
+    try:
+        return Cache().make("linux-guest", f"{SUITE}-1", fetch_packages, "a Linux guest for the tests")
+    except UserError as error:
+        missing(str(error))
+        raise AssertionError from error
+
+
+def fetch_packages(folder: Path) -> None:
+    """Debian's kernel and the programs of the guest, unpacked into `folder`, whatever release this machine has."""
+    with tempfile.TemporaryDirectory() as private:
+        source = apt.PrivateApt(Path(private), SUITE, kind="deb")
+        source.update()
+        (meta,) = source.download_packages("linux-image-amd64", closure=False)
+        depends = subprocess.run(
+            ["dpkg-deb", "--field", meta, "Depends"], capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+        kernel = re.findall(r"linux-image-[^ ,]+", depends)[0]
+        apt.unpack(source.download_packages(kernel, *PACKAGES, closure=False), folder)
 
 
 class Cpio:
@@ -112,6 +112,7 @@ def find(root: Path, name: str) -> Path:
     )
 
 
+@functools.cache
 def initramfs(root: Path) -> bytes:
     archive = Cpio()
     for directory in ("bin", "dev", "proc", "sys", "lib", "lib64", "lib/x86_64-linux-gnu", "modules", "tmp", "etc"):
@@ -145,11 +146,8 @@ class LinuxGuest:
     ) -> None:
         qemu = qemu_with_vfio_user()
         root = packages()
-        image = cache_dir() / "linux-guest" / "initramfs.gz"
-        built_from = cache_dir() / "linux-guest" / "done"
-        stamp = max(built_from.stat().st_mtime, Path(__file__).stat().st_mtime)
-        if not image.exists() or image.stat().st_mtime < stamp:
-            image.write_bytes(initramfs(root))
+        image = directory / "initramfs.gz"
+        image.write_bytes(initramfs(root))
         kernel = next((root / "boot").glob("vmlinuz-*"))
         sockets = [directory / f"nic{number}" for number in range(len(backends))]
         self.control = directory / "control"
