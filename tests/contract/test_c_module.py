@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 
 from mirage_py import paths
-from tests.conftest import Guest, need, wait_until
+from tests.conftest import Guest, need
 from tests.contract import images
 
 pytestmark = pytest.mark.build
@@ -222,15 +223,18 @@ def test_standard_input(image: Path) -> None:
 
 
 def test_console_wakes_a_wait_and_is_silent_at_its_end(image: Path, spawn: Callable[..., Guest]) -> None:
-    def is_asleep() -> bool:
-        return Path(f"/proc/{guest.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+    def wait_until_asleep() -> None:
+        deadline = time.monotonic() + 10
+        while Path(f"/proc/{guest.process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < deadline, guest.output
+            time.sleep(0.01)
 
     guest = spawn([image, "process", "console"])
     guest.expect("ready")
-    wait_until(is_asleep, 10, "waiting for input")
+    wait_until_asleep()
     guest.type(b"abc")
     guest.expect("got b'abc'")
-    wait_until(is_asleep, 10, "waiting for more")
+    wait_until_asleep()
     assert guest.process.stdin is not None
     guest.process.stdin.close()
     assert guest.wait(10) == 0
