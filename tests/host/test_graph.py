@@ -91,7 +91,7 @@ def test_runtime_keys_come_from_the_devices_that_are_there() -> None:
     }
     assert list(names.values()) == [
         ["port", "ipv4", "ipv4-gateway", "logs"],
-        ["port", "interface", "ipv4", "ipv4-gateway", "logs"],
+        ["port", "interface", "host-ipv4", "ipv4", "ipv4-gateway", "logs"],
         ["port", "logs"],
     ]
 
@@ -163,7 +163,8 @@ def test_key_of_two_devices_is_refused_and_a_group_helps() -> None:
     with pytest.raises(UserError, match=r"two devices have the key --ipv4: ipv4_0 and ipv4_1; .*group"):
         graph(two(""), UNIX)
     names = [key.name for key in graph(two("lan"), UNIX).runtime_keys()]
-    assert names == ["interface", "ipv4", "ipv4-gateway", "other-interface", "lan-ipv4", "lan-ipv4-gateway"]
+    first = ["interface", "host-ipv4", "ipv4", "ipv4-gateway"]
+    assert names == [*first, "other-interface", "other-host-ipv4", "lan-ipv4", "lan-ipv4-gateway"]
 
 
 def test_key_of_application_and_device_is_refused() -> None:

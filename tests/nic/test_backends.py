@@ -199,7 +199,7 @@ def test_io_window_and_function_level_reset(spawn: Callable[[Sequence[str]], Gue
 def namespace() -> Iterator[list[str]]:
     need("ip", "iproute2")
     name = f"mirage-tap-{os.getpid()}"
-    prefix = ["ip", "netns", "exec", name]
+    prefix = ["nsenter", f"--net=/run/netns/{name}"]
     if subprocess.run(["ip", "netns", "add", name], capture_output=True, timeout=30, check=False).returncode:
         pytest.skip("network namespaces cannot be made here")
     for words in (["link", "set", "lo", "up"], ["tuntap", "add", "t0", "mode", "tap"], ["link", "set", "t0", "up"]):

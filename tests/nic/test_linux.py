@@ -29,7 +29,7 @@ class Namespace:
 
     def __init__(self) -> None:
         self.name = f"mirage-nic-{os.getpid()}"
-        self.prefix = ["ip", "netns", "exec", self.name]
+        self.prefix = ["nsenter", f"--net=/run/netns/{self.name}"]
         self._run("ip", "netns", "add", self.name)
         self._run(*self.prefix, "ip", "link", "set", "lo", "up")
         self._run(*self.prefix, "ip", "tuntap", "add", TAP, "mode", "tap")
