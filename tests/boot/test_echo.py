@@ -73,7 +73,8 @@ def test_1000_connections_one_after_the_other(guest: Guest) -> None:
 
 
 def test_50_connections_at_once(guest: Guest) -> None:
-    assert guest.client("parallel", count=50)["wrong"] == 0
+    # QEMU's user-mode network accepts with a backlog of one: some of them wait for their SYN's repetitions.
+    assert guest.client("parallel", count=50, timeout=120)["wrong"] == 0
 
 
 def test_100_megabytes_through_and_back(guest: Guest) -> None:
@@ -101,6 +102,7 @@ def ask_or_reset(guest: Guest, text: str) -> str:
         raise
 
 
+@pytest.mark.timeout(1200)
 def test_heap_is_flat_after_10000_connections(guest: Guest) -> None:
     guest.client("sequential", count=500)
     time.sleep(0.5)

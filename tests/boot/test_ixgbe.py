@@ -33,7 +33,7 @@ def test_echo_over_the_user_mode_network(image: Path, machine: str) -> None:
     with guests.start_hvt(image, {7, 9}, "--machine", machine) as guest:
         assert guest.client("sizes")["wrong"] == []
         assert guest.client("sequential", count=200)["wrong"] == 0
-        assert guest.client("parallel", count=50)["wrong"] == 0
+        assert guest.client("parallel", count=50, timeout=120)["wrong"] == 0
         assert guest.client("bulk", count=20_000_000)["equal"]
         assert guest.client("reset", count=20)["healthy"]
         (model,) = models_of(guest.process)

@@ -46,7 +46,7 @@ def test_machine_boots_and_answers(image: Path, machine: str, qemu: str) -> None
 
 def test_six_megabytes_of_memory_are_enough(image: Path) -> None:
     with guests.start_hvt(image, {7, 9}, "--memory", "6") as guest:
-        assert guest.client("parallel", count=50)["wrong"] == 0
+        assert guest.client("parallel", count=50, timeout=120)["wrong"] == 0
         assert guest.client("bulk", count=5_000_000)["equal"]
 
 
