@@ -304,7 +304,7 @@ class _Main:
             return {name: device.local for name, device in devices.items()}
         free = [name for name in callee.parameters if name not in values and name not in callee.keyword_only]
         if len(free) < len(devices) and callee.is_open:
-            return {f"*{number}": device.local for number, device in enumerate(devices.values())}
+            free += [f"*{number}" for number in range(len(devices) - len(free))]
         if len(free) < len(devices):
             title = placed.kind.class_name
             raise UserError(

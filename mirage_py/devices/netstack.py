@@ -6,7 +6,7 @@ from mirage_py.devices.arp import arp
 from mirage_py.devices.ethernet import ethernet
 from mirage_py.devices.icmp import icmp
 from mirage_py.devices.ipv4 import ipv4
-from mirage_py.devices.signatures import ARP, ETHERNET, ICMP, IPV4, TCP, UDP
+from mirage_py.devices.signatures import ETHERNET, ICMP, TCP, UDP
 from mirage_py.devices.signatures import NETSTACK as OFFERS
 from mirage_py.devices.tcp import tcp
 from mirage_py.devices.udp import udp
@@ -16,7 +16,7 @@ NETSTACK = Kind(
     offers=OFFERS,
     implementation="libos.net.stack.NetStack",
     doc="our own network stack",
-    arguments={"ethernet": ETHERNET, "arp": ARP, "ipv4": IPV4, "icmp": ICMP, "udp": UDP, "tcp": TCP},
+    arguments={"ethernet": ETHERNET, "tcp": TCP, "udp": UDP, "icmp": ICMP},
     features=("net",),
     is_service=True,
 )
@@ -25,11 +25,10 @@ NETSTACK = Kind(
 def netstack(network: Node, *, group: str = "") -> Device:
     """Every protocol on one network device, with the keys of IPv4."""
     link = ethernet(network)
-    resolution = arp(link)
-    internet = ipv4(link, resolution, group=group)
-    return NETSTACK(link, resolution, internet, icmp(internet), udp(internet), tcp(internet))
+    internet = ipv4(link, arp(link), group=group)
+    return NETSTACK(link, tcp(internet), udp(internet), icmp(internet))
 
 
-def netstack_of(ethernet: Node, arp: Node, ipv4: Node, icmp: Node, udp: Node, tcp: Node) -> Device:
+def netstack_of(ethernet: Node, tcp: Node, udp: Node, icmp: Node) -> Device:
     """The stack made of these protocols, for a config.py that replaces one of them."""
-    return NETSTACK(ethernet, arp, ipv4, icmp, udp, tcp)
+    return NETSTACK(ethernet, tcp, udp, icmp)

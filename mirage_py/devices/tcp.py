@@ -11,11 +11,11 @@ TCP = Kind(
     offers=OFFERS,
     implementation="libos.net.tcp.Tcp",
     doc="TCP",
-    arguments={"ipv4": IPV4, "random": RANDOM},
+    arguments={"random": RANDOM, "ipv4": IPV4},
     features=("net",),
 )
 
 
 def tcp(ipv4: Node, random: Node | None = None) -> Device:
     """TCP on IPv4."""
-    return TCP(ipv4, random or random_kind.random())
+    return TCP(random or random_kind.random(), ipv4)

@@ -23,6 +23,8 @@ from libos.net.icmp import Icmp
 from libos.net.ipv4 import Ipv4
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
+from libos.net.tcp.connection import Connection
+from libos.net.tcp.listener import HalfOpen
 from libos.net.udp import Udp
 
 TX_CSUM, TX_TSO4, TX_TSO6, RX_CSUM, RX_LRO = 1, 2, 4, 8, 16
@@ -339,8 +341,8 @@ class Host:
         self.ipv4 = Ipv4(self.ethernet, self.arp, address, gateway)
         self.icmp = Icmp(self.ipv4)
         self.udp = Udp(self.ipv4)
-        self.tcp = Tcp(self.ipv4, self.random, **(tcp or {}))
-        self.stack = NetStack(self.ethernet, self.arp, self.ipv4, self.icmp, self.udp, self.tcp)
+        self.tcp = Tcp(self.random, self.ipv4, **(tcp or {}))
+        self.stack = NetStack(self.ethernet, self.tcp, self.udp, self.icmp)
         self.ready = []
         self.accepted = []
 
@@ -379,7 +381,7 @@ class Host:
             not tcp.by_key
             and not tcp.half_open
             and not tcp.pending
-            and not len(tcp.timers)
+            and not [owner for owner in tcp.timers.owners() if isinstance(owner, Connection | HalfOpen)]
             and not self.device.in_use
             and not self.ethernet.tx_count
         )

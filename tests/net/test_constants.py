@@ -4,8 +4,8 @@
 import pytest
 
 from libos.hal import dma
-from libos.net import arp, ethernet, udp
-from libos.net.tcp import congestion, engine, input, output, timers
+from libos.net import ethernet, udp
+from libos.net.tcp import congestion, engine, input, output
 from libos.wire import ethernet as wire_ethernet
 from libos.wire import ipv4, tcp
 
@@ -16,6 +16,7 @@ from libos.wire import ipv4, tcp
         (output._TX_BATCH, ethernet.TX_BATCH),
         (output._CSUM_PARTIAL, dma.CSUM_PARTIAL),
         (output._GSO_TCPV4, dma.GSO_TCPV4),
+        (output._GSO_TCPV6, dma.GSO_TCPV6),
         (output._FIN, tcp.FIN),
         (output._ACK, tcp.ACK),
         (output._PSH_ACK, tcp.PSH | tcp.ACK),
@@ -26,7 +27,6 @@ from libos.wire import ipv4, tcp
         (engine._DELAYED_ACK_MS, input.DELAYED_ACK_MS),
         (engine._MERGE_CHUNKS, input.MERGE_CHUNKS),
         (engine._TIMESTAMPS_WORD, tcp.TIMESTAMPS_WORD),
-        (timers.FAR_MS, arp.FAR_MS),
         (wire_ethernet.ETHERTYPE_IPV4, 0x0800),
     ],
 )

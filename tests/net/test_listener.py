@@ -3,6 +3,7 @@
 
 import pytest
 
+from libos.net.tcp.engine import Way
 from libos.wire import tcp
 from libos.wire.tcp import ACK, FIN, RST, SYN
 from tests.net.link import World, pattern
@@ -169,8 +170,8 @@ def test_rfc6528_numbers_are_unpredictable_across_boots():
 
 
 def test_rfc6056_ports_are_dynamic_differ_and_depend_on_the_destination(world, host):
-    first = [host.tcp._choose_port(IP, 80)[1] for _ in range(100)]
-    second = [host.tcp._choose_port(IP + 1, 80)[1] for _ in range(100)]
+    first = [host.tcp._choose_port(Way(host.ipv4, IP), 80)[1] for _ in range(100)]
+    second = [host.tcp._choose_port(Way(host.ipv4, IP + 1), 80)[1] for _ in range(100)]
     assert len(set(first)) == 100
     assert all(49152 <= port <= 65535 for port in first + second)
     assert first != second

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""net.tcp.timers: a heap with one entry for each owner."""
+"""net.timers: a heap with one entry for each owner."""
 
 import random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libos.net.tcp.timers import FAR_MS, Timers
+from libos.net.timers import FAR_MS, Timers
 
 
 class Owner:

@@ -78,7 +78,7 @@ def host(address, mac, has_offloads):
     ipv4 = Ipv4(ethernet, arp, address=address)
     icmp = Icmp(ipv4)
     udp = Udp(ipv4)
-    netstack = NetStack(ethernet, arp, ipv4, icmp, udp, Tcp(ipv4, Random()))
+    netstack = NetStack(ethernet, Tcp(Random(), ipv4), udp, icmp)
     loop.attach(netstack)
     return Stack(netstack, loop, log), link
 

@@ -107,8 +107,8 @@ class Host:
         ethernet = Ethernet(self.device)
         arp = Arp(ethernet)
         ipv4 = Ipv4(ethernet, arp, address)
-        self.tcp = Tcp(ipv4, world)
-        self.stack = NetStack(ethernet, arp, ipv4, Icmp(ipv4), Udp(ipv4), self.tcp)
+        self.tcp = Tcp(world, ipv4)
+        self.stack = NetStack(ethernet, self.tcp, Udp(ipv4), Icmp(ipv4))
 
     def left(self):
         """What should all be nothing."""

@@ -6,6 +6,7 @@ Nothing unasked changes an entry: when another MAC claims its address, the old o
 removes the entry.
 """
 
+from libos.net.timers import FAR_MS
 from libos.wire import arp as wire
 from libos.wire import ethernet as wire_ethernet
 
@@ -21,7 +22,6 @@ FRESH_MS = 60000  # after that long an entry in use is asked again
 STALE_MS = 600000  # after that long without use it goes
 FAILED_MS = 3000  # how long silence is remembered, so that a busy sender does not flood
 DEFEND_MS = 10000  # RFC 5227 section 2.4
-FAR_MS = 1 << 60  # no deadline
 
 # How an entry stands.
 RESOLVING = 1  # no MAC yet; frames wait
@@ -44,8 +44,7 @@ class Entry:
 class Arp:
     """The neighbour table of one Ethernet interface.
 
-    ip: our address, set by Ipv4. first_ms: when `poll` wants to be called. generation: changes whenever a MAC that
-    someone may have kept stopped being right.
+    ip: our address, set by Ipv4. generation: changes whenever a MAC that someone may have kept stopped being right.
     """
 
     def __init__(self, ethernet):
@@ -67,11 +66,15 @@ class Arp:
             "TableFull": 0,
             "Failures": 0,
         }
+        self.timer_at = FAR_MS  # no entry is due before
+        self.timer_serial = 0
+        self._timers = ethernet.timers
+        self._timers.restorers.append(self.on_timer)
         self._table = {}
-        self.first_ms = FAR_MS  # no entry is due before
         self._resolving = 0
         self._pending = 0
         self._defended_ms = None
+        ethernet.parts["arp"] = self
         ethernet.register(wire_ethernet.ETHERTYPE_ARP, self)
 
     def set_address(self, ip, netmask):
@@ -165,8 +168,8 @@ class Arp:
 
     def _set_deadline(self, entry, deadline_ms):
         entry.deadline_ms = deadline_ms
-        if deadline_ms < self.first_ms:
-            self.first_ms = deadline_ms
+        if deadline_ms < self.timer_at:
+            self._timers.schedule(self, deadline_ms)
 
     def _request(self, ip, dst_mac):
         if self._emit(wire.REQUEST, wire_ethernet.UNKNOWN_MAC, ip, dst_mac):
@@ -243,15 +246,19 @@ class Arp:
             self._defended_ms = now_ms
             self.announce()
 
-    def poll(self, now_ms):
-        """Repeats requests, ages entries. To be called when first_ms has come."""
+    def on_timer(self, now_ms):
+        """Repeats requests, ages entries."""
         first_ms = FAR_MS
         for entry in list(self._table.values()):
             if entry.deadline_ms <= now_ms:
                 self._timeout(entry, now_ms)
             if entry.deadline_ms < first_ms and entry.ip in self._table:
                 first_ms = entry.deadline_ms
-        self.first_ms = first_ms
+        if first_ms != self.timer_at:
+            if first_ms == FAR_MS:
+                self._timers.cancel(self)
+            else:
+                self._timers.schedule(self, first_ms)
 
     def _timeout(self, entry, now_ms):
         state = entry.state

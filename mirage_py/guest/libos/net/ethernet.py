@@ -4,6 +4,7 @@
 No I/O of its own: `device` is anything with the network device signature (docs/architecture.md).
 """
 
+from libos.net.timers import Timers
 from libos.wire import ethernet as wire
 
 # Frames collected between two calls of the device. More only helps a device that takes more at once.
@@ -15,6 +16,7 @@ class Ethernet:
     """One Ethernet interface. device: the network device under it.
 
     mac: 6 octets. mtu: octets of an IP packet. tx_frames, tx_count: the frames that wait for `flush`.
+    timers: for every protocol on the interface. parts: name -> whatever has `counters`, for who wants to read them.
     Received frames belong to the caller of `input`; no protocol keeps one.
     """
 
@@ -26,6 +28,7 @@ class Ethernet:
         self.max_gso_bytes = device.max_gso_bytes
         self.has_tx_csum = device.features & FEATURE_TX_CSUM != 0
         self.alloc_frame = device.alloc
+        self.timers = Timers()
         self.tx_frames = [None] * TX_BATCH
         self.tx_count = 0
         self.counters = {
@@ -35,7 +38,25 @@ class Ethernet:
             "OutDiscards": 0,
             "OutNoBuffer": 0,
         }
+        self.parts = {"device": device, "ethernet": self}
         self._protocols = {}
+        self._groups = {}
+
+    def join(self, mac):
+        """Receives frames to a group address from now on. Each join needs its leave."""
+        count = self._groups.get(mac, 0)
+        self._groups[mac] = count + 1
+        if not count:
+            self.device.join(mac)
+
+    def leave(self, mac):
+        """The opposite of join. KeyError when nobody joined."""
+        count = self._groups[mac] - 1
+        if count:
+            self._groups[mac] = count
+            return
+        del self._groups[mac]
+        self.device.leave(mac)
 
     def register(self, ethertype, protocol):
         """Sends frames of an ethertype to protocol.input(frame, now_ms, src_mac, is_group)."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """ICMP for IPv4 (RFC 792; RFC 1122 section 3.2.2): answers echo requests, reports and delivers errors."""
 
+from libos.net import errors
+from libos.net.transport import Transport
 from libos.wire import icmp as wire
 from libos.wire import ipv4 as wire_ipv4
 
@@ -14,12 +16,8 @@ _START = 34  # of our header in a frame to send
 _MIN_PMTU = 68  # RFC 791
 
 
-class Icmp:
-    """ICMP over one Ipv4.
-
-    on_error: per protocol number, what is told of a received error: input_error(src_ip, dst_ip, quoted octets, kind,
-    code, mtu, now_ms), with the addresses of the packet that we sent.
-    """
+class Icmp(Transport):
+    """ICMP over one Ipv4. Errors go to the protocol of the packet that they are about (net.transport)."""
 
     def __init__(self, ipv4):
         self.ipv4 = ipv4
@@ -37,15 +35,11 @@ class Icmp:
             "OutRateLimited": 0,
             "OutErrors": 0,
         }
-        self._errors = {}
         self._tokens = ERRORS_BURST
         self._refilled_ms = None
         ipv4.register(wire_ipv4.PROTOCOL_ICMP, self)
-        ipv4.on_unknown_protocol = self.protocol_unreachable
-
-    def register_error(self, number, protocol):
-        """Delivers errors about packets of a protocol number to protocol.input_error(...)."""
-        self._errors[number] = protocol
+        ipv4.icmp = self
+        ipv4.ethernet.parts["icmp"] = self
 
     def input(self, frame, packet, now_ms):
         """A received ICMP message."""
@@ -84,15 +78,15 @@ class Icmp:
             return
         wire.emit(reply.buf, reply.start + _START, wire.ECHO_REPLY, 0, rest)
         reply.put(_START + wire.HEADER_BYTES, data, 0, len(data))
-        self._send(reply, packet.src_ip, now_ms)
+        self._send(reply, packet.dst_ip, packet.src_ip, now_ms)
         self.counters["OutEchoReps"] += 1
 
-    def _send(self, message, dst_ip, now_ms):
+    def _send(self, message, src_ip, dst_ip, now_ms):
         total = message.checksum(_START, message.length - _START, 0) ^ 0xFFFF
         at = message.start + _START + 2
         message.buf[at] = total >> 8
         message.buf[at + 1] = total & 255
-        return self.ipv4.send(message, dst_ip, wire_ipv4.PROTOCOL_ICMP, now_ms)
+        return self.ipv4.send(message, src_ip, dst_ip, wire_ipv4.PROTOCOL_ICMP, now_ms)
 
     def _deliver_error(self, frame, packet, kind, code, rest, now_ms):
         """The quoted packet must be one that we sent; the transport then looks whether it knows it."""
@@ -106,13 +100,14 @@ class Icmp:
             return
         src_ip = int.from_bytes(quoted[12:16], "big")
         dst_ip = int.from_bytes(quoted[16:20], "big")
-        protocol = self._errors.get(quoted[9])
-        if src_ip != self.ipv4.ip or packet.is_broadcast or protocol is None:
+        protocol = self.ipv4.protocol(quoted[9])
+        if not self.ipv4.is_ours(src_ip) or packet.is_broadcast or protocol is None:
             return
         mtu = 0
-        if kind == wire.DESTINATION_UNREACHABLE and code == wire.FRAGMENTATION_NEEDED:
+        error = _error(kind, code)
+        if error == errors.TOO_BIG:
             mtu = max(rest & 0xFFFF, _MIN_PMTU)
-        protocol.input_error(src_ip, dst_ip, quoted[header_len:], kind, code, mtu, now_ms)
+        protocol.input_error(self.ipv4, src_ip, dst_ip, quoted[header_len:], error, mtu, now_ms)
 
     def port_unreachable(self, frame, packet, now_ms):
         """Answers a datagram that no port takes."""
@@ -137,7 +132,7 @@ class Icmp:
             return
         wire.emit(message.buf, message.start + _START, wire.DESTINATION_UNREACHABLE, code, 0)
         message.put(_START + wire.HEADER_BYTES, quoted, 0, quoted_len)
-        self._send(message, packet.src_ip, now_ms)
+        self._send(message, packet.dst_ip, packet.src_ip, now_ms)
         self.counters["OutDestUnreachs"] += 1
 
     def _may_send_error(self, now_ms):
@@ -151,3 +146,17 @@ class Icmp:
             return False
         self._tokens -= 1
         return True
+
+
+_UNREACHABLE = {
+    wire.PROTOCOL_UNREACHABLE: errors.UNREACHABLE_PROTOCOL,
+    wire.PORT_UNREACHABLE: errors.UNREACHABLE_PORT,
+    wire.FRAGMENTATION_NEEDED: errors.TOO_BIG,
+}
+
+
+def _error(kind, code):
+    """The neutral form of type and code."""
+    if kind == wire.DESTINATION_UNREACHABLE:
+        return _UNREACHABLE.get(code, errors.UNREACHABLE_HOST)
+    return errors.TIME_EXCEEDED if kind == wire.TIME_EXCEEDED else errors.OTHER

@@ -2,8 +2,10 @@
 """IPv4 (RFC 791; RFC 1122 section 3; RFC 1812 for what a source must not be). No I/O, no clock.
 
 Received packets go to the protocol of their number as (frame, packet, now_ms); packets to send get their header and
-their next hop here. Fragments are counted and dropped.
+their next hop here. Fragments are counted and dropped. What an IP layer offers: docs/architecture.md.
 """
+
+from struct import pack
 
 from libos.wire import checksum as wire_checksum
 from libos.wire import ethernet as wire_ethernet
@@ -17,12 +19,12 @@ MAX_ROUTES = 64
 class Packet:
     """What a transport protocol gets to know of a received packet.
 
-    start: offset of the payload in the frame; length: octets of payload. header_start, header_len: of the IPv4 header.
-    is_broadcast: addressed to more than us, by IP or Ethernet. pseudo: the pseudo-header sum but for the payload
-    length.
+    ip: the layer that it came by. start: offset of the payload in the frame; length: octets of payload. header_len: of
+    all headers before it. is_broadcast: addressed to more than us, by IP or Ethernet.
     """
 
-    def __init__(self, src_ip, dst_ip, protocol, ttl, header_len, length, is_broadcast):
+    def __init__(self, ip, src_ip, dst_ip, protocol, ttl, header_len, length, is_broadcast):
+        self.ip = ip
         self.src_ip = src_ip
         self.dst_ip = dst_ip
         self.protocol = protocol
@@ -36,13 +38,20 @@ class Packet:
 class Ipv4:
     """One IPv4 address on an Ethernet interface.
 
-    address: "10.0.0.2/24"; gateway: "10.0.0.1" or None. ValueError when one is not such a text, is no host's address,
-    or the gateway is not on the network.
+    address: "10.0.0.2/24", or None for none yet; gateway: "10.0.0.1" or None. ValueError when one is not such a text,
+    is no host's address, or the gateway is not on the network. ip: the address as a number, 0 for none.
     """
+
+    version = 4
+    ethertype = wire_ethernet.ETHERTYPE_IPV4
+    header_bytes = wire.HEADER_BYTES
+    start = HEADER_START + wire.HEADER_BYTES
+    parse_address = staticmethod(wire.parse_address)
+    format_address = staticmethod(wire.format_address)
 
     def __init__(self, ethernet, arp, address="10.0.0.2/24", gateway=None):
         self.ethernet = ethernet
-        self.arp = arp
+        self.neighbours = arp
         self.mtu = ethernet.mtu
         self.counters = {
             "InReceives": 0,  # RFC 4293 from here, but for the prefix
@@ -59,15 +68,24 @@ class Ipv4:
             "OutNoRoutes": 0,
             "OutDiscards": 0,
         }
-        self.on_unknown_protocol = None  # called with (frame, packet, now_ms): ICMP answers
+        self.icmp = None  # who reports errors to senders
         self._protocols = {}
         self._routes = []
         self._ident = 0
+        arp.on_failure = self._neighbour_lost
+        self.ip = 0
         self.set_address(address, gateway)
+        ethernet.parts["ipv4"] = self
         ethernet.register(wire_ethernet.ETHERTYPE_IPV4, self)
 
     def set_address(self, address, gateway=None):
-        """Our address from now on. ValueError as for the constructor; then nothing has changed."""
+        """Our address from now on. ValueError as for the constructor; then nothing has changed.
+
+        Connections of the address that was ours end.
+        """
+        if address is None:
+            self._change(0, 0, wire.LIMITED_BROADCAST, [])
+            return
         ip, prefix_len = wire.parse_cidr(address)
         netmask = wire.netmask(prefix_len)
         if not wire.is_unicast(ip):
@@ -81,13 +99,19 @@ class Ipv4:
             if gateway_ip & netmask != ip & netmask or gateway_ip == ip:
                 raise ValueError("the gateway %s is not a neighbour of %s" % (gateway, address))
             routes.append((0, 0, gateway_ip))
+        self._change(ip, netmask, directed_broadcast, routes)
+        self.neighbours.announce()
+
+    def _change(self, ip, netmask, directed_broadcast, routes):
+        old_ip = self.ip
         self.ip = ip
-        self.prefix_len = prefix_len
         self.netmask = netmask
         self.directed_broadcast = directed_broadcast
         self._routes = routes
-        self.arp.set_address(ip, netmask)
-        self.arp.announce()
+        self.neighbours.set_address(ip, netmask)
+        if old_ip and old_ip != ip:
+            for protocol in self._protocols.values():
+                protocol.address_lost(self, old_ip)
 
     def add_route(self, network, gateway):
         """Sends what goes to `network` ("192.168.0.0/16") through a neighbour. The longest prefix wins."""
@@ -102,11 +126,46 @@ class Ipv4:
         while at < len(self._routes) and self._routes[at][1] > netmask:
             at += 1
         self._routes.insert(at, (ip & netmask, netmask, gateway_ip))
-        self.arp.generation += 1
+        self.neighbours.generation += 1
 
     def register(self, number, protocol):
-        """Sends packets of a protocol number to protocol.input(frame, packet, now_ms)."""
+        """Sends packets of a protocol number to `protocol`, a net.transport.Transport."""
         self._protocols[number] = protocol
+
+    def protocol(self, number):
+        """Who is registered for a protocol number, or None."""
+        return self._protocols.get(number)
+
+    def _neighbour_lost(self, hop, now_ms):
+        for protocol in self._protocols.values():
+            protocol.neighbour_lost(self, hop, now_ms)
+
+    def is_ours(self, ip):
+        """True for our address."""
+        return ip == self.ip and ip != 0
+
+    def is_host(self, ip):
+        """True for what may be one other host."""
+        return wire.is_unicast(ip) and not self.is_broadcast(ip) and ip != self.ip
+
+    def source_for(self, dst_ip):
+        """Our address for a packet to `dst_ip`; None, counted, when there is no route, or no address."""
+        if not self.ip or (self.next_hop(dst_ip) is None and not self.is_group(dst_ip)):
+            self.counters["OutNoRoutes"] += 1
+            return None
+        return self.ip
+
+    def path_mtu(self, _dst_ip):
+        """Octets of an IP packet that the way to a host takes."""
+        return self.mtu
+
+    def key(self, src_ip, dst_ip, src_port, dst_port):
+        """What a transport's table has a flow under: addresses and ports as they stand in a received header."""
+        return pack(">IIHH", src_ip, dst_ip, src_port, dst_port)
+
+    def low_word(self, ip):
+        """The last 32 bits of an address, as a number."""
+        return ip
 
     def next_hop(self, dst_ip):
         """The neighbour that a packet to `dst_ip` goes to; None when there is no route."""
@@ -114,6 +173,10 @@ class Ipv4:
             if dst_ip & netmask == network:
                 return dst_ip if gateway_ip is None else gateway_ip
         return None
+
+    def is_group(self, ip):
+        """True for what is more than one host's: broadcast and multicast addresses."""
+        return wire.is_multicast(ip) or self.is_broadcast(ip)
 
     def is_broadcast(self, ip):
         """True for the limited and our directed broadcast address."""
@@ -133,23 +196,25 @@ class Ipv4:
             counters["InHdrErrors"] += 1
             counters["InCsumErrors"] += 1
             return
-        is_broadcast = dst_ip != self.ip
+        is_broadcast = dst_ip != self.ip or not dst_ip
         if is_broadcast and not self._is_for_us(dst_ip, is_group):
             counters["InAddrErrors"] += 1
             return
-        if not wire.is_unicast(src_ip) or src_ip == self.ip or self.is_broadcast(src_ip):
+        if not wire.is_unicast(src_ip) or self.is_ours(src_ip) or self.is_broadcast(src_ip):
             counters["InMartians"] += 1
             return
         if fragment & (wire.MORE_FRAGMENTS | wire.OFFSET_MASK):
             counters["ReasmReqds"] += 1
             counters["ReasmFails"] += 1
             return
-        packet = Packet(src_ip, dst_ip, protocol, ttl, header_len, total_len - header_len, is_broadcast or is_group)
+        packet = Packet(
+            self, src_ip, dst_ip, protocol, ttl, header_len, total_len - header_len, is_broadcast or is_group
+        )
         handler = self._protocols.get(protocol)
         if handler is None:
             counters["InUnknownProtos"] += 1
-            if self.on_unknown_protocol is not None:
-                self.on_unknown_protocol(frame, packet, now_ms)
+            if self.icmp is not None:
+                self.icmp.protocol_unreachable(frame, packet, now_ms)
             return
         counters["InDelivers"] += 1
         handler.input(frame, packet, now_ms)
@@ -165,7 +230,7 @@ class Ipv4:
         """
         return self.ethernet.alloc(HEADER_START + wire.HEADER_BYTES + length)
 
-    def send(self, frame, dst_ip, protocol, now_ms):
+    def send(self, frame, src_ip, dst_ip, protocol, now_ms):
         """Writes the header and sends the frame to its next hop. Takes the frame over. False when there is no route."""
         total_len = frame.length - HEADER_START
         ident = 0
@@ -186,13 +251,13 @@ class Ipv4:
                 frame.release()
                 return False
         self.counters["OutRequests"] += 1
-        wire.emit(frame.buf, frame.start + HEADER_START, total_len, ident, fragment, TTL, protocol, self.ip, dst_ip)
+        wire.emit(frame.buf, frame.start + HEADER_START, total_len, ident, fragment, TTL, protocol, src_ip, dst_ip)
         if dst_mac is not None:
             self.ethernet.send(frame, dst_mac, wire_ethernet.ETHERTYPE_IPV4)
         else:
-            self.arp.send(frame, hop, wire_ethernet.ETHERTYPE_IPV4, now_ms)
+            self.neighbours.send(frame, hop, wire_ethernet.ETHERTYPE_IPV4, now_ms)
         return True
 
-    def pseudo_sum(self, dst_ip, protocol, length):
-        """The pseudo-header sum of a packet from us."""
-        return wire_checksum.pseudo_sum(self.ip, dst_ip, protocol, length)
+    def pseudo_sum(self, src_ip, dst_ip, protocol, length):
+        """The sum over the pseudo-header (RFC 9293 section 3.1)."""
+        return wire_checksum.pseudo_sum(src_ip, dst_ip, protocol, length)

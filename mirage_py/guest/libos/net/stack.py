@@ -2,44 +2,37 @@
 """The stack as the event loop's service: takes batches off the device, gives batches to it, keeps the timers.
 
 The way of the expected segment: NetStack.poll -> Tcp.input_expected -> the connection's queue -> on_readable.
-Everything else: Ethernet.input -> Ipv4.input or Arp.input -> Tcp.input, Udp.input, Icmp.input.
+Everything else: Ethernet.input -> Ipv4.input, Ipv6.input or Arp.input -> Tcp.input, Udp.input, Icmp.input.
 """
 
 from micropython import const
 
-from libos.net.tcp.timers import FAR_MS
-from libos.wire import ipv4 as wire_ipv4
+from libos.net.timers import FAR_MS
 
 RX_BATCH = const(32)
 RETRY_MS = const(1)  # the device took not all frames: when to try again without an interrupt
+TIMERS_PER_POLL = const(64)
 
 
 class NetStack:
     """One interface with its protocols, made by their constructors. The loop's service (hal.loop).
 
-    Between two polls applications run: what they write, and the acknowledgements of what they read, leaves with the
-    next.
+    The other protocols are named only so that they exist: they know their IP layer, and it knows them. Between two
+    polls applications run: what they write, and the acknowledgements of what they read, leaves with the next.
     """
 
-    def __init__(self, ethernet, arp, ipv4, icmp, udp, tcp):
+    def __init__(self, ethernet, tcp, udp, *_others):
         self.ethernet = ethernet
-        self.arp = arp
-        self.ipv4 = ipv4
-        self.icmp = icmp
-        self.udp = udp
         self.tcp = tcp
+        self.udp = udp
         self.device = ethernet.device
         self.memory_drops = 0
         self.now_ms = 0
         self._frames = [None] * RX_BATCH
         # Looked at in every poll: one attribute instead of two, and no search for a method.
-        self._timers = tcp.timers
-        self._time_waits = tcp.time_waits
+        self._timers = ethernet.timers
         self._input_expected = tcp.input_expected
         self._rx_batch = ethernet.device.rx_batch
-        udp.on_no_port = icmp.port_unreachable
-        icmp.register_error(wire_ipv4.PROTOCOL_TCP, tcp)
-        arp.on_failure = tcp.neighbour_lost
 
     def poll(self, now_ms):
         """A bounded amount of work: timers and output, then at most one batch of frames. True when there was some."""
@@ -47,11 +40,13 @@ class NetStack:
         tcp = self.tcp
         ethernet = self.ethernet
         try:
-            if tcp.pending or now_ms >= self._timers.first_ms or now_ms >= self._time_waits.first_ms:
+            if now_ms >= self._timers.first_ms:
+                worked = True
+                tcp.now_ms = self.udp.now_ms = now_ms
+                self._timers.poll(now_ms, TIMERS_PER_POLL)
+            if tcp.pending:
                 worked = True
                 tcp.poll(now_ms)
-            if now_ms >= self.arp.first_ms:
-                self.arp.poll(now_ms)
             if ethernet.tx_count:
                 ethernet.flush()
             frames = self._frames
@@ -83,11 +78,11 @@ class NetStack:
 
     def next_deadline_ms(self):
         """When to poll at the latest, or None."""
-        tcp = self.tcp
-        if tcp.pending:
+        if self.tcp.pending:
             return self.now_ms
-        tcp.timers.next_deadline_ms()
-        first_ms = min(tcp.timers.first_ms, tcp.time_waits.first_ms, self.arp.first_ms)
+        timers = self._timers
+        timers.next_deadline_ms()
+        first_ms = timers.first_ms
         if self.ethernet.tx_count:
             first_ms = min(first_ms, self.now_ms + RETRY_MS)
         return None if first_ms == FAR_MS else first_ms
@@ -103,13 +98,6 @@ class NetStack:
         """counters: protocol name -> (counter name -> value). Not a property: see tcp.connection."""
         if name != "counters":
             raise AttributeError(name)
-        return {
-            "device": self.device.counters,
-            "ethernet": self.ethernet.counters,
-            "arp": self.arp.counters,
-            "ipv4": self.ipv4.counters,
-            "icmp": self.icmp.counters,
-            "udp": self.udp.counters,
-            "tcp": self.tcp.counters,
-            "stack": {"MemoryDrops": self.memory_drops},
-        }
+        counters = {part: source.counters for part, source in self.ethernet.parts.items()}
+        counters["stack"] = {"MemoryDrops": self.memory_drops}
+        return counters

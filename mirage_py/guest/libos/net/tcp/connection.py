@@ -16,8 +16,7 @@ from libos.net.tcp.states import (
     SYN_RECEIVED,
     SYN_SENT,
 )
-from libos.net.tcp.timers import FAR_MS
-from libos.wire import ipv4 as wire_ipv4
+from libos.net.timers import FAR_MS
 
 FIN_WAIT_2_MS = 60000  # how long a peer may take to close after an application that has gone (Linux's tcp_fin_timeout)
 KEEPALIVE_INTERVAL_MS = 75000
@@ -38,15 +37,16 @@ class Connection:
     when the connection is no more: error says why).
     """
 
-    def __init__(self, tcp, ip, key, local_port, remote_ip, remote_port):
+    def __init__(self, tcp, way, key, local_port, remote_port):
+        """way: whatever has ip, the layer, and both addresses, local_ip and remote_ip."""
         self.tcp = tcp
-        self.ip = ip
-        self.eth = ip.ethernet
-        self.arp = ip.arp
+        self.ip = way.ip
+        self.eth = way.ip.ethernet
+        self.neighbours = way.ip.neighbours
         self.key = key
-        self.local_ip = ip.ip
+        self.local_ip = way.local_ip
         self.local_port = local_port
-        self.remote_ip = remote_ip
+        self.remote_ip = way.remote_ip
         self.remote_port = remote_port
         self.state = CLOSED
         self.error = None
@@ -144,6 +144,7 @@ class Connection:
         self.template = None
         self.tcp_sum = 0
         self.pseudo = 0
+        self.pseudo_ip = 0
         self.header_len = 54
         self.expected = None
         self.fast_key = 0
@@ -155,9 +156,9 @@ class Connection:
         if name == "can_write":
             return self.is_writable and self.tx_end - self.snd_una < self.snd_buf
         if name == "local":
-            return (wire_ipv4.format_address(self.local_ip), self.local_port)
+            return (self.ip.format_address(self.local_ip), self.local_port)
         if name == "remote":
-            return (wire_ipv4.format_address(self.remote_ip), self.remote_port)
+            return (self.ip.format_address(self.remote_ip), self.remote_port)
         if name == "state_name":
             return NAMES[self.state]
         raise AttributeError(name)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""TCP over one Ipv4: the tables, the way of a segment to its connection, and opening connections.
+"""TCP over IPv4 and IPv6: the tables, the way of a segment to its connection, and opening connections.
 
-A connection is found under 12 octets as they stand in a received header: both addresses and both ports.
+A connection is found under octets as they stand in a received header: both addresses and both ports (`ip.key`).
 """
 
 from errno import EADDRINUSE, EHOSTUNREACH
-from struct import pack, unpack_from
+from struct import unpack_from
 
 from micropython import const
 
+from libos.net import errors
 from libos.net.tcp.congestion import NewReno
 from libos.net.tcp.connection import FIN_WAIT_2_MS, Connection
 from libos.net.tcp.input import segment_arrives
@@ -18,11 +19,11 @@ from libos.net.tcp.output import run, set_mss
 from libos.net.tcp.recovery import accept_ack
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_SENT
-from libos.net.tcp.timers import FAR_MS, Timers
 from libos.net.tcp.timewait import MAX_TIME_WAITS, TimeWaits
-from libos.wire import icmp as wire_icmp
-from libos.wire import ipv4 as wire_ipv4
+from libos.net.timers import FAR_MS
+from libos.net.transport import Transport
 from libos.wire import tcp as wire
+from libos.wire.ipv4 import PROTOCOL_TCP
 
 _MASK = const(0xFFFFFFFF)
 _CSUM_VALID = const(1)  # hal.dma
@@ -35,17 +36,29 @@ _TIMESTAMPS_WORD = const(0x0101080A)
 # and flags, window; checksum and urgent pointer; and what is a timestamps option if the offset says so.
 _HEADERS = ">IIIHIIIIIHHIII"
 _HEADERS_BYTES = const(62)
+# The same of IPv6: ethertype; version, class and flow label; payload length, next header, hop limit; addresses, of the
+# source's the last word apart; and as above from the ports on.
+_HEADERS6 = ">HIHBB12sI16sIIIHHIII"
+_HEADERS6_BYTES = const(82)
 
 USER_TIMEOUT_MS = 300000  # RFC 9293 section 3.8.3: R2, at least 100 s; five minutes is the classic user timeout
 MAX_CONNECTIONS = 16384
 BUFFER_BYTES = 262144  # of a connection's queues, each way
 MIN_BUFFER_BYTES = 8192
 MEMORY_BYTES = 4 << 20
-TIMERS_PER_POLL = 64
 
 
-class Tcp:
-    """TCP over `ipv4`. random: bytes(n) from the machine's entropy.
+class Way:
+    """Between which addresses a segment goes, and by which layer. local_ip: by default the layer's choice."""
+
+    def __init__(self, ip, remote_ip, local_ip=None):
+        self.ip = ip
+        self.remote_ip = remote_ip
+        self.local_ip = ip.source_for(remote_ip) if local_ip is None else local_ip
+
+
+class Tcp(Transport):
+    """TCP over `ipv4`, `ipv6` (None: without) or both, on one Ethernet. random: bytes(n) from the machine's entropy.
 
     memory_bytes: what the queues of all connections may hold, about: a new one's buffers get smaller the more there
     are. timestamps, sack: whether these are offered and accepted. congestion: a class as congestion.py describes.
@@ -53,8 +66,9 @@ class Tcp:
 
     def __init__(
         self,
-        ipv4,
         random,
+        ipv4,
+        ipv6=None,
         memory_bytes=MEMORY_BYTES,
         buffer_bytes=BUFFER_BYTES,
         max_connections=MAX_CONNECTIONS,
@@ -63,8 +77,9 @@ class Tcp:
         congestion=NewReno,
         max_time_waits=MAX_TIME_WAITS,
     ):
-        self.ip = ipv4
-        self.eth = ipv4.ethernet
+        self.ipv4 = ipv4
+        self.ipv6 = ipv6
+        eth = (ipv4 or ipv6).ethernet
         self.timestamps = timestamps
         self.sack = sack
         self.congestion = congestion
@@ -76,9 +91,10 @@ class Tcp:
             self.window_scale += 1
         self.by_key = {}
         self.half_open = {}
-        self.time_waits = TimeWaits(max_time_waits)
+        self.timers = eth.timers
+        self.timers.restorers.append(self._arm_all)
+        self.time_waits = TimeWaits(eth.timers, max_time_waits)
         self.listeners = {}
-        self.timers = Timers()
         self.pending = []  # connections whose output wants to run
         self._buffer_bytes = buffer_bytes
         self._memory_bytes = memory_bytes
@@ -113,7 +129,10 @@ class Tcp:
         self.listen_overflows = 0
         self.listen_drops = 0
         self.memory_drops = 0
-        ipv4.register(wire_ipv4.PROTOCOL_TCP, self)
+        eth.parts["tcp"] = self
+        for layer in (ipv4, ipv6):
+            if layer is not None:
+                layer.register(PROTOCOL_TCP, self)
 
     # Not a property: those make every attribute of the class slow to store on MicroPython.
     def __getattr__(self, name):
@@ -175,21 +194,24 @@ class Tcp:
             half_open.drop()
 
     def connect(self, ip, port, now_ms):
-        """Begins a connection to ("10.0.0.1", port); returns it at once, on_writable tells when it is established.
+        """Begins a connection to ("10.0.0.1", port) or ("fd00::1", port); returns it at once, on_writable tells when it
+        is established.
 
         Raises ValueError for what is no address or port, OSError(EHOSTUNREACH) when there is no route or the address is
         no host's, OSError(EADDRINUSE) when all ports to there are in use or there are too many connections.
         """
-        remote_ip = wire_ipv4.parse_address(ip)
+        layer = self.ipv6 if ":" in ip else self.ipv4
+        if layer is None:
+            raise OSError(EHOSTUNREACH)
+        way = Way(layer, layer.parse_address(ip))
         if not 1 <= port <= 65535:
             raise ValueError("not a TCP port: %d" % port)
-        ipv4 = self.ip
-        if not wire_ipv4.is_unicast(remote_ip) or ipv4.is_broadcast(remote_ip) or ipv4.next_hop(remote_ip) is None:
+        if way.local_ip is None or not layer.is_host(way.remote_ip):
             raise OSError(EHOSTUNREACH)
         if not self.has_room():
             raise OSError(EADDRINUSE)
-        key, local_port = self._choose_port(remote_ip, port)
-        conn = Connection(self, ipv4, key, local_port, remote_ip, port)
+        key, local_port = self._choose_port(way, port)
+        conn = Connection(self, way, key, local_port, port)
         conn.state = SYN_SENT
         conn.iss = self._secrets.isn(key, now_ms)
         conn.ts_offset = self._secrets.timestamp_offset(key)
@@ -202,11 +224,11 @@ class Tcp:
         conn.want_output()
         return conn
 
-    def _choose_port(self, remote_ip, port):
-        destination = pack(">IIH", remote_ip, self.ip.ip, port)
+    def _choose_port(self, way, port):
+        destination = way.ip.key(way.remote_ip, way.local_ip, port, 0)
         for _ in range(PORTS):
             local_port = self._secrets.next_port(destination)
-            key = pack(">IIHH", remote_ip, self.ip.ip, port, local_port)
+            key = way.ip.key(way.remote_ip, way.local_ip, port, local_port)
             if key not in self.by_key and key not in self.time_waits.by_key and local_port not in self.listeners:
                 return (key, local_port)
         raise OSError(EADDRINUSE)
@@ -230,7 +252,7 @@ class Tcp:
 
     def predict(self, conn):
         """A connection is established: `input_expected` may find it."""
-        conn.fast_key = conn.remote_ip << 29 ^ (conn.remote_port << 16 | conn.local_port)
+        conn.fast_key = conn.ip.low_word(conn.remote_ip) << 29 ^ (conn.remote_port << 16 | conn.local_port)
         self._fast[conn.fast_key] = conn
 
     # --- receiving ---
@@ -250,11 +272,37 @@ class Tcp:
         )
         # Two connections may have this number in common: then one of them takes the plain way.
         conn = self._fast.get(src_ip << 29 ^ ports)
-        if conn is None or not conn.is_fast:
+        if conn is not None:
+            if not conn.is_fast:
+                return False
+            remote_ip, local_ip, its_ports, its_flags, header_len, pseudo, scale, ts_on = conn.expected
+            if (
+                kind >> 8 != 0x080045
+                or src_ip != remote_ip
+                or dst_ip != local_ip
+                or rest & 0x3FFF00FF != 6  # no fragment; TCP
+                # 2**16 is 1 modulo 0xFFFF: this sum is zero when the IP header's checksum is right.
+                or ((kind & 0xFFFF) + size_ident + rest + ip_check + src_ip + dst_ip) % 0xFFFF
+            ):
+                return False
+            total_len = size_ident >> 16
+            at = 34
+        elif kind >> 16 == 0x86DD and frame.size - start >= _HEADERS6_BYTES:
+            (
+                kind, version, total_len, protocol, rest, src_ip, low_word, dst_ip,
+                ports, seq, ack, flags, window, _check, option, ts_val,
+            ) = unpack_from(_HEADERS6, frame.buf, start + 12)  # fmt: skip
+            conn = self._fast.get(low_word << 29 ^ ports)
+            if conn is None or not conn.is_fast:
+                return False
+            remote_ip, local_ip, its_ports, its_flags, header_len, pseudo, scale, ts_on = conn.expected
+            if version >> 28 != 6 or protocol != 6 or src_ip != remote_ip or dst_ip != local_ip:
+                return False
+            total_len += 40
+            at = 54
+        else:
             return False
-        remote_ip, local_ip, its_ports, its_flags, header_len, pseudo, scale, ts_on = conn.expected
         rcv_nxt = conn.rcv_nxt
-        total_len = size_ident >> 16
         length = total_len - header_len
         acked = (ack - conn.snd_una) & _MASK
         if (
@@ -264,20 +312,14 @@ class Tcp:
             or acked > conn.snd_nxt - conn.snd_una
             or not 0 <= length <= conn.rcv_adv - rcv_nxt
             or ports != its_ports
-            or src_ip != remote_ip
-            or dst_ip != local_ip
-            or kind >> 8 != 0x080045
-            or rest & 0x3FFF00FF != 6  # no fragment; TCP
             or total_len + 14 > (frame.length if frame.next is None else frame.total())
-            # 2**16 is 1 modulo 0xFFFF: this sum is zero when the IP header's checksum is right.
-            or ((kind & 0xFFFF) + size_ident + rest + ip_check + src_ip + dst_ip) % 0xFFFF
         ):
             return False
         if ts_on and (option != _TIMESTAMPS_WORD or (ts_val - conn.ts_recent) & _MASK >= 0x80000000):
             return False
         if not frame.flags & _CSUM_VALID:
-            size = total_len - 20
-            if frame.checksum(34, size, pseudo + size) != 0xFFFF:
+            size = total_len + 14 - at
+            if frame.checksum(at, size, pseudo + size) != 0xFFFF:
                 return False
         if length:
             data = frame.take(header_len + 14, length)  # may raise MemoryError: before anything changed
@@ -331,14 +373,14 @@ class Tcp:
             self.in_errs += 1
             return
         if not frame.flags & _CSUM_VALID:
-            pseudo = (packet.src_ip + packet.dst_ip + wire_ipv4.PROTOCOL_TCP + packet.length) % 0xFFFF
+            pseudo = packet.ip.pseudo_sum(packet.src_ip, packet.dst_ip, PROTOCOL_TCP, packet.length)
             if frame.checksum(start, packet.length, pseudo) != 0xFFFF:
                 self.in_errs += 1
                 self.csum_errors += 1
                 return
         segment.start = start + segment.header_len
         segment.length = packet.length - segment.header_len
-        key = pack(">IIHH", packet.src_ip, packet.dst_ip, segment.src_port, segment.dst_port)
+        key = packet.ip.key(packet.src_ip, packet.dst_ip, segment.src_port, segment.dst_port)
         conn = self.by_key.get(key)
         if conn is not None:
             segment_arrives(conn, segment, frame, now_ms)
@@ -355,11 +397,11 @@ class Tcp:
                 return
         listener = self.listeners.get(segment.dst_port)
         if listener is None or segment.flags & (wire.SYN | wire.ACK | wire.RST) != wire.SYN:
-            self.reply_reset(packet.src_ip, segment, now_ms)
+            self.reply_reset(Way(packet.ip, packet.src_ip, packet.dst_ip), segment, now_ms)
             return
-        self._syn_arrives(listener, key, packet.src_ip, segment, iss, now_ms)
+        self._syn_arrives(listener, key, packet, segment, iss, now_ms)
 
-    def _syn_arrives(self, listener, key, remote_ip, segment, iss, now_ms):
+    def _syn_arrives(self, listener, key, packet, segment, iss, now_ms):
         if not self.has_room():
             self.listen_drops += 1
             return
@@ -369,7 +411,7 @@ class Tcp:
         if iss is None:
             iss = self._secrets.isn(key, now_ms)
         offset = self._secrets.timestamp_offset(key)
-        half_open = HalfOpen(self, listener, key, remote_ip, segment, iss, offset, now_ms)
+        half_open = HalfOpen(self, listener, key, packet, segment, iss, offset, now_ms)
         listener.half_open.append(half_open)
         try:
             self.half_open[key] = half_open
@@ -401,7 +443,7 @@ class Tcp:
             if wait.ts_on:
                 options = wire.timestamps_option(now_ms + wait.ts_offset, wait.ts_recent)
             self.send_segment(
-                wait.remote_ip,
+                wait,
                 wait.local_port,
                 wait.remote_port,
                 wait.snd_nxt & _MASK,
@@ -413,29 +455,39 @@ class Tcp:
             )
         return None
 
-    def neighbour_lost(self, ip, _now_ms):
+    def neighbour_lost(self, ip, hop, _now_ms):
         """Nobody answers for the MAC of a neighbour: attempts to connect through it fail at once, as in Linux."""
         for conn in list(self.by_key.values()):
-            if conn.state == SYN_SENT and self.ip.next_hop(conn.remote_ip) == ip:
+            if conn.state == SYN_SENT and conn.ip is ip and ip.next_hop(conn.remote_ip) == hop:
                 self.attempt_fails += 1
                 conn.fail(EHOSTUNREACH)
 
-    def input_error(self, _src_ip, dst_ip, quoted, kind, code, mtu, now_ms):
-        """ICMP says something about a segment that we sent. quoted: at least 8 octets of it.
+    def address_lost(self, ip, address):
+        """`address` is ours no more: what used it ends."""
+        for conn in list(self.by_key.values()):
+            if conn.ip is ip and conn.local_ip == address:
+                conn.finish(EHOSTUNREACH)
+        for half_open in list(self.half_open.values()):
+            if half_open.ip is ip and half_open.local_ip == address:
+                half_open.drop()
+
+    def input_error(self, ip, src_ip, dst_ip, quoted, error, mtu, now_ms):
+        """ICMP says something about a segment that we sent. quoted: at least 8 octets of it; error: of net.errors.
 
         Believed only with a sequence number that is outstanding (RFC 5927 section 4). Hard errors end an attempt to
         connect, never an established connection (RFC 1122 section 4.2.3.9, RFC 5927 section 5.2).
         """
         src_port, dst_port, seq32 = unpack_from(">HHI", quoted, 0)
-        conn = self.by_key.get(pack(">IIHH", dst_ip, self.ip.ip, dst_port, src_port))
+        conn = self.by_key.get(ip.key(dst_ip, src_ip, dst_port, src_port))
         if conn is None:
             return
         seq = unwrap(seq32, conn.snd_una)
         if not conn.snd_una <= seq < conn.snd_nxt:
             return
         if mtu:
-            if mtu - 40 < conn.mss + conn.header_len - 54:
-                set_mss(conn, max(mtu - 40, 536))
+            mss = mtu - ip.header_bytes - 20
+            if mss < conn.mss + conn.header_len - ip.start - 20:
+                set_mss(conn, max(mss, 536))
                 if conn.cc is not None:
                     conn.cc.set_mss(conn.mss)
                 conn.is_fast = False
@@ -444,38 +496,34 @@ class Tcp:
                 conn.want_output()
         elif conn.state == SYN_SENT:
             conn.soft_error = EHOSTUNREACH
-            if kind == wire_icmp.DESTINATION_UNREACHABLE and code in (
-                wire_icmp.PROTOCOL_UNREACHABLE,
-                wire_icmp.PORT_UNREACHABLE,
-            ):
+            if error == errors.UNREACHABLE_PROTOCOL or error == errors.UNREACHABLE_PORT:
                 self.attempt_fails += 1
                 conn.fail(EHOSTUNREACH)
 
     # --- sending ---
 
-    def reply_reset(self, dst_ip, segment, now_ms):
-        """RST for a segment that belongs to nothing (RFC 9293 section 3.10.7.1)."""
+    def reply_reset(self, way, segment, now_ms):
+        """RST for a segment that belongs to nothing (RFC 9293 section 3.10.7.1). way: as for send_segment."""
         flags = segment.flags
         if flags & wire.RST:
             return
         self.out_rsts += 1
         if flags & wire.ACK:
-            self.send_segment(dst_ip, segment.dst_port, segment.src_port, segment.ack, 0, wire.RST, 0, b"", now_ms)
+            self.send_segment(way, segment.dst_port, segment.src_port, segment.ack, 0, wire.RST, 0, b"", now_ms)
             return
         ack = segment.seq + segment.length
         if flags & wire.SYN:
             ack += 1
         if flags & wire.FIN:
             ack += 1
-        self.send_segment(
-            dst_ip, segment.dst_port, segment.src_port, 0, ack & _MASK, wire.RST | wire.ACK, 0, b"", now_ms
-        )
+        flags = wire.RST | wire.ACK
+        self.send_segment(way, segment.dst_port, segment.src_port, 0, ack & _MASK, flags, 0, b"", now_ms)
 
     def send_reset(self, conn):
         """RST for a connection that we give up."""
         self.out_rsts += 1
         self.send_segment(
-            conn.remote_ip,
+            conn,
             conn.local_port,
             conn.remote_port,
             conn.snd_nxt & _MASK,
@@ -486,50 +534,44 @@ class Tcp:
             self.now_ms,
         )
 
-    def send_segment(self, dst_ip, src_port, dst_port, seq, ack, flags, window, options, now_ms):
-        """Writes a segment without data, the plain way. Returns False when there is no buffer."""
+    def send_segment(self, way, src_port, dst_port, seq, ack, flags, window, options, now_ms):
+        """Writes a segment without data, the plain way. Returns False when there is no buffer.
+
+        way: whatever has ip, the layer, and both addresses, local_ip and remote_ip.
+        """
+        ip = way.ip
         length = wire.HEADER_BYTES + len(options)
-        frame = self.ip.alloc(length)
+        frame = ip.alloc(length)
         if frame is None:
             return False
-        at = frame.start + 34
+        start = ip.start
+        at = frame.start + start
         try:
             wire.emit(frame.buf, at, src_port, dst_port, seq & _MASK, ack, flags, window, options)
         except MemoryError:
             frame.release()
             raise
-        pseudo = self.ip.pseudo_sum(dst_ip, wire_ipv4.PROTOCOL_TCP, length)
-        check = frame.checksum(34, length, pseudo) ^ 0xFFFF
+        pseudo = ip.pseudo_sum(way.local_ip, way.remote_ip, PROTOCOL_TCP, length)
+        check = frame.checksum(start, length, pseudo) ^ 0xFFFF
         frame.buf[at + 16] = check >> 8
         frame.buf[at + 17] = check & 255
         self.out_segs += 1
-        self.ip.send(frame, dst_ip, wire_ipv4.PROTOCOL_TCP, now_ms)
+        ip.send(frame, way.local_ip, way.remote_ip, PROTOCOL_TCP, now_ms)
         return True
 
     # --- time ---
 
     def _arm_all(self, now_ms):
         """Memory ran out while a timer was set: sees to it that every connection has its own."""
-        self.timers.is_incomplete = False
-        try:
-            for conn in self.by_key.values():
-                conn.arm_next()
-            for half_open in self.half_open.values():
-                if half_open.timer_at == FAR_MS:
-                    self.timers.schedule(half_open, now_ms + RTO_MS)
-        except MemoryError:
-            self.timers.is_incomplete = True
-            raise
+        for conn in self.by_key.values():
+            conn.arm_next()
+        for half_open in self.half_open.values():
+            if half_open.timer_at == FAR_MS:
+                self.timers.schedule(half_open, now_ms + RTO_MS)
 
     def poll(self, now_ms):
-        """Timers, then the output of every connection that has something to send."""
+        """The output of every connection that has something to send."""
         self.now_ms = now_ms
-        if now_ms >= self.timers.first_ms:
-            if self.timers.is_incomplete:
-                self._arm_all(now_ms)
-            self.timers.poll(now_ms, TIMERS_PER_POLL)
-        if now_ms >= self.time_waits.first_ms:
-            self.time_waits.poll(now_ms)
         pending = self.pending
         if pending:
             self.pending = []

@@ -54,7 +54,7 @@ def _in_syn_sent(conn, segment, frame, now_ms):
     if flags & ACK:
         if unwrap(segment.ack, conn.snd_nxt) != conn.iss + 1 or conn.snd_nxt == conn.iss:
             if not flags & RST:
-                conn.tcp.reply_reset(conn.remote_ip, segment, now_ms)
+                conn.tcp.reply_reset(conn, segment, now_ms)
             return
         is_acked = True
     if flags & RST:
@@ -100,7 +100,7 @@ def agree(conn, segment, now_ms):
     conn.rcv_buf = min(conn.rcv_buf, 0xFFFF << conn.rcv_wscale)
     mss = segment.mss or 536  # RFC 9293 section 3.7.1; an offer of 0 is none
     output.prepare(conn, mss)
-    conn.rcv_mss = min(mss, conn.ip.mtu - 40)
+    conn.rcv_mss = min(mss, conn.ip.mtu - conn.ip.header_bytes - 20)
     conn.window_step = min(conn.rcv_mss, conn.rcv_buf >> 1)
     conn.update_at = conn.rcv_adv - (conn.rcv_buf >> 3)
     conn.ack_octets = 2 * (conn.rcv_mss - (12 if conn.ts_on else 0))
@@ -250,7 +250,7 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
     ack = unwrap(segment.ack, conn.snd_una)
     if conn.state == SYN_RECEIVED:
         if ack != conn.iss + 1:
-            conn.tcp.reply_reset(conn.remote_ip, segment, now_ms)
+            conn.tcp.reply_reset(conn, segment, now_ms)
             return False
         window = segment.window << conn.snd_wscale
         _synchronize(conn, segment, now_ms)

@@ -8,7 +8,7 @@ backlog allows. Which one goes when the backlog is full: the oldest.
 from libos.net.tcp.connection import Connection
 from libos.net.tcp.input import agree, segment_arrives
 from libos.net.tcp.seq import is_before
-from libos.net.tcp.timers import FAR_MS
+from libos.net.timers import FAR_MS
 from libos.wire.tcp import ACK, RST, SYN, syn_options
 
 SYN_ACK_TRIES = 5  # Linux's tcp_synack_retries
@@ -29,11 +29,13 @@ class Listener:
 class HalfOpen:
     """SYN_RECEIVED, come from LISTEN."""
 
-    def __init__(self, tcp, listener, key, remote_ip, segment, iss, ts_offset, now_ms):
+    def __init__(self, tcp, listener, key, packet, segment, iss, ts_offset, now_ms):
         self.tcp = tcp
         self.listener = listener
         self.key = key
-        self.remote_ip = remote_ip
+        self.ip = packet.ip
+        self.local_ip = packet.dst_ip
+        self.remote_ip = packet.src_ip
         self.syn = segment
         self.iss = iss
         self.ts_offset = ts_offset
@@ -49,7 +51,7 @@ class HalfOpen:
         syn = self.syn
         has_timestamps = tcp.timestamps and syn.ts_val is not None
         options = syn_options(
-            tcp.ip.mtu - 40,
+            self.ip.mtu - self.ip.header_bytes - 20,
             None if syn.window_scale is None else tcp.window_scale,
             tcp.sack and syn.sack_permitted,
             (now_ms + self.ts_offset) & 0xFFFFFFFF if has_timestamps else None,
@@ -57,9 +59,8 @@ class HalfOpen:
         )
         ack = (syn.seq + 1) & 0xFFFFFFFF
         window = min(tcp.buffer_bytes(), 0xFFFF)
-        tcp.send_segment(
-            self.remote_ip, self.listener.port, syn.src_port, self.iss, ack, SYN | ACK, window, options, now_ms
-        )
+        port = self.listener.port
+        tcp.send_segment(self, port, syn.src_port, self.iss, ack, SYN | ACK, window, options, now_ms)
 
     def on_timer(self, now_ms):
         if self.tries >= SYN_ACK_TRIES:
@@ -95,7 +96,7 @@ class HalfOpen:
         if not flags & ACK:
             return
         if segment.ack != (self.iss + 1) & 0xFFFFFFFF:
-            self.tcp.reply_reset(self.remote_ip, segment, now_ms)
+            self.tcp.reply_reset(self, segment, now_ms)
             return
         syn = self.syn
         if ahead >= 0x10000 or (
@@ -123,12 +124,10 @@ class HalfOpen:
         tcp = self.tcp
         if not tcp.has_room():
             tcp.listen_drops += 1
-            tcp.send_segment(
-                self.remote_ip, self.listener.port, self.syn.src_port, self.iss + 1, 0, RST, 0, b"", now_ms
-            )
+            tcp.send_segment(self, self.listener.port, self.syn.src_port, self.iss + 1, 0, RST, 0, b"", now_ms)
             return None
         syn = self.syn
-        conn = Connection(tcp, tcp.ip, self.key, self.listener.port, self.remote_ip, syn.src_port)
+        conn = Connection(tcp, self, self.key, self.listener.port, syn.src_port)
         conn.iss = self.iss
         conn.ts_offset = self.ts_offset
         conn.irs = syn.seq

@@ -12,24 +12,30 @@ from micropython import const
 from libos.net.tcp import recovery
 from libos.net.tcp.states import CLOSED, ESTABLISHED, SYN_SENT
 from libos.wire import tcp as wire
-from libos.wire.ethernet import ETHERTYPE_IPV4
+from libos.wire.ipv4 import PROTOCOL_TCP
 
 _MASK = const(0xFFFFFFFF)
 _TX_BATCH = const(64)  # net.ethernet.TX_BATCH
 _CSUM_PARTIAL = const(2)  # hal.dma
 _GSO_TCPV4 = const(1)
+_GSO_TCPV6 = const(4)
 _DF_TTL_TCP = const(0x40004006)  # don't fragment, offset 0, TTL 64, protocol TCP
 _FIN = const(0x01)
 _PSH_ACK = const(0x18)
 _ACK = const(0x10)
 _FEATURE_TX_CSUM = const(1)  # of the network device
 _FEATURE_TX_TSO4 = const(2)
+_FEATURE_TX_TSO6 = const(4)
 
 # What a TCP/IPv4 frame begins with: Ethernet and the IP version (16 octets as two numbers), length and ident; flags,
 # offset, TTL and protocol; IP checksum, addresses, ports, sequence, acknowledgement, offset and flags, window,
 # checksum and urgent pointer. Repeat counts in a format cost more than the numbers they save.
 _HEADERS = ">QQIIHQIIIHHI"
 _HEADERS_TS = ">QQIIHQIIIHHIIII"
+# A TCP/IPv6 frame: Ethernet, version, class and flow label; payload length; next header and hop limit; addresses; and
+# as above from the ports on.
+_HEADERS6 = ">18sHH32sIIIHHI"
+_HEADERS6_TS = ">18sHH32sIIIHHIIII"
 
 _IDLE_CHECK = const(4380)  # a window below the smallest initial one (RFC 5681) need not be reduced after a pause
 
@@ -40,27 +46,28 @@ PERSIST_MIN_MS = 500
 def prepare(conn, mss):
     """Precomputes what is the same in every frame of a connection. mss: the peer's offer, or less after ICMP."""
     ip = conn.ip
-    addresses = conn.local_ip + conn.remote_ip
     offset = 8 if conn.ts_on else 5
-    conn.header_len = 34 + offset * 4
+    conn.header_len = ip.start + offset * 4
     # Kept reduced modulo 0xFFFF where the C checksum gets it as a start.
-    conn.pseudo = (addresses + 6) % 0xFFFF
-    conn.tcp_sum = addresses + 6 + conn.local_port + conn.remote_port - 20
+    conn.pseudo = ip.pseudo_sum(conn.local_ip, conn.remote_ip, PROTOCOL_TCP, 0) % 0xFFFF
+    # Both to be added to the length of a frame without its Ethernet header.
+    conn.pseudo_ip = conn.pseudo - ip.header_bytes
+    conn.tcp_sum = conn.pseudo_ip + conn.local_port + conn.remote_port
     if conn.ts_on:
         conn.tcp_sum += wire.TIMESTAMPS_WORD
     conn.expected = (
-        conn.remote_ip,
+        conn.remote_ip if ip.version == 4 else conn.remote_ip[:12],  # the rest is what it was found by
         conn.local_ip,
         conn.remote_port << 16 | conn.local_port,
         offset << 12 | _ACK,
-        20 + offset * 4,
+        ip.header_bytes + offset * 4,
         conn.pseudo,
         conn.snd_wscale,
         conn.ts_on,
     )
     conn.template = None
     conn.route_generation = 0
-    set_mss(conn, min(mss, ip.mtu - 40))
+    set_mss(conn, min(mss, ip.path_mtu(conn.remote_ip) - ip.header_bytes - wire.HEADER_BYTES))
 
 
 def set_mss(conn, mss):
@@ -68,7 +75,8 @@ def set_mss(conn, mss):
     conn.mss = max(mss, 48) - (12 if conn.ts_on else 0)
     conn.max_send = conn.mss
     eth = conn.eth
-    if eth.features & _FEATURE_TX_TSO4 and eth.features & _FEATURE_TX_CSUM:
+    needed = _FEATURE_TX_CSUM | (_FEATURE_TX_TSO4 if conn.ip.version == 4 else _FEATURE_TX_TSO6)
+    if eth.features & needed == needed:
         room = min(eth.max_gso_bytes, 65535) - conn.header_len
         conn.max_send = max(room - room % conn.mss, conn.mss)
 
@@ -198,7 +206,7 @@ def emit(conn, seq, count, flags, now_ms):
     """
     if conn.ooo or conn.dsack is not None:
         return _emit_sack(conn, seq, count, flags, now_ms)
-    if conn.route_generation != conn.arp.generation:
+    if conn.route_generation != conn.neighbours.generation:
         refresh_route(conn, now_ms)
     header_len = conn.header_len
     eth = conn.eth
@@ -228,7 +236,7 @@ def emit(conn, seq, count, flags, now_ms):
     ack = rcv_nxt & _MASK
     seq32 = seq & _MASK
     total_len -= 14
-    if header_len == 66:
+    if header_len == 66 or header_len == 86:
         flags |= 0x8000
         ts_val = (now_ms + conn.ts_offset) & _MASK
         ts_ecr = conn.ts_recent
@@ -249,7 +257,7 @@ def emit(conn, seq, count, flags, now_ms):
         frame.flags = _CSUM_PARTIAL
         frame.csum_start = 34
         frame.csum_offset = 16
-        check = (conn.pseudo + total_len - 20) % 0xFFFF
+        check = (conn.pseudo_ip + total_len) % 0xFFFF
         if count > conn.mss:
             frame.gso_size = conn.mss
             frame.gso_type = _GSO_TCPV4
@@ -268,17 +276,32 @@ def emit(conn, seq, count, flags, now_ms):
             -(ip_sum + total_len) % 0xFFFF, addresses, ports, seq32, ack, flags, window, check << 16,
             0x0101080A, ts_val, ts_ecr,
         )  # fmt: skip
-    else:
+    elif header_len == 54:
         pack_into(
             _HEADERS, frame.buf, frame.start, macs, macs_type, total_len << 16, _DF_TTL_TCP,
             -(ip_sum + total_len) % 0xFFFF, addresses, ports, seq32, ack, flags, window, check << 16,
         )  # fmt: skip
+    else:
+        # IPv6: macs stands for all before the length, macs_type for what follows it. Never a length of 0: with TCP's
+        # header it is 20 at least.
+        frame.csum_start = 54
+        frame.gso_type = _GSO_TCPV6
+        if header_len == 86:
+            pack_into(
+                _HEADERS6_TS, frame.buf, frame.start, macs, total_len - 40, macs_type, addresses, ports, seq32, ack,
+                flags, window, check << 16, 0x0101080A, ts_val, ts_ecr,
+            )  # fmt: skip
+        else:
+            pack_into(
+                _HEADERS6, frame.buf, frame.start, macs, total_len - 40, macs_type, addresses, ports, seq32, ack,
+                flags, window, check << 16,
+            )  # fmt: skip
     conn.tcp.out_segs += 1
     if conn.next_hop is None:
         eth.tx_frames[tx_count] = frame
         eth.tx_count = tx_count + 1
     else:
-        conn.arp.send(frame, conn.next_hop, ETHERTYPE_IPV4, now_ms)
+        conn.neighbours.send(frame, conn.next_hop, conn.ip.ethertype, now_ms)
     return True
 
 
@@ -327,18 +350,25 @@ def copy(conn, frame, at, seq, count):
 
 def refresh_route(conn, now_ms):
     """The neighbour table changed: looks up the next hop's MAC again. next_hop stays set while it is not known."""
-    hop = conn.ip.next_hop(conn.remote_ip)
-    conn.route_generation = conn.arp.generation
-    mac = None if hop is None else conn.arp.lookup(hop, now_ms)
+    ip = conn.ip
+    neighbours = conn.neighbours
+    hop = ip.next_hop(conn.remote_ip)
+    conn.route_generation = neighbours.generation
+    mac = None if hop is None else neighbours.lookup(hop, now_ms)
     if mac is None:
         conn.next_hop = conn.remote_ip if hop is None else hop
         conn.route_generation = 0  # ask again with the next segment
         mac = b"\0\0\0\0\0\0"
     else:
         conn.next_hop = None
+    ports = conn.local_port << 16 | conn.remote_port
+    if ip.version == 6:
+        head = mac + conn.eth.mac + b"\x86\xdd\x60\x00\x00\x00"
+        conn.template = (head, PROTOCOL_TCP << 8 | ip.hop_limit, conn.local_ip + conn.remote_ip, ports, 0)
+        return
     conn.template = unpack(">QQ", mac + conn.eth.mac + b"\x08\x00\x45\x00") + (
         conn.local_ip << 32 | conn.remote_ip,
-        conn.local_port << 16 | conn.remote_port,
+        ports,
         0x4500 + _DF_TTL_TCP + conn.local_ip + conn.remote_ip,
     )
 
@@ -358,14 +388,15 @@ def _emit_sack(conn, seq, count, flags, now_ms):
     frame = conn.ip.alloc(wire.HEADER_BYTES + len(options) + count)
     if frame is None:
         return False
-    at = frame.start + 34
+    start = conn.ip.start
+    at = frame.start + start
     window = announce(conn)
     try:
         header_len = wire.emit(
             frame.buf, at, conn.local_port, conn.remote_port, seq & _MASK, conn.rcv_nxt & _MASK, flags, window, options
         )
         if count:
-            copy(conn, frame, 34 + header_len, seq, count)
+            copy(conn, frame, start + header_len, seq, count)
     except MemoryError:
         frame.release()
         raise
@@ -373,14 +404,14 @@ def _emit_sack(conn, seq, count, flags, now_ms):
     pseudo = (conn.pseudo + tcp_len) % 0xFFFF
     if count > conn.mss:
         frame.flags = _CSUM_PARTIAL
-        frame.csum_start = 34
+        frame.csum_start = start
         frame.csum_offset = 16
         frame.gso_size = conn.mss
-        frame.gso_type = _GSO_TCPV4
-        frame.hdr_len = 34 + header_len
+        frame.gso_type = _GSO_TCPV4 if conn.ip.version == 4 else _GSO_TCPV6
+        frame.hdr_len = start + header_len
         check = pseudo
     else:
-        check = frame.checksum(34, tcp_len, pseudo) ^ 0xFFFF
+        check = frame.checksum(start, tcp_len, pseudo) ^ 0xFFFF
     pack_into(">H", frame.buf, at + wire.CHECKSUM_OFFSET, check)
     conn.rcv_acked = conn.rcv_nxt
     conn.sent_ms = now_ms
@@ -389,7 +420,7 @@ def _emit_sack(conn, seq, count, flags, now_ms):
         conn.ack_deadline = 0
         conn.dsack = None
     conn.tcp.out_segs += 1
-    conn.ip.send(frame, conn.remote_ip, 6, now_ms)
+    conn.ip.send(frame, conn.local_ip, conn.remote_ip, PROTOCOL_TCP, now_ms)
     return True
 
 
@@ -424,7 +455,7 @@ def _run_handshake(conn, now_ms):
     tcp = conn.tcp
     is_first = conn.state == SYN_SENT
     options = wire.syn_options(
-        conn.ip.mtu - 40,
+        conn.ip.mtu - conn.ip.header_bytes - wire.HEADER_BYTES,
         tcp.window_scale if is_first or conn.rcv_wscale else None,
         tcp.sack if is_first else conn.sack_on,
         (now_ms + conn.ts_offset) & _MASK if conn.ts_on else None,
@@ -433,9 +464,8 @@ def _run_handshake(conn, now_ms):
     window = min(conn.rcv_buf, 0xFFFF)
     flags = wire.SYN if is_first else wire.SYN | wire.ACK
     ack = 0 if is_first else conn.rcv_nxt & _MASK
-    if not tcp.send_segment(
-        conn.remote_ip, conn.local_port, conn.remote_port, conn.iss, ack, flags, window, options, now_ms
-    ):
+    ports = (conn.local_port, conn.remote_port)
+    if not tcp.send_segment(conn, *ports, conn.iss, ack, flags, window, options, now_ms):
         return False
     conn.syn_due = False
     conn.ack_now = False

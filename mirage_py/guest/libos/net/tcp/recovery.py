@@ -268,7 +268,7 @@ def on_timeout(conn, now_ms):
         # The second timeout in a row: perhaps the neighbour has another MAC now.
         hop = conn.ip.next_hop(conn.remote_ip)
         if hop is not None:
-            conn.arp.doubt(hop, now_ms)
+            conn.neighbours.doubt(hop, now_ms)
 
 
 def _lose_everything(conn, now_ms):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """TIME_WAIT: what is left of a connection that we closed first, for two segment lifetimes (RFC 9293 section 3.6.1)."""
 
-from libos.net.tcp.timers import FAR_MS
+from libos.net.timers import FAR_MS
 
 TIME_WAIT_MS = 60000  # two lifetimes of 30 s, as Linux and FreeBSD have it
 MAX_TIME_WAITS = 1024
@@ -12,6 +12,8 @@ class TimeWait:
 
     def __init__(self, connection, deadline_ms):
         self.key = connection.key
+        self.ip = connection.ip
+        self.local_ip = connection.local_ip
         self.remote_ip = connection.remote_ip
         self.remote_port = connection.remote_port
         self.local_port = connection.local_port
@@ -24,10 +26,13 @@ class TimeWait:
 
 
 class TimeWaits:
-    """All of them, by key, and in the order in which they end. first_ms: nothing ends before."""
+    """All of them, by key, and in the order in which they end. One entry of `timers` stands for all."""
 
-    def __init__(self, limit=MAX_TIME_WAITS):
-        self.first_ms = FAR_MS
+    def __init__(self, timers, limit=MAX_TIME_WAITS):
+        self.timer_at = FAR_MS
+        self.timer_serial = 0
+        self._timers = timers
+        timers.restorers.append(self.on_timer)
         self.by_key = {}
         self.overflows = 0
         self._limit = limit
@@ -44,10 +49,14 @@ class TimeWaits:
         wait = TimeWait(connection, now_ms + TIME_WAIT_MS)
         self.by_key[wait.key] = wait
         self._queue.append((wait.deadline_ms, wait))
-        self._note_first()
+        self._arm()
 
-    def _note_first(self):
-        self.first_ms = self._queue[self._first][0] if self._first < len(self._queue) else FAR_MS
+    def _arm(self):
+        first_ms = self._queue[self._first][0] if self._first < len(self._queue) else FAR_MS
+        if first_ms == FAR_MS:
+            self._timers.cancel(self)
+        elif first_ms < self.timer_at:
+            self._timers.schedule(self, first_ms)
 
     def _end(self, wait):
         if self.by_key.get(wait.key) is wait:
@@ -62,7 +71,7 @@ class TimeWaits:
         """A repeated FIN: two lifetimes from now."""
         wait.deadline_ms = now_ms + TIME_WAIT_MS
 
-    def poll(self, now_ms):
+    def on_timer(self, now_ms):
         """Ends those whose time is over."""
         while self._first < len(self._queue) and self._queue[self._first][0] <= now_ms:
             wait = self._take_first()
@@ -70,7 +79,7 @@ class TimeWaits:
                 self._queue.append((wait.deadline_ms, wait))
             else:
                 self._end(wait)
-        self._note_first()
+        self._arm()
 
     def _take_first(self):
         wait = self._queue[self._first][1]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Deadlines of many owners in one binary heap: setting one costs O(log n), looking whether one is due costs nothing.
 
+All protocols of an interface share the `Timers` of its Ethernet.
+
 An owner has one entry. It may move its real deadline later without telling: the entry then fires early, and the owner
 schedules itself again. That is how a retransmission timer restarted by every acknowledgement costs next to nothing.
 """
@@ -15,13 +17,14 @@ class Timers:
     """Owners have `timer_at` (FAR_MS initially), `timer_serial`, and on_timer(now_ms).
 
     first_ms: nothing is due before; FAR_MS when there is nothing. Looked at in every poll, so an attribute.
-    is_incomplete: memory ran out, and entries are missing. Whoever polls must then schedule again all owners that have
-    a deadline, and set it to False.
+    restorers: called with now_ms after memory ran out and entries are missing: each schedules again those of its owners
+    that have a deadline.
     """
 
     def __init__(self):
         self.first_ms = FAR_MS
-        self.is_incomplete = False
+        self.restorers = []
+        self._is_incomplete = False
         # deadline_ms << _SERIAL_BITS | serial: comparing two entries is comparing two small integers.
         self._heap = []
         self._owners = {}  # serial -> owner; an entry whose serial is not here was cancelled
@@ -29,6 +32,10 @@ class Timers:
 
     def __len__(self):
         return len(self._owners)
+
+    def owners(self):
+        """All that have an entry."""
+        return list(self._owners.values())
 
     def schedule(self, owner, deadline_ms):
         """Calls owner.on_timer at deadline_ms, in place of an earlier arrangement. Never raises MemoryError."""
@@ -44,7 +51,7 @@ class Timers:
             self._push(deadline_ms << _SERIAL_BITS | serial)
             owners[serial] = owner
         except MemoryError:
-            self.is_incomplete = True
+            self._is_incomplete = True
             self.first_ms = 0
             return
         owner.timer_serial = serial
@@ -65,7 +72,7 @@ class Timers:
         heap = self._heap
         while heap and heap[0] & _SERIAL_MASK not in self._owners:
             self._pop()
-        if self.is_incomplete:
+        if self._is_incomplete:
             self.first_ms = 0
         else:
             self.first_ms = heap[0] >> _SERIAL_BITS if heap else FAR_MS
@@ -73,6 +80,8 @@ class Timers:
 
     def poll(self, now_ms, limit):
         """Calls owners that are due, at most `limit` of them. Returns how many."""
+        if self._is_incomplete:
+            self._restore(now_ms)
         heap = self._heap
         called = 0
         end = (now_ms + 1) << _SERIAL_BITS
@@ -83,10 +92,19 @@ class Timers:
                 try:
                     owner.on_timer(now_ms)
                 except MemoryError:
-                    self.is_incomplete = True
+                    self._is_incomplete = True
                 called += 1
         self.next_deadline_ms()
         return called
+
+    def _restore(self, now_ms):
+        self._is_incomplete = False
+        try:
+            for restore in self.restorers:
+                restore(now_ms)
+        except MemoryError:
+            self._is_incomplete = True
+            raise
 
     def _push(self, entry):
         heap = self._heap
