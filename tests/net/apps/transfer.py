@@ -14,6 +14,8 @@ from libos.net.icmp import Icmp
 from libos.net.ipv4 import Ipv4
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
+from libos.net.tcp.connection import Connection
+from libos.net.tcp.listener import HalfOpen
 from libos.net.udp import Udp
 
 heap_lock = getattr(micropython, "heap_lock", lambda: None)
@@ -116,7 +118,7 @@ class Host:
         return (
             len(tcp.by_key),
             len(tcp.half_open),
-            len(tcp.timers),
+            len([owner for owner in tcp.timers.owners() if isinstance(owner, (Connection, HalfOpen))]),
             len(tcp.pending),
             len(tcp.time_waits.by_key),
             2 * FRAMES - self.device.tx_pool.free - self.device.rx_pool.free,
