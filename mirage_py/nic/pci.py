@@ -14,7 +14,7 @@ from mirage_py.nic.ixgbe.timers import LoopTimers
 from mirage_py.nic.vfio_user import pci_config
 from mirage_py.nic.vfio_user.device import Device, Region
 from mirage_py.nic.vfio_user.irq import Irqs
-from mirage_py.nic.vfio_user.loop import READ, WRITE, Loop
+from mirage_py.nic.vfio_user.loop import ERROR, READ, WRITE, Loop
 from mirage_py.nic.vfio_user.pci_config import PciConfig
 from mirage_py.nic.vfio_user.protocol import PCI_CONFIG_REGION, PCI_INTX_IRQ, PCI_MSI_IRQ, PCI_MSIX_IRQ
 
@@ -29,6 +29,8 @@ _MSIX_PBA = 0x2000
 _EXPRESS_CAP = 0xA0
 _DEVICE_CONTROL = _EXPRESS_CAP + 8
 _INITIATE_FLR = 1 << 15
+# How often a wire that is down (a TAP interface without `ip link set up`) is tried again.
+_RETRY_NS = 100_000_000
 _MSI_CAP, _MSIX_CAP, _POWER_CAP = 0x50, 0x70, 0x40
 
 
@@ -159,6 +161,7 @@ class IxgbePci(Device):
             faults=faults,
         )
         self._is_scheduled = False
+        self._is_down = False
         self.regions[0] = RegisterBar(self.model)
         self.regions[2] = IoBar(self.model)
         self.regions[4] = MsixBar()
@@ -197,7 +200,7 @@ class IxgbePci(Device):
     def _watch(self) -> None:
         """Listens to the backend for what the model can use now: frames when there is room, room when frames wait."""
         fd = self._backend.fileno()
-        if fd < 0:
+        if fd < 0 or self._is_down:
             return
         events = (READ if self.model.wants_frames else 0) | (WRITE if self.model.tx.has_backlog else 0)
         if events != self._events:
@@ -205,11 +208,22 @@ class IxgbePci(Device):
             self._loop.watch(fd, events, self._backend_ready)
 
     def _backend_ready(self, events: int) -> None:
+        if events & ERROR and not events & (READ | WRITE):
+            # A TAP that is down, or gone, is "ready" at once and for ever.
+            self._is_down = True
+            self._loop.unwatch(self._backend.fileno())
+            self._events = 0
+            self._loop.call_later(_RETRY_NS, self._try_again)
+            return
         if events & WRITE:
             self.model.tx.resume()
             self.model.run()
         if events & READ:
             self.model.poll_backend()
+        self._watch()
+
+    def _try_again(self) -> None:
+        self._is_down = False
         self._watch()
 
     def disconnected(self) -> None:

@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,10 +18,14 @@ from scapy.packet import Raw, raw
 from scapy.utils import rdpcap
 
 from mirage_py.errors import UserError
+from mirage_py.nic.backends.base import NoBackend
 from mirage_py.nic.backends.dgram import DgramBackend
 from mirage_py.nic.backends.pcap import PcapBackend
 from mirage_py.nic.frame import Frame
+from mirage_py.nic.ixgbe.registers import RXCTRL
 from mirage_py.nic.main import default_mac, open_backend, parse_fault, parse_mac
+from mirage_py.nic.pci import IxgbePci
+from mirage_py.nic.vfio_user.loop import Loop
 from tests.conftest import Guest, need
 from tests.nic.client import Client
 
@@ -268,3 +273,29 @@ def test_large_tcp_frame_keeps_its_offload_fields() -> None:
     assert os.read(reader, 10000) == header + data
     os.close(reader)
     os.close(writer)
+
+
+class BrokenWire(NoBackend):
+    """A descriptor that reports an error at once and for ever, as that of a TAP interface that is down does."""
+
+    def __init__(self) -> None:
+        reader, self.fd = os.pipe()
+        os.close(reader)
+
+    def fileno(self) -> int:
+        return self.fd
+
+
+def test_wire_that_is_down_is_tried_now_and_then() -> None:
+    loop = Loop()
+    card = IxgbePci(bytes.fromhex("020000000001"), BrokenWire(), loop)
+    card.model.regs[RXCTRL >> 2] = 1
+    card.settle()
+    turns = 0
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        loop.step(0.5)
+        turns += 1
+    assert 2 <= turns < 50
+    card.close()
+    loop.close()

@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
+ERROR = select.EPOLLERR  # comes whatever is watched for
 
 _NEVER = float("inf")
 
