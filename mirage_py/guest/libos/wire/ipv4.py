@@ -8,6 +8,7 @@ import struct
 
 HEADER_BYTES = 20
 PROTOCOL_ICMP = 1
+PROTOCOL_IGMP = 2
 PROTOCOL_TCP = 6
 PROTOCOL_UDP = 17
 DONT_FRAGMENT = 0x4000
@@ -33,11 +34,15 @@ def parse(buf, start, length):
     return (header_len, total_len, ident, fragment, ttl, protocol, src_ip, dst_ip)
 
 
-def emit(buf, start, total_len, ident, fragment, ttl, protocol, src_ip, dst_ip):
-    """Writes a header of 20 octets at `start`, its checksum included."""
-    total = 0x4500 + total_len + ident + fragment + (ttl << 8 | protocol) + src_ip + dst_ip
+def emit(buf, start, total_len, ident, fragment, ttl, protocol, src_ip, dst_ip, options=b""):
+    """Writes a header of 20 octets at `start`, its checksum included, or more with options (of 4 octets, or 8 …)."""
+    version_len = 0x4500 + (len(options) << 6)
+    total = version_len + total_len + ident + fragment + (ttl << 8 | protocol) + src_ip + dst_ip
+    if options:
+        total += int.from_bytes(options, "big")
+        buf[start + HEADER_BYTES : start + HEADER_BYTES + len(options)] = options
     struct.pack_into(
-        ">HHHHBBHII", buf, start, 0x4500, total_len, ident, fragment, ttl, protocol, -total % 0xFFFF, src_ip, dst_ip
+        ">HHHHBBHII", buf, start, version_len, total_len, ident, fragment, ttl, protocol, -total % 0xFFFF, src_ip, dst_ip
     )
 
 
@@ -75,6 +80,11 @@ def netmask(prefix_len):
 
 def is_multicast(ip):
     return ip >> 28 == 14
+
+
+def multicast_mac(ip):
+    """The Ethernet address of a multicast group (RFC 1112 section 6.4)."""
+    return b"\x01\x00\x5e" + bytes([ip >> 16 & 0x7F, ip >> 8 & 0xFF, ip & 0xFF])
 
 
 def is_unicast(ip):
