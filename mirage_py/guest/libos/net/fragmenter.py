@@ -6,38 +6,36 @@ A datagram of 64 KiB is 45 frames; a driver may have fewer, and a neighbour whos
 So the data stays in the heap, as one object, and fragments are made when they can leave.
 """
 
-import hashlib
+from libos.net.timers import FAR_MS
 
 MAX_QUEUED = 8  # datagrams
 MAX_OCTETS = 262144  # of all of them
 RETRY_MS = 2  # when there is no buffer, or no MAC yet
+MAX_DESTINATIONS = 256  # whose identifications are remembered
 TIMEOUT_MS = 5000  # by then a neighbour has been asked three times
 
-FAR_MS = 1 << 60  # no deadline, as in net.timers
-
-_BUCKETS = 64
 
 
 class Idents:
     """Identifications of datagrams that may be fragmented: unpredictable, and no two alike for long (RFC 7739).
 
-    A counter for each bucket of destinations, begun anywhere, plus a keyed hash of the destination: one destination
-    learns nothing of the numbers of another, and a number comes again after 65,536 datagrams to there at the earliest.
-    random: bytes(n).
+    Each destination has a counter of its own that begins anywhere (section 5.2): so one learns nothing of another's
+    numbers, and a number comes again when all others had their turn. random: u32().
     """
 
     def __init__(self, random):
-        self._key = random.bytes(16)
-        start = random.bytes(2 * _BUCKETS)
-        self._counters = [start[2 * index] << 8 | start[2 * index + 1] for index in range(_BUCKETS)]
+        self._random = random
+        self._counters = {}
 
-    def next(self, destination):
-        """The next number, 32 bits, for `destination`: octets that name both addresses, and the protocol if that matters."""
-        digest = hashlib.sha256(self._key + destination).digest()
-        bucket = digest[4] % _BUCKETS
-        self._counters[bucket] += 1
-        offset = digest[0] << 24 | digest[1] << 16 | digest[2] << 8 | digest[3]
-        return (offset + self._counters[bucket]) & 0xFFFFFFFF
+    def next(self, ip):
+        """The next number for a destination, 32 bits."""
+        number = self._counters.get(ip)
+        if number is None:
+            number = self._random.u32()
+            if len(self._counters) >= MAX_DESTINATIONS:
+                self._counters = {}
+        self._counters[ip] = number = (number + 1) & 0xFFFFFFFF
+        return number
 
 
 class Outgoing:
@@ -85,7 +83,7 @@ class Fragmenter:
         self._send_fragment = send_fragment
         self._queue = []
         self._octets = 0
-        timers.restore.append(self._rearm)
+        timers.restorers.append(self._rearm)
 
     def __len__(self):
         return len(self._queue)

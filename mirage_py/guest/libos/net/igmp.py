@@ -6,6 +6,8 @@ one without is idle. A router of version 1 is answered in version 1 (section 4),
 version 2 (RFC 3376 section 7.2.1).
 """
 
+from libos.net.timers import FAR_MS
+from libos.net.transport import Transport
 from libos.wire import ethernet as wire_ethernet
 from libos.wire import igmp as wire
 from libos.wire import ipv4 as wire_ipv4
@@ -16,7 +18,6 @@ REPORTS = 2  # unsolicited ones: the robustness variable, section 8.1
 V1_ROUTER_MS = 400000  # section 8.11
 V1_MAX_RESPONSE = 100  # section 4: the tenths of a second that a query of version 1 means
 
-FAR_MS = 1 << 60  # no deadline, as in net.timers
 
 _IP_START = 14
 _IP_BYTES = 24  # with the Router Alert option
@@ -40,7 +41,7 @@ class Group:
         self.igmp.report(self, now_ms)
 
 
-class Igmp:
+class Igmp(Transport):
     """Membership in IPv4 multicast groups.
 
     ipv4: for our address. timers: net.timers.Timers. random: below(n).
@@ -64,11 +65,13 @@ class Igmp:
         self._timers = timers
         self._random = random
         self._v1_until_ms = 0
-        timers.restore.append(self._rearm)
+        timers.restorers.append(self._rearm)
+        self.ethernet.join(wire_ipv4.multicast_mac(wire.ALL_SYSTEMS))
+        self.ethernet.parts["igmp"] = self
         ipv4.register(wire_ipv4.PROTOCOL_IGMP, self)
 
     def is_member(self, ip):
-        return ip in self.groups
+        return ip in self.groups or ip == wire.ALL_SYSTEMS
 
     def join(self, ip):
         """Receives what is sent to a group, from now on. Once more for a group means to leave it once more.

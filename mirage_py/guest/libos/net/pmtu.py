@@ -5,13 +5,14 @@ Only destinations are in the table whose path is narrower than the link. An entr
 last lowered (RFC 1191 section 6.3): so a path that became wider is found out, and so is a forged message.
 """
 
+from libos.net.timers import FAR_MS
+
 MAX_PATHS = 256
 AGE_MS = 600000  # RFC 1191 section 6.3: ten minutes
 
 # RFC 1191 section 7.1: what links there are, for routers that do not tell their MTU.
 PLATEAUS = (32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)
 
-FAR_MS = 1 << 60  # no deadline, as in net.timers
 
 
 def plateau_below(length):
@@ -35,7 +36,7 @@ class PathMtus:
         self.timer_serial = 0
         self._timers = timers
         self._table = {}  # address -> (mtu, deadline_ms)
-        timers.restore.append(self._rearm)
+        timers.restorers.append(self._rearm)
 
     def __len__(self):
         return len(self._table)

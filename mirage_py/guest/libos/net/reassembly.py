@@ -7,6 +7,7 @@ makes overlaps, and whoever looks at fragments on the way may have seen another 
 repetition of a fragment is what a network may do, and is ignored.
 """
 
+from libos.net.timers import FAR_MS
 from libos.wire import checksum as wire_checksum
 
 MAX_DATAGRAMS = 64
@@ -19,14 +20,13 @@ FRAGMENT_COST = 64  # octets of bookkeeping for a fragment
 MIN_FRAGMENT_BYTES = 48
 HEADERS_BYTES = 128  # of a payload that are in one piece, as in a received frame: see hal.dma.Frame
 
-FAR_MS = 1 << 60  # no deadline, as in net.timers
 
 
 class Reassembled:
     """A whole datagram, with the face of a received frame: a chain of pieces, of which `buf` is the first.
 
     The first piece has the headers and at least HEADERS_BYTES of payload, or all of it. It is on the heap: releasing it
-    does nothing.
+    does nothing. head_len: octets before the payload.
     """
 
     def __init__(self, head, parts):
@@ -47,7 +47,7 @@ class Reassembled:
         self.next = None
         self.flags = 0  # no device verified the checksum of the whole
         self.gso_size = 0
-        self._head_len = len(head)
+        self.head_len = len(head)
         self._first_sum = wire_checksum.fold(total)
         self._parts = parts[count:]
 
@@ -69,12 +69,12 @@ class Reassembled:
         """
         self._check(start, length)
         total = initial
-        at = self._head_len
+        at = self.head_len
         end = start + length
         if start == at and end >= self.length:
             total += self._first_sum
         elif start < self.length:
-            total += wire_checksum.checksum(self.buf, start, min(end, self.length) - start)
+            total += wire_checksum.total(self.buf, start, min(end, self.length) - start)
         at = self.length
         is_odd = (at - start) & 1 if start < at else 0
         for _offset, data, part_sum in self._parts:
@@ -83,7 +83,7 @@ class Reassembled:
                 low = max(start - at, 0)
                 high = min(end, after) - at
                 if low or high < len(data):
-                    part_sum = wire_checksum.checksum(data, low, high - low)
+                    part_sum = wire_checksum.total(data, low, high - low)
                 if is_odd:
                     part_sum = (part_sum & 0xFF) << 8 | part_sum >> 8
                 total += part_sum
@@ -152,7 +152,7 @@ class Reassembly:
         self._timeout_ms = timeout_ms
         self._table = {}
         self._cost = 0
-        timers.restore.append(self.rearm)
+        timers.restorers.append(self.rearm)
 
     def __len__(self):
         return len(self._table)

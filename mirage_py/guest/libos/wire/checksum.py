@@ -8,6 +8,8 @@ folds.
 
 import struct
 
+_PIECE_BYTES = 1024  # of what becomes one number: even
+
 
 def checksum(buf, start, length, initial=0):
     """The sum of `length` octets of `buf` from `start`, an odd tail padded with zero, plus `initial`."""
@@ -19,6 +21,21 @@ def checksum(buf, start, length, initial=0):
     if length & 1:
         total += buf[start] << 8
     return fold(total)
+
+
+def total(data, start, length):
+    """The same sum over a bytes object, without a loop over octets: for data that is in no frame.
+
+    2**16 is 1 modulo 0xFFFF, so the octets as one number have the sum as their remainder.
+    """
+    end = start + length
+    number = 0
+    while start < end:
+        part = data[start : min(end, start + _PIECE_BYTES)]
+        number += int.from_bytes(part, "big") << (8 if len(part) & 1 else 0)
+        number = number % 0xFFFF or (0xFFFF if number else 0)
+        start += _PIECE_BYTES
+    return number
 
 
 def fold(total):

@@ -6,15 +6,20 @@ import struct
 HEADER_BYTES = 8
 ECHO_REPLY = 0
 DESTINATION_UNREACHABLE = 3
+SOURCE_QUENCH = 4
+REDIRECT = 5
 ECHO_REQUEST = 8
 TIME_EXCEEDED = 11
 PARAMETER_PROBLEM = 12
+TIMESTAMP_REQUEST = 13
+TIMESTAMP_REPLY = 14
 
 NET_UNREACHABLE = 0
 HOST_UNREACHABLE = 1
 PROTOCOL_UNREACHABLE = 2
 PORT_UNREACHABLE = 3
 FRAGMENTATION_NEEDED = 4
+REASSEMBLY_TIME_EXCEEDED = 1  # of TIME_EXCEEDED; 0 is the time to live
 
 
 def parse(buf, start, length):
@@ -35,4 +40,4 @@ def emit(buf, start, kind, code, rest):
 
 def is_error(kind):
     """True for the messages about a packet, which must never be answered with another error (RFC 1122 3.2.2)."""
-    return kind in (DESTINATION_UNREACHABLE, 4, 5, TIME_EXCEEDED, PARAMETER_PROBLEM)
+    return kind in (DESTINATION_UNREACHABLE, SOURCE_QUENCH, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM)

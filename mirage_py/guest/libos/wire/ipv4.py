@@ -15,6 +15,18 @@ DONT_FRAGMENT = 0x4000
 MORE_FRAGMENTS = 0x2000
 OFFSET_MASK = 0x1FFF
 LIMITED_BROADCAST = 0xFFFFFFFF
+LOOPBACK_NET = 127  # the first octet
+LOOPBACK = 0x7F000001
+
+# What check_options finds.
+OPTIONS_SANE = 0
+OPTIONS_MALFORMED = 1
+OPTIONS_SOURCE_ROUTE = 2
+
+_END_OF_OPTIONS = 0
+_NO_OPERATION = 1
+_LOOSE_SOURCE_ROUTE = 131
+_STRICT_SOURCE_ROUTE = 137
 
 
 def parse(buf, start, length):
@@ -44,6 +56,24 @@ def emit(buf, start, total_len, ident, fragment, ttl, protocol, src_ip, dst_ip, 
     struct.pack_into(
         ">HHHHBBHII", buf, start, version_len, total_len, ident, fragment, ttl, protocol, -total % 0xFFFF, src_ip, dst_ip
     )
+
+
+def check_options(buf, start, length):
+    """Whether `length` octets of options at `start` make sense (RFC 791 section 3.1): one of the OPTIONS_ numbers."""
+    end = start + length
+    while start < end:
+        kind = buf[start]
+        if kind == _END_OF_OPTIONS:
+            break
+        if kind == _NO_OPERATION:
+            start += 1
+            continue
+        if start + 2 > end or buf[start + 1] < 2 or start + buf[start + 1] > end:
+            return OPTIONS_MALFORMED
+        if kind == _LOOSE_SOURCE_ROUTE or kind == _STRICT_SOURCE_ROUTE:
+            return OPTIONS_SOURCE_ROUTE
+        start += buf[start + 1]
+    return OPTIONS_SANE
 
 
 def parse_address(text):

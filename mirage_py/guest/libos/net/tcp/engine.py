@@ -485,6 +485,7 @@ class Tcp(Transport):
         if not conn.snd_una <= seq < conn.snd_nxt:
             return
         if mtu:
+            ip.lower_path_mtu(dst_ip, mtu, now_ms)
             mss = mtu - ip.header_bytes - 20
             if mss < conn.mss + conn.header_len - ip.start - 20:
                 set_mss(conn, max(mss, 536))
