@@ -2,19 +2,20 @@
 """ARP (RFC 826)."""
 
 from mirage_py.device import Device, Kind, Node
+from mirage_py.devices import random as random_kind
 from mirage_py.devices.signatures import ARP as OFFERS
-from mirage_py.devices.signatures import ETHERNET
+from mirage_py.devices.signatures import ETHERNET, RANDOM
 
 ARP = Kind(
     name="arp",
     offers=OFFERS,
     implementation="libos.net.arp.Arp",
     doc="IPv4 addresses to Ethernet addresses",
-    arguments={"ethernet": ETHERNET},
+    arguments={"ethernet": ETHERNET, "random": RANDOM},
     features=("net",),
 )
 
 
-def arp(ethernet: Node) -> Device:
+def arp(ethernet: Node, random: Node | None = None) -> Device:
     """ARP on Ethernet."""
-    return ARP(ethernet)
+    return ARP(ethernet, random or random_kind.random())

@@ -3,7 +3,8 @@
 
 from mirage_py.device import Device, Kind, Node
 from mirage_py.devices import arp as arp_kind
-from mirage_py.devices.signatures import ARP, ETHERNET
+from mirage_py.devices import random as random_kind
+from mirage_py.devices.signatures import ARP, ETHERNET, RANDOM
 from mirage_py.devices.signatures import IPV4 as OFFERS
 from mirage_py.keys import Key
 
@@ -12,7 +13,7 @@ IPV4 = Kind(
     offers=OFFERS,
     implementation="libos.net.ipv4.Ipv4",
     doc="IPv4 with one address and a gateway",
-    arguments={"ethernet": ETHERNET, "arp": ARP},
+    arguments={"ethernet": ETHERNET, "arp": ARP, "random": RANDOM},
     keys={
         "address": Key("ipv4", type="ipv4_cidr", default="10.0.0.2/24", doc="the IPv4 address and its prefix length"),
         "gateway": Key("ipv4-gateway", type="ipv4", doc="the router to other networks"),
@@ -21,6 +22,7 @@ IPV4 = Kind(
 )
 
 
-def ipv4(ethernet: Node, arp: Node | None = None, *, group: str = "") -> Device:
+def ipv4(ethernet: Node, arp: Node | None = None, random: Node | None = None, *, group: str = "") -> Device:
     """IPv4 on Ethernet; its runtime keys are --ipv4 and --ipv4-gateway."""
-    return IPV4(ethernet, arp or arp_kind.arp(ethernet), group=group)
+    random = random or random_kind.random()
+    return IPV4(ethernet, arp or arp_kind.arp(ethernet, random), random, group=group)

@@ -70,6 +70,7 @@ class Device:
         self.tx_limit = tx_limit  # frames that one tx_batch takes at most: a full ring
         self.inbox = []
         self.is_armed = False
+        self.groups = set()
         self.tx_log = None  # a list to append every frame on the wire to
         self.counters = {
             "rx_packets": 0,
@@ -157,6 +158,16 @@ class Device:
                 last.next = frame
             last = frame
         return first
+
+    def join(self, mac):
+        assert mac not in self.groups
+        self.groups.add(mac)
+
+    def leave(self, mac):
+        self.groups.remove(mac)
+
+    def accepts(self, mac):
+        return mac == self.mac or mac == b"\xff" * 6 or mac in self.groups
 
     def arm(self):
         self.is_armed = True
@@ -337,8 +348,8 @@ class Host:
         self.device = Device(world, mac, mtu, features, **(device or {}))
         self.random = Entropy(world.random)
         self.ethernet = Ethernet(self.device)
-        self.arp = Arp(self.ethernet)
-        self.ipv4 = Ipv4(self.ethernet, self.arp, address, gateway)
+        self.arp = Arp(self.ethernet, self.random)
+        self.ipv4 = Ipv4(self.ethernet, self.arp, self.random, address, gateway)
         self.icmp = Icmp(self.ipv4)
         self.udp = Udp(self.ipv4)
         self.tcp = Tcp(self.random, self.ipv4, **(tcp or {}))
@@ -398,6 +409,9 @@ class Entropy:
 
     def u32(self):
         return self._source.getrandbits(32)
+
+    def below(self, limit):
+        return self._source.randrange(limit)
 
 
 class World:
@@ -482,7 +496,7 @@ class World:
             _, _, sender, packet = heapq.heappop(self._events)
             for host in self.hosts:
                 # As a NIC filters; what it lets through all the same comes in by `inject`.
-                if host.device is not sender and (packet[0] & 1 or packet[:6] == host.device.mac):
+                if host.device is not sender and host.device.accepts(packet[:6]):
                     host.device.inbox.append(packet)
 
     def settle(self, turns=1_000_000):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from libos.hal import dma
 from libos.net import reassembly
 from libos.net.reassembly import Reassembled, Reassembly
-from libos.net.tcp.timers import Timers
+from libos.net.timers import Timers
 from libos.wire import checksum as wire_checksum
 from tests.net.link import Memory, pattern
 
@@ -25,7 +25,6 @@ class Bench:
 
     def __init__(self):
         self.timers = Timers()
-        self.timers.restore = []
         self.counters = {}
         self.table = Reassembly(self.timers, self.counters, START, MAX_BYTES, TIMEOUT_MS)
         self.pool = dma.FramePool(Memory(), 66_000, 1, 16)
@@ -281,7 +280,7 @@ def test_memory_that_runs_out_leaves_the_table_right(bench, monkeypatch):
 def test_timer_that_was_lost_is_set_again(bench):
     bench.put(0, bytes(48), True)
     bench.timers.cancel(bench.table)
-    for restore in bench.timers.restore:
+    for restore in bench.timers.restorers:
         restore(0)
     bench.expire()
     assert bench.is_clean()

@@ -40,6 +40,12 @@ class World:
     def bytes(self, count):
         return bytes([self.random() & 255 for _ in range(count)])
 
+    def u32(self):
+        return self.random()
+
+    def below(self, limit):
+        return self.random() % limit
+
     def poll(self, host):
         """What the device does needs memory of its own, which a real one does not: see Device."""
         if self.random() % 100 >= self.locked:
@@ -86,6 +92,9 @@ class Device:
             heap_lock()
         return count
 
+    def join(self, mac):
+        pass
+
     def rx_batch(self, frames, limit):
         if self.world.is_locked:
             heap_unlock()
@@ -107,8 +116,8 @@ class Host:
     def __init__(self, world, mac, address):
         self.device = Device(world, mac)
         ethernet = Ethernet(self.device)
-        arp = Arp(ethernet)
-        ipv4 = Ipv4(ethernet, arp, address)
+        arp = Arp(ethernet, world)
+        ipv4 = Ipv4(ethernet, arp, world, address)
         self.tcp = Tcp(world, ipv4)
         self.stack = NetStack(ethernet, self.tcp, Udp(ipv4), Icmp(ipv4))
 

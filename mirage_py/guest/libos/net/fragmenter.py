@@ -15,7 +15,6 @@ MAX_DESTINATIONS = 256  # whose identifications are remembered
 TIMEOUT_MS = 5000  # by then a neighbour has been asked three times
 
 
-
 class Idents:
     """Identifications of datagrams that may be fragmented: unpredictable, and no two alike for long (RFC 7739).
 

@@ -44,9 +44,9 @@ class Ping:
 
 
 class Icmp(Transport):
-    """ICMP over one Ipv4. Errors go to the protocol of the packet that they are about (net.transport). random: u32()."""
+    """ICMP over one Ipv4. Errors go to the protocol of the packet that they are about (net.transport)."""
 
-    def __init__(self, ipv4, random):
+    def __init__(self, ipv4):
         self.ipv4 = ipv4
         self.counters = {
             "InMsgs": 0,  # RFC 4293 / Linux names from here
@@ -70,7 +70,7 @@ class Icmp(Transport):
             "OutErrors": 0,
         }
         self._pings = {}
-        self._random = random
+        self._random = ipv4.random
         self._timers = ipv4.ethernet.timers
         self._timers.restorers.append(self._rearm)
         self._tokens = ERRORS_BURST

@@ -67,6 +67,7 @@ class Ipv4:
     def __init__(self, ethernet, arp, random, address="10.0.0.2/24", gateway=None):
         self.ethernet = ethernet
         self.neighbours = arp
+        self.random = random
         self.mtu = ethernet.mtu
         self.counters = {
             "InReceives": 0,  # RFC 4293 from here, but for the prefix
@@ -281,7 +282,7 @@ class Ipv4:
         return ip in self._broadcasts
 
     def join(self, group_ip):
-        """Receives what is sent to a multicast group; once more means to leave it once more. ValueError for no group."""
+        """Receives what is sent to a multicast group; joined twice, it is left twice. ValueError for no group."""
         self.igmp.join(group_ip)
 
     def leave(self, group_ip):
@@ -391,7 +392,7 @@ class Ipv4:
     def send(self, frame, src_ip, dst_ip, protocol, now_ms):
         """Writes the header and sends the frame to its next hop. Takes the frame over. False when there is no route.
 
-        TCP's packets are not to be fragmented on the way (RFC 1191); others, which nobody would send again smaller, may.
+        TCP's packets are not to be fragmented on the way (RFC 1191); others may: nobody would send them again smaller.
         """
         total_len = frame.length - HEADER_START
         if total_len > self.mtu and not frame.gso_size:
@@ -443,9 +444,7 @@ class Ipv4:
             return False
         datagram.put(frame, self.start, count)
         datagram.at = at + count
-        return self._transmit(
-            frame, datagram.ident, fragment, datagram.src_ip, dst_ip, datagram.protocol, now_ms
-        )
+        return self._transmit(frame, datagram.ident, fragment, datagram.src_ip, dst_ip, datagram.protocol, now_ms)
 
     def _transmit(self, frame, ident, fragment, src_ip, dst_ip, protocol, now_ms):
         ttl = TTL

@@ -14,7 +14,6 @@ AGE_MS = 600000  # RFC 1191 section 6.3: ten minutes
 PLATEAUS = (32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)
 
 
-
 def plateau_below(length):
     """The next smaller MTU to try after a packet of `length` octets did not get through."""
     for plateau in PLATEAUS:

@@ -21,7 +21,6 @@ MIN_FRAGMENT_BYTES = 48
 HEADERS_BYTES = 128  # of a payload that are in one piece, as in a received frame: see hal.dma.Frame
 
 
-
 class Reassembled:
     """A whole datagram, with the face of a received frame: a chain of pieces, of which `buf` is the first.
 

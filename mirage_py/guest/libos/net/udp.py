@@ -101,7 +101,7 @@ class Udp(Transport):
         listener[0](data, packet.ip.format_address(packet.src_ip), src_port)
 
     def input_error(self, ip, _src_ip, dst_ip, quoted, error, mtu, now_ms):
-        """Believed only of a port that we have open: there is nothing else in a datagram that a stranger cannot know."""
+        """Believed only of a port that we have open: there is nothing else in a datagram that strangers cannot know."""
         src_port, dst_port = unpack_from(">HH", quoted, 0)
         listener = self._ports.get(src_port)
         if listener is None:

@@ -54,7 +54,18 @@ def emit(buf, start, total_len, ident, fragment, ttl, protocol, src_ip, dst_ip, 
         total += int.from_bytes(options, "big")
         buf[start + HEADER_BYTES : start + HEADER_BYTES + len(options)] = options
     struct.pack_into(
-        ">HHHHBBHII", buf, start, version_len, total_len, ident, fragment, ttl, protocol, -total % 0xFFFF, src_ip, dst_ip
+        ">HHHHBBHII",
+        buf,
+        start,
+        version_len,
+        total_len,
+        ident,
+        fragment,
+        ttl,
+        protocol,
+        -total % 0xFFFF,
+        src_ip,
+        dst_ip,
     )
 
 
