@@ -32,6 +32,7 @@ class Fuzzer:
         self.host.echo(7)
         self.host.listen(8, reads=False)
         self.host.listen(9, closes_at_eof=True)
+        self.host.udp.join("239.1.1.1")
         self.host.udp.listen(53, lambda data, ip, port: self.host.udp.write(data, ip, port, 53))
         self.healthy = self.friend.connect(self.host, 7)
         self.world.run(until=lambda: self.host.accepted)
@@ -41,7 +42,7 @@ class Fuzzer:
         self.world.filter = lambda device, packet: self.corpus.append(packet) if len(self.corpus) < 300 else None
 
     def frame(self):
-        kind = self.rng.randrange(6)
+        kind = self.rng.randrange(7)
         if kind == 0:
             return self.rng.randbytes(self.rng.randrange(14, 200))
         if kind == 1 and self.corpus:
@@ -49,8 +50,14 @@ class Fuzzer:
         if kind == 2:
             return build(
                 self.rng.choice([0x0A000009, self.rng.getrandbits(32)]), self.host.ipv4.ip, self.host.device.mac,
-                self.rng.randbytes(self.rng.randrange(100)), self.rng.choice([1, 6, 17, self.rng.randrange(256)]),
+                self.rng.randbytes(self.rng.randrange(100)), self.rng.choice([1, 2, 6, 17, self.rng.randrange(256)]),
                 fragment=self.rng.choice([0, 0x4000, self.rng.getrandbits(16)]),
+            )  # fmt: skip
+        if kind == 3:
+            # One of few datagrams, so that fragments meet.
+            return build(
+                0x0A000009, self.host.ipv4.ip, self.host.device.mac, self.rng.randbytes(8 * self.rng.randrange(1, 100)),
+                self.rng.choice([1, 6, 17]), fragment=self.rng.choice([0, 0x2000]) | self.rng.randrange(200),
             )  # fmt: skip
         return self.tcp_frame()
 
@@ -115,7 +122,11 @@ class Fuzzer:
         assert len(tcp_.half_open) <= 3 * 128
         assert len(tcp_.by_key) < 500
         assert len(tcp_.time_waits.by_key) <= 1024
-        assert len(tcp_.timers) <= len(tcp_.by_key) + len(tcp_.half_open) + 2  # of ARP and of TIME_WAIT
+        # Of ARP, TIME_WAIT, reassembly, path MTUs, the group, fragments to send, and frames to ourselves.
+        assert len(tcp_.timers) <= len(tcp_.by_key) + len(tcp_.half_open) + 7
+        assert len(host.ipv4._reassembly) <= 64
+        assert host.ipv4._reassembly._cost <= 262144
+        assert len(host.ipv4._paths) <= 256
         assert len(host.arp.entries()) <= 256
         assert host.device.in_use <= 32 + 1
         for conn in tcp_.by_key.values():

@@ -253,7 +253,8 @@ class Arp:
         """A received ARP frame."""
         start = wire_ethernet.HEADER_BYTES
         packet = wire.parse(frame.buf, frame.start + start, frame.length - start)
-        if packet is None:
+        # No sender address: a probe (RFC 5227 section 2.1.1).
+        if packet is None or (packet[2] and not wire_ipv4.is_unicast(packet[2])):
             self.counters["InErrors"] += 1
             return
         operation, sender_mac, sender_ip, _target_mac, target_ip = packet
