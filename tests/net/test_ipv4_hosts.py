@@ -198,7 +198,7 @@ def test_source_routes_are_refused(world, host, kind):
 
 
 @pytest.mark.parametrize(
-    "options", [b"\x55\x00\x04\x00", b"\x55\x01\x04\x00", b"\x55\x05\x04\x00", b"\x01\x01\x01\x55"]
+    "options", [b"\x5e\x00\x04\x00", b"\x5e\x01\x04\x00", b"\x5e\x05\x04\x00", b"\x01\x01\x01\x5e"]
 )
 def test_malformed_options_are_counted(world, host, options):
     inject(world, host, IP(src="10.0.0.9", dst="10.0.0.2", options=[IPOption(options)]) / UDP(dport=53) / Raw(b"x"))
