@@ -3,7 +3,7 @@
 
 import asyncio
 from asyncio import core
-from errno import ECONNABORTED, ETIMEDOUT
+from errno import ECONNABORTED, EOPNOTSUPP, ETIMEDOUT
 from time import ticks_add, ticks_ms
 
 from .flow import READ_TWICE, Alarm, Waiters, guarded, serve
@@ -179,12 +179,18 @@ class _Udp:
         self._stack = stack
         self._ports = {}
 
-    def listen(self, port, callback):
+    def listen(self, port, callback, on_error=None):
+        # The system tells of errors only where a socket is connected: on_error is never called.
         known = self._ports.get(port)
         if known is not None and known.callback is not None:
             raise ValueError("UDP port %d is taken" % port)
         self._open(port).callback = guarded(callback, self._stack.log)
         self._stack.log.info("udp", "listening on udp port %d" % port)
+
+    def join(self, group):
+        raise OSError(EOPNOTSUPP)  # multicast needs our own stack
+
+    leave = join
 
     def unlisten(self, port):
         self._ports.pop(port).close()

@@ -141,13 +141,25 @@ class _Udp:
         self._stack = stack
         self._udp = stack.netstack.udp
 
-    def listen(self, port, callback):
-        """Gives datagrams to `port` to callback(data, src_ip, src_port)."""
-        self._udp.listen(port, guarded(callback, self._stack.log))
+    def listen(self, port, callback, on_error=None):
+        """Gives datagrams to `port` to callback(data, src_ip, src_port).
+
+        on_error(error, dst_ip, dst_port): ICMP says that a datagram from this port did not arrive; error: of net.errors.
+        """
+        log = self._stack.log
+        self._udp.listen(port, guarded(callback, log), None if on_error is None else guarded(on_error, log))
         self._stack.log.info("udp", "listening on udp port %d" % port)
 
     def unlisten(self, port):
         self._udp.unlisten(port)
+
+    def join(self, group):
+        """Receives what is sent to a multicast group ("239.1.2.3"). Joined twice, it is left twice."""
+        self._udp.join(group)
+
+    def leave(self, group):
+        """Takes back one `join`. KeyError when there was none."""
+        self._udp.leave(group)
 
     def write(self, data, dst_ip, dst_port, src_port):
         """Sends a datagram. False when it could not be queued; ValueError when it is too large or misaddressed."""
