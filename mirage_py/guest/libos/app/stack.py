@@ -144,7 +144,7 @@ class _Udp:
     def listen(self, port, callback, on_error=None):
         """Gives datagrams to `port` to callback(data, src_ip, src_port).
 
-        on_error(error, dst_ip, dst_port): ICMP says that a datagram from this port did not arrive; error: of net.errors.
+        on_error(error, dst_ip, dst_port): ICMP says that a datagram from this port did not arrive; of net.errors.
         """
         log = self._stack.log
         self._udp.listen(port, guarded(callback, log), None if on_error is None else guarded(on_error, log))
