@@ -92,9 +92,6 @@ class Device:
             heap_lock()
         return count
 
-    def join(self, mac):
-        pass
-
     def rx_batch(self, frames, limit):
         if self.world.is_locked:
             heap_unlock()

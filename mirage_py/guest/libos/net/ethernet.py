@@ -44,6 +44,7 @@ class Ethernet:
         self.parts = {"device": device, "ethernet": self}
         self._protocols = {}
         self._groups = {}
+        self._filters = hasattr(device, "join")  # else it receives every group
         self.timer_at = FAR_MS
         self.timer_serial = 0
         self._looped = []
@@ -53,7 +54,7 @@ class Ethernet:
         """Receives frames to a group address from now on. Each join needs its leave."""
         count = self._groups.get(mac, 0)
         self._groups[mac] = count + 1
-        if not count:
+        if not count and self._filters:
             self.device.join(mac)
 
     def leave(self, mac):
@@ -63,7 +64,8 @@ class Ethernet:
             self._groups[mac] = count
             return
         del self._groups[mac]
-        self.device.leave(mac)
+        if self._filters:
+            self.device.leave(mac)
 
     def register(self, ethertype, protocol):
         """Sends frames of an ethertype to protocol.input(frame, now_ms, src_mac, is_group)."""
