@@ -8,8 +8,9 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from libos.net import errors, ethernet, icmp, ipv4
+from libos.wire import tcp
 from tests.net.link import ALL_OFFLOADS, World, pattern
-from tests.net.peer import MAC, Peer
+from tests.net.peer import MAC, Peer, build, tcp_segment
 
 
 @pytest.fixture
@@ -138,6 +139,25 @@ def test_connection_to_ourselves(world, ip, features):
     assert host.is_clean()
     assert sent(host) == []
     assert host.ethernet.counters["Looped"] > 0
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "10.0.0.2"])
+def test_connection_to_ourselves_takes_nothing_from_outside(world, host, ip):
+    host.listen(7)
+    flow = host.connect(ip, 7)
+    world.run(until=lambda: host.accepted)
+    flow.send(b"ours")
+    world.settle()
+    conn = host.accepted[0].conn
+    address = number(ip)
+    options = tcp.timestamps_option(conn.ts_recent, 0)
+    body = tcp_segment(
+        address, address, conn.remote_port, 7, conn.rcv_nxt, conn.snd_nxt, 0x18, 0xFFFF, b"forged", options
+    )
+    for _ in range(2):
+        world.inject(host, build(address, address, host.device.mac, body))
+        world.settle()
+    assert bytes(host.accepted[0].received) == b"ours"
 
 
 def test_closed_port_of_ours_refuses_at_once(world, host):

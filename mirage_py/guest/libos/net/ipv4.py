@@ -222,6 +222,10 @@ class Ipv4:
         """True for our addresses."""
         return ip in self._ours
 
+    def is_self(self, ip):
+        """True for what leads back to us: our addresses, and those of every host itself (RFC 1122 section 3.2.1.3)."""
+        return ip in self._ours or ip >> 24 == wire.LOOPBACK_NET
+
     def is_host(self, ip):
         """True for what may be one host; that may be ourselves."""
         return (wire.is_unicast(ip) or ip >> 24 == wire.LOOPBACK_NET) and ip not in self._broadcasts
@@ -266,7 +270,7 @@ class Ipv4:
 
     def next_hop(self, dst_ip):
         """The neighbour that a packet to `dst_ip` goes to; None when there is no route. To ourselves: we."""
-        if dst_ip in self._ours or dst_ip >> 24 == wire.LOOPBACK_NET:
+        if self.is_self(dst_ip):
             return dst_ip
         for network, netmask, gateway_ip in self._routes:
             if dst_ip & netmask == network:
@@ -430,8 +434,7 @@ class Ipv4:
         if at and not self.is_group(dst_ip):
             # The first piece made Arp ask; the others would only fill the place for what waits there.
             hop = self.next_hop(dst_ip)
-            is_ourselves = hop == dst_ip and (dst_ip in self._ours or dst_ip >> 24 == wire.LOOPBACK_NET)
-            if not is_ourselves and (hop is None or self.neighbours.lookup(hop, now_ms) is None):
+            if not self.is_self(dst_ip) and (hop is None or self.neighbours.lookup(hop, now_ms) is None):
                 return False
         fragment = at >> 3
         count = datagram.length - at

@@ -251,7 +251,12 @@ class Tcp(Transport):
             del self._fast[conn.fast_key]
 
     def predict(self, conn):
-        """A connection is established: `input_expected` may find it."""
+        """A connection is established: `input_expected` may find it, unless it is with ourselves.
+
+        Header prediction sees what comes from the network only, and who sends that must not pass for us.
+        """
+        if conn.ip.is_self(conn.remote_ip):
+            return
         conn.fast_key = conn.ip.low_word(conn.remote_ip) << 29 ^ (conn.remote_port << 16 | conn.local_port)
         self._fast[conn.fast_key] = conn
 
