@@ -182,16 +182,20 @@ class Igmp(Transport):
 
     def _send(self, kind, group_ip, dst_ip):
         """A message with time to live 1 and Router Alert (section 2)."""
+        dst_mac = wire_ipv4.multicast_mac(dst_ip)
         frame = self.ethernet.alloc(_MESSAGE_START + wire.MESSAGE_BYTES)
         if frame is None:
             self.counters["OutErrors"] += 1
             return False
         at = frame.start
-        src_ip = self.ipv4.source_for(dst_ip) or 0
-        wire_ipv4.emit(
-            frame.buf, at + _IP_START, _IP_BYTES + wire.MESSAGE_BYTES, 0, wire_ipv4.DONT_FRAGMENT, 1,
-            wire_ipv4.PROTOCOL_IGMP, src_ip, dst_ip, wire.ROUTER_ALERT,
-        )  # fmt: skip
+        try:
+            wire_ipv4.emit(
+                frame.buf, at + _IP_START, _IP_BYTES + wire.MESSAGE_BYTES, 0, wire_ipv4.DONT_FRAGMENT, 1,
+                wire_ipv4.PROTOCOL_IGMP, self.ipv4.ip, dst_ip, wire.ROUTER_ALERT,
+            )  # fmt: skip
+        except MemoryError:
+            frame.release()
+            raise
         wire.emit(frame.buf, at + _MESSAGE_START, kind, group_ip)
-        self.ethernet.send(frame, wire_ipv4.multicast_mac(dst_ip), wire_ethernet.ETHERTYPE_IPV4)
+        self.ethernet.send(frame, dst_mac, wire_ethernet.ETHERTYPE_IPV4)
         return True

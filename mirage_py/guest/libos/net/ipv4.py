@@ -450,26 +450,34 @@ class Ipv4:
         return self._transmit(frame, datagram.ident, fragment, datagram.src_ip, dst_ip, datagram.protocol, now_ms)
 
     def _transmit(self, frame, ident, fragment, src_ip, dst_ip, protocol, now_ms):
+        """Writes the header and hands the frame to the link, or releases it. False when there is no route."""
         ttl = TTL
-        dst_mac = hop = None
-        if dst_ip in self._broadcasts:
-            dst_mac = wire_ethernet.BROADCAST
-        elif wire.is_multicast(dst_ip):
-            dst_mac = wire.multicast_mac(dst_ip)
-            ttl = self.multicast_ttl
-        else:
-            hop = self.next_hop(dst_ip)
-            if hop is None:
-                self.counters["OutNoRoutes"] += 1
-                frame.release()
-                return False
+        hop = self.next_hop(dst_ip)
+        if self.is_group(dst_ip):
+            if dst_ip not in self._broadcasts:
+                ttl = self.multicast_ttl
+        elif hop is None:
+            self.counters["OutNoRoutes"] += 1
+            frame.release()
+            return False
         total_len = frame.length - HEADER_START
-        wire.emit(frame.buf, frame.start + HEADER_START, total_len, ident, fragment, ttl, protocol, src_ip, dst_ip)
+        try:
+            dst_mac = self._group_mac(dst_ip)
+            wire.emit(frame.buf, frame.start + HEADER_START, total_len, ident, fragment, ttl, protocol, src_ip, dst_ip)
+        except MemoryError:
+            frame.release()
+            raise
         if dst_mac is not None:
             self.ethernet.send(frame, dst_mac, wire_ethernet.ETHERTYPE_IPV4)
         else:
             self.neighbours.send(frame, hop, wire_ethernet.ETHERTYPE_IPV4, now_ms)
         return True
+
+    def _group_mac(self, ip):
+        """The Ethernet address that goes with a group or broadcast address; None for a host's."""
+        if ip in self._broadcasts:
+            return wire_ethernet.BROADCAST
+        return wire.multicast_mac(ip) if wire.is_multicast(ip) else None
 
     def pseudo_sum(self, src_ip, dst_ip, protocol, length):
         """The sum over the pseudo-header (RFC 9293 section 3.1)."""
