@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The IPv6 addresses of an interface: duplicate address detection, lifetimes (RFC 4862), which one to send from (RFC 6724).
+"""The IPv6 addresses of an interface: duplicate address detection and lifetimes (RFC 4862), and which one to send from
+(RFC 6724). No I/O, no clock.
 
-No I/O, no clock. Every address is tentative until nobody has claimed it for a while; then it is preferred, deprecated
+Every address is tentative until nobody has claimed it for a while; then it is preferred, deprecated
 when its preferred lifetime is over, and gone when its valid lifetime is.
 """
 

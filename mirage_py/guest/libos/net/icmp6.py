@@ -5,6 +5,7 @@ from libos.net import errors
 from libos.net.transport import Transport
 from libos.wire import icmp6 as wire
 from libos.wire import ipv6 as wire_ipv6
+from libos.wire.checksum import checksum
 
 # Errors that we send, and answers to groups: a bucket, so that a flood is not answered by a flood (section 2.4 f).
 ERRORS_BURST = 20
@@ -114,6 +115,8 @@ class Icmp6(Transport):
 
     def _send(self, kind, code, rest, data, src_ip, dst_ip, now_ms):
         length = wire.HEADER_BYTES + len(data)
+        if length > self.ipv6.path_mtu(dst_ip) - wire_ipv6.HEADER_BYTES:
+            return self._send_large(kind, code, rest, data, src_ip, dst_ip, now_ms)
         message = self.ipv6.alloc(length)
         if message is None:
             self.counters["OutErrors"] += 1
@@ -126,6 +129,17 @@ class Icmp6(Transport):
         message.buf[at + 2] = total >> 8
         message.buf[at + 3] = total & 255
         return self.ipv6.send(message, src_ip, dst_ip, wire_ipv6.PROTOCOL_ICMP6, now_ms)
+
+    def _send_large(self, kind, code, rest, data, src_ip, dst_ip, now_ms):
+        """The same for what does not fit a frame."""
+        header = bytearray(wire.HEADER_BYTES)
+        wire.emit(header, 0, kind, code, rest)
+        length = wire.HEADER_BYTES + len(data)
+        total = wire_ipv6.pseudo_sum(src_ip, dst_ip, wire_ipv6.PROTOCOL_ICMP6, length) + checksum(header, 0, 8)
+        total = checksum(data, 0, len(data), total) ^ 0xFFFF
+        header[2] = total >> 8
+        header[3] = total & 255
+        return self.ipv6.send_large(bytes(header), data, src_ip, dst_ip, wire_ipv6.PROTOCOL_ICMP6, now_ms)
 
     def _deliver_error(self, frame, packet, kind, code, rest, now_ms):
         """The quoted packet must be one that we sent; the transport then looks whether it knows it."""
@@ -175,10 +189,8 @@ class Icmp6(Transport):
         is_exception = kind == wire.PARAMETER_PROBLEM and code == wire.UNKNOWN_OPTION
         if not wire_ipv6.is_unicast(packet.src_ip) or (packet.is_broadcast and not is_exception):
             return
-        if packet.protocol == wire_ipv6.PROTOCOL_ICMP6 and packet.length:
-            answered = frame.take(packet.start, 1)[0]
-            if wire.is_error(answered) or answered == wire.REDIRECT:
-                return
+        if self._is_error(frame, packet):
+            return
         if not self._may_send(now_ms):
             self.counters["OutRateLimited"] += 1
             return
@@ -188,6 +200,14 @@ class Icmp6(Transport):
         quoted = frame.take(_PACKET_AT, min(packet.header_len + packet.length, _MAX_QUOTED))
         if self._send(kind, code, rest, quoted, src_ip, packet.src_ip, now_ms):
             self.counters[_SENT[kind]] += 1
+
+    def _is_error(self, frame, packet):
+        end = packet.start + packet.length
+        upper = self.ipv6.upper_layer(frame, packet.protocol, packet.start, end)
+        if upper is None or upper[0] != wire_ipv6.PROTOCOL_ICMP6 or upper[1] >= end:
+            return False
+        kind = frame.take(upper[1], 1)[0]
+        return wire.is_error(kind) or kind == wire.REDIRECT
 
     def _may_send(self, now_ms):
         if self._refilled_ms is None:

@@ -8,6 +8,7 @@ net.ndp, what routers advertise in net.routers, groups in net.mld; Ipv6 puts the
 from struct import pack, unpack_from
 
 from libos.net.addresses import Addresses
+from libos.net.fragmenter import Fragmenter, Idents, Outgoing
 from libos.net.mld import Mld
 from libos.net.pmtu import PathMtus
 from libos.net.reassembly import Reassembly
@@ -24,7 +25,7 @@ MAX_ROUTES = 64
 MAX_EXTENSIONS = 8
 MAX_EXTENSION_BYTES = 512
 REASSEMBLY_MS = 60000  # RFC 8200 section 4.5
-FRAGMENTABLE_MAX = 65535
+PAYLOAD_MAX = 65535
 
 _PAYLOAD = HEADER_START + wire.HEADER_BYTES
 _HOP_BY_HOP = wire.HOP_BY_HOP
@@ -103,25 +104,23 @@ class Ipv6:
             "OutMcastPkts": 0,
             "OutNoRoutes": 0,
             "OutDiscards": 0,
-            "FragOKs": 0,
-            "FragFails": 0,
-            "FragCreates": 0,
         }
         self.icmp = None  # who reports errors to senders
         self.on_duplicate = None  # called with the text of an address that is somebody else's
         self.is_enabled = not ipv4_only
         self.timer_at = FAR_MS
         self.timer_serial = 0
-        self._random = random
         self._protocols = {}
         self._routes = []  # (prefix, length, gateway or None for on the link), longest first
         self._gateway = None
         secret = random.bytes(16) if stable_secret is None else stable_secret.encode()
         self.path_mtus = PathMtus(ethernet.timers, self.mtu, wire.MIN_MTU)
         self.reassembly = Reassembly(
-            ethernet.timers, self.counters, _PAYLOAD, HEADER_START + FRAGMENTABLE_MAX, REASSEMBLY_MS
+            ethernet.timers, self.counters, _PAYLOAD, HEADER_START + PAYLOAD_MAX, REASSEMBLY_MS
         )
         self.reassembly.on_timeout = self._reassembly_timeout
+        self.fragmenter = Fragmenter(ethernet.timers, self.counters, self._send_fragment)
+        self._idents = Idents(random)
         ndp.ipv6 = self
         ndp.on_failure = self._neighbour_lost
         self.mld = Mld(self, random)
@@ -133,6 +132,7 @@ class Ipv6:
         ethernet.parts["ipv6"] = self
         if self.is_enabled:
             ethernet.register(wire_ethernet.ETHERTYPE_IPV6, self)
+            ethernet.join(wire.multicast_mac(wire.ALL_NODES))
             ethernet.timers.schedule(self, 0)
             ethernet.timers.restorers.append(self._restore)
         self._is_started = not self.is_enabled
@@ -179,7 +179,7 @@ class Ipv6:
         self._insert_route(prefix, prefix_len, None)
 
     def set_gateway(self, gateway):
-        """Everything that is not on the link goes there, whatever routers advertise. ValueError when it is no neighbour."""
+        """All that is not on the link goes there, whatever routers advertise. ValueError when it is no neighbour."""
         ip = wire.parse_address(gateway)
         self._check_gateway(ip)
         self._gateway = ip
@@ -255,7 +255,7 @@ class Ipv6:
         return self._gateway or self.routers.default()
 
     def source_for(self, dst_ip):
-        """Our address for a packet to `dst_ip` (RFC 6724); None, counted, when there is no route or no address for it."""
+        """Our address for a packet to `dst_ip` (RFC 6724); None, counted, when there is no route or no address."""
         hop = self.next_hop(dst_ip)
         src_ip = None if hop is None else self.addresses.select(dst_ip)
         # A router does not forward what is from a link-local address (RFC 4291 section 2.5.6).
@@ -426,12 +426,14 @@ class Ipv6:
         if has_more and length & 7:
             self._refuse_fragment(4, frame, packet, now_ms)
             return None
-        if packet.header_len + offset + length > FRAGMENTABLE_MAX:
+        if packet.header_len + offset + length > PAYLOAD_MAX:
             self._refuse_fragment(packet.header_len + 2, frame, packet, now_ms)
             return None
         head = None
         if not offset:
-            if not self._has_all_headers(frame, packet, next_header, length):
+            end = packet.start + 8 + length
+            upper = self.upper_layer(frame, next_header, packet.start + 8, end)
+            if upper is None or (end - upper[1] < 8 and upper[0] != wire.NO_NEXT_HEADER):
                 # RFC 7112: what is meant to hide its headers in the second fragment is not for us.
                 self.counters["InHdrErrors"] += 1
                 self._parameter_problem(wire_icmp6.INCOMPLETE_HEADERS, 0, frame, packet, now_ms)
@@ -447,12 +449,13 @@ class Ipv6:
         return self._begin_again(whole, packet)
 
     def _begin_again(self, whole, packet):
-        """The packet becomes that of a reassembled datagram, its extension headers to be gone through from the start."""
-        _payload_len, next_header, _hop_limit, _src_ip, _dst_ip = unpack_from(">4xHBB16s16s", whole.buf, HEADER_START)
-        packet.protocol = next_header
+        """The packet becomes that of a reassembled datagram; its extension headers are gone through from the start."""
+        packet.length = whole.total() - _PAYLOAD
+        # For who quotes it: the first fragment had its own length.
+        whole.buf = whole.buf[: HEADER_START + 4] + pack(">H", packet.length) + whole.buf[HEADER_START + 6 :]
+        packet.protocol = whole.buf[HEADER_START + 6]
         packet.header_len = wire.HEADER_BYTES
         packet.start = _PAYLOAD
-        packet.length = whole.total() - _PAYLOAD
         packet.next_header_at = 6
         packet.extensions = 0
         packet.is_reassembled = True
@@ -463,19 +466,17 @@ class Ipv6:
         self.counters["ReasmFails"] += 1
         self._parameter_problem(wire_icmp6.ERRONEOUS_FIELD, pointer, frame, packet, now_ms)
 
-    def _has_all_headers(self, frame, packet, next_header, length):
-        """True when the extension headers in a first fragment end in it, and leave 8 octets of what follows."""
-        at = packet.start + 8
-        end = at + length
+    def upper_layer(self, frame, next_header, at, end):
+        """(protocol, offset) of what is behind the extension headers at `at`; None when they do not end before `end`."""
         for _ in range(MAX_EXTENSIONS):
             if next_header not in _EXTENSIONS:
-                return next_header == wire.NO_NEXT_HEADER or end - at >= 8
+                return (next_header, at)
             if end - at < 8:
-                return False
+                return None
             header = frame.take(at, 2)
             at += 8 if next_header == wire.FRAGMENT else 8 + 8 * header[1]
             next_header = header[0]
-        return False
+        return None
 
     def _reassembly_timeout(self, frame, now_ms):
         """The rest of a datagram did not come: its sender is told."""
@@ -514,7 +515,9 @@ class Ipv6:
             return False
         payload_len = frame.length - _PAYLOAD
         if not frame.gso_size and payload_len + wire.HEADER_BYTES > self.path_mtu(dst_ip):
-            return self._send_fragments(frame, src_ip, dst_ip, protocol, now_ms, hop, hop_limit)
+            data = frame.take(_PAYLOAD, payload_len)
+            frame.release()
+            return self.send_large(b"", data, src_ip, dst_ip, protocol, now_ms)
         counters["OutRequests"] += 1
         self._transmit(frame, payload_len, protocol, hop_limit, src_ip, dst_ip, hop, now_ms)
         return True
@@ -529,27 +532,34 @@ class Ipv6:
         else:
             self.neighbours.send(frame, hop, wire_ethernet.ETHERTYPE_IPV6, now_ms)
 
-    def _send_fragments(self, frame, src_ip, dst_ip, protocol, now_ms, hop, hop_limit):
-        """Sends a packet that is larger than the path's MTU in pieces (RFC 8200 section 4.5)."""
-        counters = self.counters
-        ident = self._random.u32()  # RFC 7739: not to be guessed
-        size = self.path_mtu(dst_ip) - wire.HEADER_BYTES - wire.FRAGMENT_BYTES & ~7
-        total = frame.length - _PAYLOAD
-        is_whole = total <= FRAGMENTABLE_MAX
-        counters["OutRequests"] += 1
-        offset = 0
-        while is_whole and offset < total:
-            length = min(size, total - offset)
-            piece = self.ethernet.alloc(_PAYLOAD + wire.FRAGMENT_BYTES + length)
-            if piece is None:
-                is_whole = False
-                break
-            has_more = offset + length < total
-            wire.emit_fragment(piece.buf, piece.start + _PAYLOAD, protocol, offset, has_more, ident)
-            piece.put(_PAYLOAD + wire.FRAGMENT_BYTES, frame.buf, frame.start + _PAYLOAD + offset, length)
-            counters["FragCreates"] += 1
-            self._transmit(piece, wire.FRAGMENT_BYTES + length, wire.FRAGMENT, hop_limit, src_ip, dst_ip, hop, now_ms)
-            offset += length
-        counters["FragOKs" if is_whole else "FragFails"] += 1
-        frame.release()
-        return is_whole
+    def send_large(self, header, data, src_ip, dst_ip, protocol, now_ms):
+        """Sends a payload that is larger than the path's MTU, header before data, in fragments (RFC 8200 section 4.5).
+
+        False when it is too large for a packet, there is no route, or too much waits already.
+        """
+        length = len(header) + len(data)
+        if length > PAYLOAD_MAX or self.next_hop(dst_ip) is None or self.addresses.get(dst_ip) is not None:
+            self.counters["FragFails"] += 1
+            return False
+        self.counters["OutRequests"] += 1
+        ident = self._idents.next(src_ip + dst_ip)
+        return self.fragmenter.send(Outgoing(header, data, src_ip, dst_ip, protocol, ident), now_ms)
+
+    def _send_fragment(self, datagram, now_ms):
+        """The next piece of a large payload. False when there is no buffer, or its neighbour's MAC is not known yet."""
+        dst_ip = datagram.dst_ip
+        hop = self.next_hop(dst_ip)
+        # The first piece has the MAC asked for.
+        if hop is None or (datagram.at and dst_ip[0] != 0xFF and self.neighbours.lookup(hop, now_ms) is None):
+            return False
+        left = datagram.length - datagram.at
+        size = min(self.path_mtu(dst_ip) - wire.HEADER_BYTES - wire.FRAGMENT_BYTES & ~7, left)
+        frame = self.alloc(wire.FRAGMENT_BYTES + size)
+        if frame is None:
+            return False
+        at = frame.start + _PAYLOAD
+        wire.emit_fragment(frame.buf, at, datagram.protocol, datagram.at, size < left, datagram.ident)
+        datagram.put(frame, _PAYLOAD + wire.FRAGMENT_BYTES, size)
+        datagram.at += size
+        self._transmit(frame, wire.FRAGMENT_BYTES + size, wire.FRAGMENT, 0, datagram.src_ip, dst_ip, hop, now_ms)
+        return True

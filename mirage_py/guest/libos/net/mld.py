@@ -45,7 +45,6 @@ class Mld:
         self._answers = {}  # group, or "::" for all -> when its answer to a query is due
         self._mld1_until_ms = 0
         ipv6.ethernet.parts["mld"] = self
-        ipv6.ethernet.join(wire_ipv6.multicast_mac(wire_ipv6.ALL_NODES))
 
     def is_member(self, group):
         """True for a group that is received; all of them are members of ff02::1."""

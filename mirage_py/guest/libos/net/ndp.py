@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Neighbour Discovery (RFC 4861): the MACs of neighbours, and whether they can be reached. No I/O, no clock.
 
-A mapping is made when we ask, or when a neighbour asks us. An entry that has a MAC changes only by an advertisement with
-the override flag (section 7.2.5); a solicitation with another MAC has the old one asked, and only its silence removes
-the entry. "Solicited" counts only while we are asking.
+A mapping is made when we ask, or when a neighbour asks us. An entry that has a MAC changes only by an advertisement
+with the override flag (section 7.2.5); a solicitation with another MAC has the old one asked, and only its silence
+removes the entry. "Solicited" counts only while we are asking.
 """
 
 from libos.net.timers import FAR_MS

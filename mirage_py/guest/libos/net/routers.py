@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What routers advertise (RFC 4861 section 6.3, RFC 4862, RFC 4191, RFC 8106): default routers, prefixes, addresses made
-of them (RFC 7217), name servers. No I/O, no clock.
+"""What routers advertise (RFC 4861 section 6.3, RFC 4862, RFC 4191, RFC 8106): default routers, prefixes, addresses
+made of them (RFC 7217), name servers. No I/O, no clock.
 
 Everything has a lifetime and a bound. An advertisement can be forged by anybody on the link, so none of its values may
 cut us off: the hop limit and the timers have bounds, the MTU stays between 1280 and the link's, and the lifetime of an
