@@ -10,7 +10,8 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import Ether
 
-from libos.wire import ipv6
+from libos.wire import ethernet, ipv6
+from tests.net.link import fast_checksum
 
 MAC = "52:54:00:00:00:99"
 EVIL_MAC = "52:54:00:00:00:66"
@@ -57,6 +58,17 @@ class Peer6:
         if mac is not None:
             packet = packet / ICMPv6NDOptDstLLAddr(lladdr=mac)
         self.send(packet, settle)
+
+    def message(self, data, src=IP, dst=None, hop_limit=255):
+        """The frame of an ICMPv6 message given in octets, whatever they are, with the right checksum."""
+        src_ip, dst_ip = ipv6.parse_address(src), ipv6.parse_address(dst or self.host.ip)
+        packet = bytearray(54) + data
+        packet[56:58] = b"\0\0"
+        total = fast_checksum(packet, 54, len(data), ipv6.pseudo_sum(src_ip, dst_ip, 58, len(data)))
+        packet[56:58] = (total ^ 0xFFFF).to_bytes(2, "big")
+        ethernet.emit(packet, 0, self.host.device.mac, ethernet.parse_mac(MAC), ethernet.ETHERTYPE_IPV6)
+        ipv6.emit(packet, 14, len(data), 58, hop_limit, src_ip, dst_ip)
+        return bytes(packet)
 
     def take(self, layer=None):
         """What the host sent since the last time, as scapy packets; with a layer, those that have it."""
