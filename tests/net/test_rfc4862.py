@@ -115,7 +115,7 @@ def test_link_local_address_that_is_taken_is_made_anew(world):
     host = detecting(world)
     peer = peer_of(world, host)
     world.run(for_ms=1)
-    taken = [text for text in states(host) if text.startswith("fe80")][0]
+    taken = next(text for text in states(host) if text.startswith("fe80"))
     peer.advertise(target=taken, dst="ff02::1", solicited=0, src=taken, mac=EVIL_MAC)
     world.run(for_ms=5000)
     ours = ipv6.format_address(host.ipv6.addresses.link_local())

@@ -115,9 +115,7 @@ class Ipv6:
         self._gateway = None
         secret = random.bytes(16) if stable_secret is None else stable_secret.encode()
         self.path_mtus = PathMtus(ethernet.timers, self.mtu, wire.MIN_MTU)
-        self.reassembly = Reassembly(
-            ethernet.timers, self.counters, _PAYLOAD, HEADER_START + PAYLOAD_MAX, REASSEMBLY_MS
-        )
+        self.reassembly = Reassembly(ethernet.timers, self.counters, _PAYLOAD, _PAYLOAD + PAYLOAD_MAX, REASSEMBLY_MS)
         self.reassembly.on_timeout = self._reassembly_timeout
         self.fragmenter = Fragmenter(ethernet.timers, self.counters, self._send_fragment)
         self._idents = Idents(random)
@@ -426,7 +424,7 @@ class Ipv6:
         if has_more and length & 7:
             self._refuse_fragment(4, frame, packet, now_ms)
             return None
-        if packet.header_len + offset + length > PAYLOAD_MAX:
+        if packet.header_len - wire.HEADER_BYTES + offset + length > PAYLOAD_MAX:
             self._refuse_fragment(packet.header_len + 2, frame, packet, now_ms)
             return None
         head = None
@@ -467,7 +465,7 @@ class Ipv6:
         self._parameter_problem(wire_icmp6.ERRONEOUS_FIELD, pointer, frame, packet, now_ms)
 
     def upper_layer(self, frame, next_header, at, end):
-        """(protocol, offset) of what is behind the extension headers at `at`; None when they do not end before `end`."""
+        """(protocol, offset) of what is behind the extension headers at `at`; None when they do not end by `end`."""
         for _ in range(MAX_EXTENSIONS):
             if next_header not in _EXTENSIONS:
                 return (next_header, at)
