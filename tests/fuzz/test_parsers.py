@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from libos.wire import arp, ethernet, icmp, ipv4, tcp, udp
+from libos.wire import arp, ethernet, icmp, icmp6, ipv4, ipv6, tcp, udp
 
 SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "1.5"))
 SIZE = 128
@@ -64,11 +64,60 @@ def check_udp(value, length):
     assert 8 <= value[2] <= length
 
 
+def valid_ipv6(rng):
+    buf = bytearray(rng.randbytes(SIZE))
+    ipv6.emit(buf, 0, rng.randrange(SIZE), rng.randrange(256), 64, rng.randbytes(16), rng.randbytes(16))
+    return buf
+
+
+def valid_options(rng):
+    """Options of Neighbour Discovery, or of an extension header, one behind the other."""
+    buf = bytearray()
+    while len(buf) < SIZE:
+        buf += bytes([rng.randrange(32), rng.choice([0, 1, 1, 2, 4, 5])]) + rng.randbytes(6)
+    return buf[:SIZE]
+
+
+def message(parse):
+    """Of a parser that takes a whole message."""
+    return lambda buf, start, length: parse(bytes(buf[start : start + length]))
+
+
+def check_ipv6(value, length):
+    assert 40 + value[0] <= length
+
+
+def check_options(value, length):
+    assert sum(2 + len(data) for _, data in value) <= length
+
+
+def check_extension(value, length):
+    assert value == (0, 0) or (1 <= value[0] <= 3 and 2 <= value[1] < length)
+
+
+def check_dns(value, length):
+    assert 6 + 16 * len(value[1]) == length
+
+
+def check_query(value, length):
+    assert value[1] < 1 << 24
+    assert value[0] == 1 or 28 + 16 * value[4] <= length
+
+
 PARSERS = {
     "ethernet": (ethernet.parse, noise, lambda value, length: None),
     "arp": (arp.parse, valid_arp, lambda value, length: None),
     "ipv4": (ipv4.parse, valid_ipv4, check_ipv4),
     "icmp": (icmp.parse, noise, lambda value, length: None),
+    "ipv6": (ipv6.parse, valid_ipv6, check_ipv6),
+    "ipv6 fragment": (ipv6.parse_fragment, noise, lambda value, length: None),
+    "ipv6 options": (message(ipv6.check_options), valid_options, check_extension),
+    "icmp6": (icmp6.parse, noise, lambda value, length: None),
+    "icmp6 options": (message(lambda data: icmp6.parse_options(data, 0)), valid_options, check_options),
+    "icmp6 router": (message(icmp6.parse_router), noise, lambda value, length: None),
+    "icmp6 prefix": (message(lambda data: icmp6.parse_prefix(data[:30])), noise, lambda value, length: None),
+    "icmp6 dns": (message(icmp6.parse_dns_servers), noise, check_dns),
+    "icmp6 query": (message(icmp6.parse_query), noise, check_query),
     "udp": (udp.parse, noise, check_udp),
     "tcp": (tcp.parse, valid_tcp, check_tcp),
 }
@@ -100,7 +149,9 @@ def test_parser_takes_any_octets(name):
     assert parsed > 0
 
 
-@pytest.mark.parametrize("parse", [ipv4.parse_address, ipv4.parse_cidr, ethernet.parse_mac])
+@pytest.mark.parametrize(
+    "parse", [ipv4.parse_address, ipv4.parse_cidr, ipv6.parse_address, ipv6.parse_cidr, ethernet.parse_mac]
+)
 def test_text_parser_takes_any_text(parse):
     rng = random.Random(1)
     for _ in range(20_000):

@@ -207,8 +207,8 @@ def is_link_local(ip):
 
 
 def is_unicast(ip):
-    """False for what is never one host's address on a link: multicast, "::", "::1", and IPv4 in IPv6 ("::ffff:…")."""
-    return ip[0] != 0xFF and (any(ip[:10]) or (any(ip[:15]) and ip[:12] != _MAPPED))
+    """False for what is never one host's address on a link: multicast, "::", "::1", and IPv4 in either disguise."""
+    return ip[0] != 0xFF and any(ip[:12]) and ip[:12] != _MAPPED
 
 
 def scope(ip):
