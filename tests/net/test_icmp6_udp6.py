@@ -105,6 +105,59 @@ def test_both_families_on_one_interface(world):
     assert [bytes(flow.received) for flow in flows] == [b"hello"] * 2
 
 
+def test_ourselves_without_the_network(world, host):
+    host.device.tx_log = []
+    host.echo(7)
+    flows = [host.connect(host.ip, 7), host.connect("::1", 7)]
+    data = pattern(100_000)
+    for flow in flows:
+        flow.send(data, close=True)
+    got = []
+    host.udp.listen(53, lambda data, ip, port: got.append((len(data), ip)))
+    for size in (10, 5000):
+        assert host.udp.write(bytes(size), "::1", 53, 99, world.now_ms)
+    world.run(until=lambda: all(flow.is_closed for flow in flows))
+    assert [bytes(flow.received) == data for flow in flows] == [True, True]
+    assert got == [(10, "::1"), (5000, "::1")]
+    assert [packet for packet in host.device.tx_log if packet[54:55] != b"\x3a"] == []  # MLD alone
+    assert not host.device.in_use
+
+
+def test_loopback_address_from_the_network_is_dropped(peer):
+    peer.send(peer.ip(dst="::1") / UDP(dport=53))
+    peer.send(peer.ip(src="::1") / UDP(dport=53))
+    assert peer.host.ipv6.counters["InAddrErrors"] == 1
+    assert peer.host.ipv6.counters["InMartians"] == 1
+
+
+@pytest.mark.parametrize("size", [0, 56, 1452, 1453, 10_000, 65_527])
+def test_ping_of_another_stack(world, size):
+    a, b = world.host("fd00::a/64"), world.host("fd00::b/64")
+    results = []
+    assert a.icmp6.ping(b.ip, results.append, world.now_ms, size)
+    world.run(for_ms=900)
+    assert len(results) == 1
+    assert 2 <= results[0] < 100
+    assert b.icmp6.counters["OutEchoReplies"] == 1
+    assert a.icmp6.ping("fd00::c", results.append, world.now_ms)
+    world.run(for_ms=4000)
+    assert results[1:] == [None]
+    assert not a.device.in_use
+    assert not b.device.in_use
+
+
+@pytest.mark.parametrize("size", [1453, 5000, 65_507])
+def test_large_datagrams_between_two_stacks(world, size):
+    a, b = world.host("fd00::a/64"), world.host("fd00::b/64")
+    got = []
+    b.udp.listen(53, lambda data, ip, port: got.append(data))
+    data = pattern(size)
+    assert a.udp.write(data, b.ip, 53, 99, world.now_ms)
+    world.run(for_ms=1000)
+    assert got == [data]
+    assert a.ipv6.counters["FragOKs"] == b.ipv6.counters["ReasmOKs"] == 1
+
+
 # --- ICMPv6 ---
 
 
@@ -260,12 +313,10 @@ def test_udp_to_a_group_that_was_joined(world, host, peer):
 def test_udp_write_to_a_group_and_to_nowhere(world, host, peer):
     assert host.udp.write(b"x", "ff02::1234", 1, 1, world.now_ms)
     assert not host.udp.write(b"x", "2001:db8::1", 1, 1, world.now_ms)
-    assert not host.udp.write(b"x", host.ip, 1, 1, world.now_ms)  # ourselves
     world.settle()
     (packet,) = peer.take(UDP)
     assert packet.dst == "33:33:00:00:12:34"
     assert host.ipv6.counters["OutNoRoutes"] == 1
-    assert host.ipv6.counters["OutDiscards"] == 1
     assert not host.device.in_use
 
 

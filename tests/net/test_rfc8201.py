@@ -3,7 +3,7 @@
 
 import pytest
 from scapy.layers.inet import UDP
-from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment
 from scapy.packet import Raw
 
 from libos.net import pmtu as net_pmtu
@@ -22,6 +22,7 @@ def world():
 @pytest.fixture
 def peer(world):
     peer = Peer6(world, world.host("fd00::2/64"))
+    peer.host.udp.listen(9, lambda data, ip, port: None)
     peer.learn()
     return peer
 
@@ -58,6 +59,17 @@ def test_table_is_bounded(world, peer):
 def test_message_about_a_packet_that_is_not_ours_is_not_believed(peer):
     too_big(peer, 1300, IPv6(src="fd00::3", dst=IP) / UDP() / Raw(bytes(10)))
     assert peer.host.ipv6.path_mtu(ADDRESS) == 1500
+
+
+def test_message_about_a_port_that_is_not_open_is_not_believed(peer):
+    peer.host.udp.unlisten(9)
+    too_big(peer, 1300)
+    assert peer.host.ipv6.path_mtu(ADDRESS) == 1500
+
+
+def test_answer_to_a_ping_learns_the_path(peer):
+    too_big(peer, 1300, IPv6(src=peer.host.ip, dst=IP) / ICMPv6EchoReply(data=bytes(500)))
+    assert peer.host.ipv6.path_mtu(ADDRESS) == 1300
 
 
 def test_datagram_larger_than_the_path_goes_in_fragments(world, peer):

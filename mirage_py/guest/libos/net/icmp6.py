@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""ICMPv6 (RFC 4443): answers echo requests, reports and delivers errors, gives the rest to net.ndp and net.mld."""
+"""ICMPv6 (RFC 4443): answers echo requests, sends some, reports and delivers errors, gives the rest to net.ndp and
+net.mld.
+"""
 
 from libos.net import errors
+from libos.net.icmp import MAX_PINGS, PING_TIMEOUT_MS, Ping
 from libos.net.transport import Transport
+from libos.wire import checksum as wire_checksum
 from libos.wire import icmp6 as wire
 from libos.wire import ipv6 as wire_ipv6
-from libos.wire.checksum import checksum
 
 # Errors that we send, and answers to groups: a bucket, so that a flood is not answered by a flood (section 2.4 f).
 ERRORS_BURST = 20
@@ -52,6 +55,8 @@ class Icmp6(Transport):
             "InTimeExcds": 0,
             "InParmProblems": 0,
             "InOthers": 0,
+            "InImplausible": 0,
+            "OutEchos": 0,
             "OutEchoReplies": 0,
             "OutDestUnreachs": 0,
             "OutTimeExcds": 0,
@@ -59,6 +64,10 @@ class Icmp6(Transport):
             "OutRateLimited": 0,
             "OutErrors": 0,
         }
+        self._pings = {}
+        self._random = ipv6.random
+        self._timers = ipv6.ethernet.timers
+        self._timers.restorers.append(self._rearm)
         self._tokens = ERRORS_BURST
         self._refilled_ms = None
         ipv6.register(wire_ipv6.PROTOCOL_ICMP6, self)
@@ -96,6 +105,7 @@ class Icmp6(Transport):
             self._reply(frame, packet, rest, now_ms)
         elif kind == wire.ECHO_REPLY:
             counters["InEchoReplies"] += 1
+            self._answered(frame, packet, rest, now_ms)
         elif wire.is_error(kind):
             counters[_RECEIVED.get(kind, "InOthers")] += 1
             self._deliver_error(frame, packet, kind, code, rest, now_ms)
@@ -135,11 +145,72 @@ class Icmp6(Transport):
         header = bytearray(wire.HEADER_BYTES)
         wire.emit(header, 0, kind, code, rest)
         length = wire.HEADER_BYTES + len(data)
-        total = wire_ipv6.pseudo_sum(src_ip, dst_ip, wire_ipv6.PROTOCOL_ICMP6, length) + checksum(header, 0, 8)
-        total = checksum(data, 0, len(data), total) ^ 0xFFFF
+        total = wire_ipv6.pseudo_sum(src_ip, dst_ip, wire_ipv6.PROTOCOL_ICMP6, length) + (kind << 8 | code) + rest
+        total = wire_checksum.fold(total + wire_checksum.total(data, 0, len(data))) ^ 0xFFFF
         header[2] = total >> 8
         header[3] = total & 255
         return self.ipv6.send_large(bytes(header), data, src_ip, dst_ip, wire_ipv6.PROTOCOL_ICMP6, now_ms)
+
+    # --- asking others ---
+
+    def ping(self, ip, on_result, now_ms, size=56, timeout_ms=PING_TIMEOUT_MS):
+        """Sends an echo request to "fd00::1", with `size` octets of data.
+
+        on_result(rtt_ms): how long the answer took, or None when there was none in time. Returns False, and calls
+        nothing, when the request could not be sent. ValueError when `ip` or the size is none, or too many are under
+        way.
+        """
+        dst_ip = wire_ipv6.parse_address(ip)
+        if not 0 <= size <= 65527:
+            raise ValueError("not a size of an echo request: %d" % size)
+        if len(self._pings) >= MAX_PINGS:
+            raise ValueError("more than %d echo requests" % MAX_PINGS)
+        src_ip = self.ipv6.source_for(dst_ip)
+        if src_ip is None:
+            return False
+        number = self._random.u32()
+        while number in self._pings:
+            number = self._random.u32()
+        data = number.to_bytes(4, "big") * ((size + 3) >> 2)
+        ping = Ping(self, number, dst_ip, on_result, data[:size], now_ms)
+        if not self._send(wire.ECHO_REQUEST, 0, number, ping.data, src_ip, dst_ip, now_ms):
+            return False
+        self.counters["OutEchos"] += 1
+        self._pings[number] = ping
+        ping.deadline_ms = now_ms + timeout_ms
+        self._timers.schedule(ping, ping.deadline_ms)
+        return True
+
+    def _rearm(self, _now_ms):
+        for ping in self._pings.values():
+            self._timers.schedule(ping, ping.deadline_ms)
+
+    def end_ping(self, ping, rtt_ms):
+        """An echo request is answered, or will not be."""
+        self._timers.cancel(ping)
+        del self._pings[ping.number]
+        ping.on_result(rtt_ms)
+
+    def _answered(self, frame, packet, number, now_ms):
+        ping = self._pings.get(number)
+        if ping is None or ping.dst_ip != packet.src_ip or packet.is_broadcast:
+            return
+        if frame.take(packet.start + wire.HEADER_BYTES, packet.length - wire.HEADER_BYTES) == ping.data:
+            self.end_ping(ping, now_ms - ping.sent_ms)
+
+    def input_error(self, ip, src_ip, dst_ip, quoted, error, mtu, now_ms):
+        """An error about an echo request or an answer of ours."""
+        kind, _code, number = wire.parse(quoted, 0, len(quoted))
+        ping = self._pings.get(number)
+        if error == errors.TOO_BIG and kind in (wire.ECHO_REQUEST, wire.ECHO_REPLY):
+            # Nobody remembers what was answered: that the table is bounded, aged, and never goes below 1280, must do.
+            ip.lower_path_mtu(dst_ip, mtu, now_ms)
+        elif kind != wire.ECHO_REQUEST or ping is None or ping.dst_ip != dst_ip:
+            self.counters["InImplausible"] += 1
+        else:
+            self.end_ping(ping, None)
+
+    # --- errors ---
 
     def _deliver_error(self, frame, packet, kind, code, rest, now_ms):
         """The quoted packet must be one that we sent; the transport then looks whether it knows it."""
@@ -164,12 +235,9 @@ class Icmp6(Transport):
                 self.counters["InErrors"] += 1
                 return
         protocol = self.ipv6.protocol(next_header)
-        if protocol is None:
-            return
-        if mtu and next_header != wire_ipv6.PROTOCOL_TCP:
-            # Who makes fragments cannot tell a forged message from a true one; the table's bounds must do. TCP can.
-            self.ipv6.too_big(dst_ip, mtu, now_ms)
-        if not offset:
+        if protocol is None or offset:  # without its ports nobody can tell whether it was ours
+            self.counters["InImplausible"] += 1
+        else:
             protocol.input_error(self.ipv6, src_ip, dst_ip, quoted[at:], _error(kind, code), mtu, now_ms)
 
     def port_unreachable(self, frame, packet, now_ms):

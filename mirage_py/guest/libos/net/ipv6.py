@@ -110,6 +110,7 @@ class Ipv6:
         self.is_enabled = not ipv4_only
         self.timer_at = FAR_MS
         self.timer_serial = 0
+        self.random = random
         self._protocols = {}
         self._routes = []  # (prefix, length, gateway or None for on the link), longest first
         self._gateway = None
@@ -191,7 +192,7 @@ class Ipv6:
         self._insert_route(wire.network(ip, prefix_len), prefix_len, gateway_ip)
 
     def _check_gateway(self, ip):
-        if self.is_enabled and not (self.is_host(ip) and self.is_on_link(ip)):
+        if self.is_enabled and not (wire.is_unicast(ip) and self.is_on_link(ip) and self.addresses.get(ip) is None):
             raise ValueError("the gateway %s is not a neighbour" % wire.format_address(ip))
 
     def _insert_route(self, prefix, prefix_len, gateway_ip):
@@ -229,8 +230,12 @@ class Ipv6:
         return ip[0] == 0xFF
 
     def is_host(self, ip):
-        """True for what may be one other host."""
-        return wire.is_unicast(ip) and self.addresses.get(ip) is None
+        """True for what may be one host; that may be ourselves."""
+        return wire.is_unicast(ip) or ip == wire.LOOPBACK
+
+    def is_self(self, ip):
+        """True for what never leaves this host."""
+        return self.addresses.is_usable(ip) or ip == wire.LOOPBACK
 
     def is_on_link(self, ip):
         """True when an address is a neighbour's."""
@@ -242,8 +247,8 @@ class Ipv6:
         return self.routers.is_on_link(ip)
 
     def next_hop(self, dst_ip):
-        """The neighbour that a packet to `dst_ip` goes to; None when there is no route. A group is its own."""
-        if dst_ip[0] == 0xFF or wire.is_link_local(dst_ip):
+        """The neighbour that a packet to `dst_ip` goes to; None without a route. To a group or ourselves: these."""
+        if dst_ip[0] == 0xFF or wire.is_link_local(dst_ip) or self.is_self(dst_ip):
             return dst_ip
         for prefix, prefix_len, gateway_ip in self._routes:
             if wire.network(dst_ip, prefix_len) == prefix:
@@ -254,6 +259,8 @@ class Ipv6:
 
     def source_for(self, dst_ip):
         """Our address for a packet to `dst_ip` (RFC 6724); None, counted, when there is no route or no address."""
+        if dst_ip == wire.LOOPBACK:
+            return dst_ip
         hop = self.next_hop(dst_ip)
         src_ip = None if hop is None else self.addresses.select(dst_ip)
         # A router does not forward what is from a link-local address (RFC 4291 section 2.5.6).
@@ -266,12 +273,13 @@ class Ipv6:
         """Octets of an IP packet that the way to a host takes."""
         return min(self.path_mtus.lookup(dst_ip), self.mtu)
 
-    def too_big(self, dst_ip, mtu, now_ms):
-        """A router says that packets of more than `mtu` octets do not get to `dst_ip`. True when that is news."""
-        is_news = mtu < self.mtu and self.path_mtus.lower(dst_ip, mtu, now_ms)
-        if is_news:
-            self.neighbours.generation += 1
-        return is_news
+    def lower_path_mtu(self, dst_ip, mtu, now_ms):
+        """A router says that the way takes no more (RFC 8201), and the packet that it quotes was ours: remembers it.
+
+        Nothing below 1280 is believed, and after ten minutes it is tried with the link's MTU again.
+        """
+        if wire.MIN_MTU <= mtu < self.mtu:
+            self.path_mtus.lower(dst_ip, mtu, now_ms)
 
     def key(self, src_ip, dst_ip, src_port, dst_port):
         """What a transport's table has a flow under: addresses and ports as they stand in a received header."""
@@ -303,8 +311,8 @@ class Ipv6:
         for protocol in self._protocols.values():
             protocol.neighbour_lost(self, hop, now_ms)
 
-    def input(self, frame, now_ms, _src_mac, is_group):
-        """A received frame of ethertype IPv6."""
+    def input(self, frame, now_ms, src_mac, is_group):
+        """A received frame of ethertype IPv6. src_mac: None for what we sent to ourselves."""
         counters = self.counters
         counters["InReceives"] += 1
         total = frame.total() - HEADER_START
@@ -317,18 +325,23 @@ class Ipv6:
         is_multicast = dst_ip[0] == 0xFF
         if is_multicast:
             counters["InMcastPkts"] += 1
-        if not (self._is_member(dst_ip) if is_multicast else self.addresses.is_usable(dst_ip)):
+        if not self._is_for_us(dst_ip, is_multicast, src_mac):
             counters["InAddrErrors"] += 1
             return
-        # "::" asks for addresses and groups, and does nothing else.
-        if not wire.is_unicast(src_ip) and src_ip != wire.UNSPECIFIED or self.addresses.is_usable(src_ip):
+        if src_mac is not None and not self._may_be_source(src_ip):
             counters["InMartians"] += 1
             return
         packet = Packet(self, src_ip, dst_ip, next_header, hop_limit, payload_len, is_multicast or is_group)
         self._deliver(frame, packet, now_ms)
 
-    def _is_member(self, group):
-        return wire.scope(group) > wire.SCOPE_INTERFACE and self.mld.is_member(group)
+    def _is_for_us(self, dst_ip, is_multicast, src_mac):
+        if is_multicast:
+            return wire.scope(dst_ip) > wire.SCOPE_INTERFACE and self.mld.is_member(dst_ip)
+        return self.addresses.is_usable(dst_ip) or (src_mac is None and dst_ip == wire.LOOPBACK)
+
+    def _may_be_source(self, src_ip):
+        # "::" asks for addresses and groups, and does nothing else: see _deliver.
+        return (wire.is_unicast(src_ip) and not self.addresses.is_usable(src_ip)) or src_ip == wire.UNSPECIFIED
 
     def _deliver(self, frame, packet, now_ms):
         """Goes through the extension headers, and gives the payload to its protocol."""
@@ -507,10 +520,6 @@ class Ipv6:
             counters["OutNoRoutes"] += src_ip is not None
             frame.release()
             return False
-        if self.addresses.get(dst_ip) is not None:
-            counters["OutDiscards"] += 1  # ourselves: nobody on the link would answer
-            frame.release()
-            return False
         payload_len = frame.length - _PAYLOAD
         if not frame.gso_size and payload_len + wire.HEADER_BYTES > self.path_mtu(dst_ip):
             data = frame.take(_PAYLOAD, payload_len)
@@ -536,20 +545,28 @@ class Ipv6:
         False when it is too large for a packet, there is no route, or too much waits already.
         """
         length = len(header) + len(data)
-        if length > PAYLOAD_MAX or self.next_hop(dst_ip) is None or self.addresses.get(dst_ip) is not None:
+        if self.next_hop(dst_ip) is None:
+            self.counters["OutNoRoutes"] += 1
+            return False
+        if length > PAYLOAD_MAX:
             self.counters["FragFails"] += 1
             return False
+        datagram = Outgoing(header, data, src_ip, dst_ip, protocol, self._idents.next(dst_ip))
+        if not self.fragmenter.send(datagram, now_ms):
+            return False
         self.counters["OutRequests"] += 1
-        ident = self._idents.next(src_ip + dst_ip)
-        return self.fragmenter.send(Outgoing(header, data, src_ip, dst_ip, protocol, ident), now_ms)
+        return True
 
     def _send_fragment(self, datagram, now_ms):
         """The next piece of a large payload. False when there is no buffer, or its neighbour's MAC is not known yet."""
         dst_ip = datagram.dst_ip
         hop = self.next_hop(dst_ip)
-        # The first piece has the MAC asked for.
-        if hop is None or (datagram.at and dst_ip[0] != 0xFF and self.neighbours.lookup(hop, now_ms) is None):
+        if hop is None:
             return False
+        if datagram.at and dst_ip[0] != 0xFF and not self.is_self(dst_ip):
+            # The first piece made Ndp ask; the others would only fill the place for what waits there.
+            if self.neighbours.lookup(hop, now_ms) is None:
+                return False
         left = datagram.length - datagram.at
         size = min(self.path_mtu(dst_ip) - wire.HEADER_BYTES - wire.FRAGMENT_BYTES & ~7, left)
         frame = self.alloc(wire.FRAGMENT_BYTES + size)

@@ -116,7 +116,13 @@ class Ndp:
             self._reach(entry, entry.mac, now_ms)
 
     def send(self, frame, ip, ethertype, now_ms):
-        """Sends a frame to the neighbour `ip`, asking for its MAC first where needed. Takes the frame over."""
+        """Sends a frame to the neighbour `ip`, asking for its MAC first where needed. Takes the frame over.
+
+        What is to one of our own addresses comes back to us without having been on the network.
+        """
+        if self.ipv6.is_self(ip):
+            self.ethernet.loop(frame, ethertype)
+            return
         try:
             mac = self.lookup(ip, now_ms)
             if mac is None and self._hold(frame, ip, ethertype, now_ms):
