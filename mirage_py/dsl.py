@@ -32,9 +32,12 @@ from mirage_py.devices.console import console
 from mirage_py.devices.dma import dma
 from mirage_py.devices.ethernet import ethernet
 from mirage_py.devices.icmp import icmp
+from mirage_py.devices.icmp6 import icmp6
 from mirage_py.devices.ipv4 import ipv4
+from mirage_py.devices.ipv6 import ipv6
 from mirage_py.devices.log import log
 from mirage_py.devices.loop import event_loop
+from mirage_py.devices.ndp import ndp
 from mirage_py.devices.netstack import netstack, netstack_of
 from mirage_py.devices.network import default_network
 from mirage_py.devices.pci import PciInfo, pci_bus, pci_device
@@ -46,9 +49,12 @@ from mirage_py.devices.signatures import (
     DMA,
     ETHERNET,
     ICMP,
+    ICMP6,
     IPV4,
+    IPV6,
     LOG,
     LOOP,
+    NDP,
     NETSTACK,
     NETWORK,
     PCI_BUS,
@@ -76,10 +82,13 @@ __all__ = [
     "ETHERNET",
     "HVT",
     "ICMP",
+    "ICMP6",
     "IPV4",
+    "IPV6",
     "LOCAL_NAME",
     "LOG",
     "LOOP",
+    "NDP",
     "NETSTACK",
     "NETWORK",
     "PCI_BUS",
@@ -109,9 +118,12 @@ __all__ = [
     "event_loop",
     "generic_stack",
     "icmp",
+    "icmp6",
     "ipv4",
+    "ipv6",
     "key",
     "log",
+    "ndp",
     "netstack",
     "netstack_of",
     "pci_bus",

@@ -7,6 +7,7 @@ surprise at boot. The guest's own parser (libos.app.args) reads the runtime type
 
 from __future__ import annotations
 
+import ipaddress
 import keyword
 import re
 from collections.abc import Callable
@@ -92,6 +93,20 @@ def _parse_ipv4_cidr(text: str) -> str:
     return f"{_parse_ipv4(address)}/{prefix}"
 
 
+def _parse_ipv6(text: str) -> str:
+    if "%" in text:
+        raise ValueError(text)
+    ipaddress.IPv6Address(text)
+    return text
+
+
+def _parse_ipv6_cidr(text: str) -> str:
+    address, slash, prefix = text.partition("/")
+    if not slash or not _OCTET.fullmatch(prefix) or int(prefix) > 128:
+        raise ValueError(text)
+    return f"{_parse_ipv6(address)}/{prefix}"
+
+
 def _parse_duration(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if not match:
@@ -119,6 +134,8 @@ TYPES: dict[str, KeyType] = {
     "udp_port": KeyType(_parse_port, _is_port, "a UDP port from 1 to 65535", "PORT"),
     "ipv4": _text_type(_parse_ipv4, "an IPv4 address such as 10.0.0.2", "ADDRESS"),
     "ipv4_cidr": _text_type(_parse_ipv4_cidr, "an IPv4 address with its prefix length such as 10.0.0.2/24", "CIDR"),
+    "ipv6": _text_type(_parse_ipv6, "an IPv6 address such as fd00::2", "ADDRESS"),
+    "ipv6_cidr": _text_type(_parse_ipv6_cidr, "an IPv6 address with its prefix length such as fd00::2/64", "CIDR"),
     "loglevel": _text_type(
         _parse_log_levels,
         f"a log level ({', '.join(_LOG_LEVELS)}) or a list such as tcp:debug,*:info",

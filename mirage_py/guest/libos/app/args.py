@@ -9,6 +9,8 @@ A specification is a sequence of (name, type, default, doc). Types and what come
     tcp_port    1 to 65535; udp_port as well
     ipv4        "10.0.0.1", checked
     ipv4_cidr   "10.0.0.2/24", checked
+    ipv6        "2001:db8::1", checked
+    ipv6_cidr   "2001:db8::2/64", checked
     loglevel    what app.log.parse_levels() makes of it
     duration    milliseconds, from `250ms`, `3s`, `2m`, `1h`
     choice:a,b  one of the texts after the colon
@@ -61,6 +63,39 @@ def _parse_ipv4_cidr(text):
     return text
 
 
+def _parse_ipv6(text):
+    if "%" in text:
+        raise ValueError("an IPv6 address with a zone is not supported")
+    head, gap, tail = text.partition("::")
+    groups = _count_groups(head, not gap) + _count_groups(tail, True)
+    if groups > 7 if gap else groups != 8:
+        raise ValueError("not an IPv6 address")
+    return text
+
+
+def _count_groups(part, is_end):
+    """How many groups of 16 bits are between double colons. The last of an address may be dotted: two groups."""
+    if not part:
+        return 0
+    groups = part.split(":")
+    count = len(groups)
+    if is_end and "." in groups[-1]:
+        _parse_ipv4(groups.pop())
+        count += 1
+    for group in groups:
+        if not 1 <= len(group) <= 4 or group.strip("0123456789abcdefABCDEF"):
+            raise ValueError("not an IPv6 address")
+    return count
+
+
+def _parse_ipv6_cidr(text):
+    address, slash, prefix = text.partition("/")
+    _parse_ipv6(address)
+    if not slash or not prefix.isdigit() or len(prefix) > 3 or int(prefix) > 128:
+        raise ValueError("not ADDRESS/PREFIX with a prefix from 0 to 128")
+    return text
+
+
 def _parse_duration(text):
     digits = text.rstrip("hms")
     unit = _DURATION_MS.get(text[len(digits) :])
@@ -77,6 +112,8 @@ _PARSERS = {
     "udp_port": _parse_port,
     "ipv4": _parse_ipv4,
     "ipv4_cidr": _parse_ipv4_cidr,
+    "ipv6": _parse_ipv6,
+    "ipv6_cidr": _parse_ipv6_cidr,
     "loglevel": parse_levels,
     "duration": _parse_duration,
 }
