@@ -176,7 +176,18 @@ def test_config_says_every_choice() -> None:
     }
     assert config["ports"] == [{"proto": "tcp", "key": "port", "port": 8080}]
     assert config["keys"]["configure"] == {"net": "direct", "nic": "virtio"}
-    assert [key["name"] for key in config["keys"]["runtime"]] == ["port", "ipv4", "ipv4-gateway", "logs"]
+    assert [key["name"] for key in config["keys"]["runtime"]] == [
+        "port",
+        "ipv4",
+        "ipv4-gateway",
+        "ipv6-only",
+        "ipv6",
+        "ipv6-gateway",
+        "accept-router-advertisements",
+        "ipv6-secret",
+        "ipv4-only",
+        "logs",
+    ]
     assert config["keys"]["runtime"][0]["default"] == 8080
     devices = {device["local"]: device for device in config["devices"]}
     assert devices["ethernet0"]["args"] == ["net0"]
@@ -358,7 +369,8 @@ register("cup", unikernel("cup.Clock", OTHER(), clock()))
 
 def test_unknown_key_lists_the_known(echo: Path) -> None:
     with pytest.raises(
-        UserError, match=r"--colour: .*; its keys: host-ipv4, interface, ipv4, ipv4-gateway, logs, net, nic, port"
+        UserError,
+        match=r"--colour: .*; its keys: accept-router-advertisements, host-ipv4, interface, ipv4, .*, net, nic, port",
     ):
         configure(request_for(echo, colour="blue"))
 
