@@ -253,7 +253,7 @@ class Listener(Transport):
 def test_error_is_delivered_to_the_protocol_of_the_quoted_packet(peer, message, error, mtu):
     listener = Listener()
     peer.host.ipv6.register(17, listener)
-    peer.send(peer.ip() / message / IPv6(src=peer.host.ip, dst=IP) / UDP(sport=1, dport=2))
+    peer.send(peer.ip() / message / IPv6(src=peer.host.ip, dst=IP, plen=1460) / UDP(sport=1, dport=2))
     assert listener.errors == [(peer.host.ip, IP, b"\0\1\0\2", error, mtu)]
 
 

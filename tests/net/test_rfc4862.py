@@ -74,7 +74,7 @@ def test_two_hosts_with_the_same_address(world):
     assert states(first)["fd00::2"] == PREFERRED
     assert states(second)["fd00::2"] == DUPLICATE
     assert peer.duplicates == ["fd00::2"]
-    assert second.ipv6.addresses.duplicates == 1
+    assert second.ipv6.counters["DuplicateAddresses"] == 1
     assert not second.ipv6.is_ours(ipv6.parse_address("fd00::2"))
     # Its other address works.
     assert second.ipv6.addresses.link_local() is not None

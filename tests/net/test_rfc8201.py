@@ -28,7 +28,7 @@ def peer(world):
 
 
 def too_big(peer, mtu, inner=None, dst=IP):
-    inner = inner or IPv6(src=peer.host.ip, dst=dst) / UDP(sport=9, dport=9) / Raw(bytes(500))
+    inner = inner or IPv6(src=peer.host.ip, dst=dst, plen=1460) / UDP(sport=9, dport=9) / Raw(bytes(500))
     peer.send(peer.ip(src="fd00::77") / ICMPv6PacketTooBig(mtu=mtu) / inner)
 
 
@@ -67,8 +67,14 @@ def test_message_about_a_port_that_is_not_open_is_not_believed(peer):
     assert peer.host.ipv6.path_mtu(ADDRESS) == 1500
 
 
+def test_message_about_a_packet_that_was_not_too_big_is_not_believed(peer):
+    too_big(peer, 1300, IPv6(src=peer.host.ip, dst=IP, plen=1260) / UDP(sport=9, dport=9) / Raw(bytes(500)))
+    assert peer.host.ipv6.path_mtu(ADDRESS) == 1500
+    assert peer.host.icmp6.counters["InImplausible"] == 1
+
+
 def test_answer_to_a_ping_learns_the_path(peer):
-    too_big(peer, 1300, IPv6(src=peer.host.ip, dst=IP) / ICMPv6EchoReply(data=bytes(500)))
+    too_big(peer, 1300, IPv6(src=peer.host.ip, dst=IP, plen=1460) / ICMPv6EchoReply(data=bytes(500)))
     assert peer.host.ipv6.path_mtu(ADDRESS) == 1300
 
 
@@ -97,9 +103,9 @@ def test_connection_makes_smaller_segments_and_a_forgery_does_not_count(world):
     flow.send(bytes(20_000))
     world.settle()
     before = conn.mss
-    too_big(peer, 1280, IPv6(src=a.ip, dst=b.ip, nh=6) / Raw(segment(conn.snd_nxt + 100_000) + bytes(12)))
+    too_big(peer, 1280, IPv6(src=a.ip, dst=b.ip, nh=6, plen=1460) / Raw(segment(conn.snd_nxt + 100_000) + bytes(12)))
     assert conn.mss == before
-    too_big(peer, 1280, IPv6(src=a.ip, dst=b.ip, nh=6) / Raw(segment(conn.snd_una) + bytes(12)))
+    too_big(peer, 1280, IPv6(src=a.ip, dst=b.ip, nh=6, plen=1460) / Raw(segment(conn.snd_una) + bytes(12)))
     assert conn.mss + conn.header_len == 1280 + 14
     world.run(for_ms=1000)
     assert len(b.accepted[0].received) == 20_000

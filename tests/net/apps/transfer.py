@@ -192,9 +192,9 @@ def begin(world, hosts):
 
 def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24):
     world = World(seed, 0, 0)
-    texts = ["%s%d" % (network, number) for number in (1, 2)]
+    texts = [network + str(number) for number in (1, 2)]
     macs = (b"\x52\x54\0\0\0\1", b"\x52\x54\0\0\0\2")
-    hosts = [Host(world, macs[index], "%s/%d" % (texts[index], prefix_len)) for index in range(2)]
+    hosts = [Host(world, macs[index], texts[index] + "/" + str(prefix_len)) for index in range(2)]
     hosts[0].device.other = hosts[1].device
     hosts[1].device.other = hosts[0].device
     begin(world, hosts)

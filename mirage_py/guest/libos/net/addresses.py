@@ -75,7 +75,6 @@ class Addresses:
         self.on_usable = None
         self.on_duplicate = None
         self.on_lost = None
-        self.duplicates = 0
         self.timer_at = FAR_MS
         self.timer_serial = 0
         self._random = random
@@ -145,7 +144,7 @@ class Addresses:
         address = self._table.get(ip)
         if address is None or address.state != TENTATIVE:
             return
-        self.duplicates += 1
+        self.ipv6.counters["DuplicateAddresses"] += 1
         address.state = DUPLICATE
         address.next_ms = FAR_MS
         if self.on_duplicate is not None:

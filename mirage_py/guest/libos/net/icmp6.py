@@ -219,7 +219,7 @@ class Icmp6(Transport):
         if header is None:
             self.counters["InErrors"] += 1
             return
-        _payload_len, next_header, _hop_limit, src_ip, dst_ip = header
+        payload_len, next_header, _hop_limit, src_ip, dst_ip = header
         at = wire_ipv6.HEADER_BYTES
         offset = 0
         if next_header == wire_ipv6.FRAGMENT and len(quoted) >= at + wire_ipv6.FRAGMENT_BYTES:
@@ -235,7 +235,8 @@ class Icmp6(Transport):
                 self.counters["InErrors"] += 1
                 return
         protocol = self.ipv6.protocol(next_header)
-        if protocol is None or offset:  # without its ports nobody can tell whether it was ours
+        is_small = mtu != 0 and payload_len + wire_ipv6.HEADER_BYTES <= mtu
+        if protocol is None or offset or is_small:  # without its ports nobody can tell whether it was ours
             self.counters["InImplausible"] += 1
         else:
             protocol.input_error(self.ipv6, src_ip, dst_ip, quoted[at:], _error(kind, code), mtu, now_ms)

@@ -103,7 +103,8 @@ class Ipv6:
             "OutRequests": 0,
             "OutMcastPkts": 0,
             "OutNoRoutes": 0,
-            "OutDiscards": 0,
+            "DuplicateAddresses": 0,
+            "RouterIgnored": 0,
         }
         self.icmp = None  # who reports errors to senders
         self.on_duplicate = None  # called with the text of an address that is somebody else's

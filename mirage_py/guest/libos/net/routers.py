@@ -69,7 +69,6 @@ class Routers:
         self.ipv6 = ipv6
         self.is_listening = is_listening
         self.secret = secret
-        self.ignored = 0  # advertisements, or parts of them: not listening, out of bounds, or tables full
         self.on_change = None  # called when resolvers may be others than before
         self.timer_at = FAR_MS
         self.timer_serial = 0
@@ -82,6 +81,10 @@ class Routers:
         self._retries = []  # (when, prefix, retries): addresses that were somebody else's, to be made anew
         self._solicitations = 0
         self._solicit_ms = FAR_MS
+
+    def _ignored(self):
+        """An advertisement, or a part of it: not listening, out of bounds, or tables full."""
+        self.ipv6.counters["RouterIgnored"] += 1
 
     def start(self, now_ms):
         """Asks for advertisements, now that there is a link-local address."""
@@ -127,7 +130,7 @@ class Routers:
     def input(self, message, options, src_ip, now_ms):
         """A router advertisement from a link-local address, with the hop limit that it must have."""
         if not self.is_listening:
-            self.ignored += 1
+            self._ignored()
             return
         hop_limit, flags, lifetime_s, reachable_ms, retrans_ms = wire.parse_router(message)
         self._solicit_ms = FAR_MS
@@ -151,15 +154,15 @@ class Routers:
         if hop_limit >= MIN_HOP_LIMIT:
             self.ipv6.hop_limit = hop_limit
         elif hop_limit:
-            self.ignored += 1
+            self._ignored()
         if REACHABLE_RANGE_MS[0] <= reachable_ms <= REACHABLE_RANGE_MS[1]:
             neighbours.reachable_ms = reachable_ms
         elif reachable_ms:
-            self.ignored += 1
+            self._ignored()
         if RETRANS_RANGE_MS[0] <= retrans_ms <= RETRANS_RANGE_MS[1]:
             neighbours.retrans_ms = retrans_ms
         elif retrans_ms:
-            self.ignored += 1
+            self._ignored()
 
     def _set_router(self, ip, flags, lifetime_s, now_ms):
         for router in self._routers:
@@ -169,7 +172,7 @@ class Routers:
             if not lifetime_s:
                 return
             if len(self._routers) >= MAX_ROUTERS:
-                self.ignored += 1
+                self._ignored()
                 return
             router = Router(ip)
             self._routers.append(router)
@@ -191,15 +194,15 @@ class Routers:
         if mtu is not None and wire_ipv6.MIN_MTU <= mtu <= self.ipv6.ethernet.mtu:
             self.ipv6.mtu = mtu
         else:
-            self.ignored += 1
+            self._ignored()
 
     def _set_prefix(self, information, now_ms):
         if information is None:
-            self.ignored += 1
+            self._ignored()
             return
         prefix_len, flags, valid_s, preferred_s, prefix = information
         if wire_ipv6.scope(prefix) == wire_ipv6.SCOPE_LINK or not wire_ipv6.is_unicast(prefix):
-            self.ignored += 1
+            self._ignored()
             return
         if flags & wire.ON_LINK:
             self._set_on_link(wire_ipv6.network(prefix, prefix_len), prefix_len, valid_s, now_ms)
@@ -207,7 +210,7 @@ class Routers:
             if prefix_len == 64:
                 self._set_address(prefix[:8], _until(valid_s, now_ms), _until(preferred_s, now_ms), now_ms)
             else:
-                self.ignored += 1
+                self._ignored()
 
     def _set_on_link(self, prefix, prefix_len, valid_s, now_ms):
         key = (prefix, prefix_len)
@@ -219,7 +222,7 @@ class Routers:
                 self._routes_changed(now_ms)
             self._prefixes[key] = _until(valid_s, now_ms)
         else:
-            self.ignored += 1
+            self._ignored()
 
     def _set_address(self, prefix, valid_ms, preferred_ms, now_ms):
         """RFC 4862 section 5.5.3, d and e."""
@@ -243,7 +246,7 @@ class Routers:
     def _make_address(self, prefix, retries, valid_ms, preferred_ms, now_ms):
         ip = prefix + interface_id(prefix, self.ipv6.ethernet.mac, retries, self.secret)
         if self.ipv6.addresses.add(ip, 64, now_ms, True, valid_ms, preferred_ms, retries) is None:
-            self.ignored += 1
+            self._ignored()
 
     def again(self, address, now_ms):
         """An address that we made is somebody else's: another one is tried after a while (RFC 7217 section 6)."""
@@ -253,7 +256,7 @@ class Routers:
 
     def _set_resolvers(self, information, now_ms):
         if information is None:
-            self.ignored += 1
+            self._ignored()
             return
         lifetime_s, servers = information
         for ip in servers:
@@ -262,7 +265,7 @@ class Routers:
             elif ip in self._resolvers or len(self._resolvers) < MAX_RESOLVERS:
                 self._resolvers[ip] = _until(lifetime_s, now_ms)
             else:
-                self.ignored += 1
+                self._ignored()
         if self.on_change is not None:
             self.on_change()
 
