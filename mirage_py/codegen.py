@@ -16,7 +16,7 @@ from mirage_py import __version__, dsl, paths
 from mirage_py.device import HVT, LOCAL_NAME, TARGETS, USER_COUNT
 from mirage_py.devices.loop import event_loop
 from mirage_py.devices.network import NIC
-from mirage_py.devices.signatures import NETWORK, STACK
+from mirage_py.devices.signatures import IPV4, IPV6, NETWORK, STACK
 from mirage_py.devices.stack import NET, generic_stack
 from mirage_py.errors import UserError
 from mirage_py.graph import Context, Graph, Placed, all_keys, check, resolve
@@ -202,12 +202,17 @@ class _Main:
         for (module, name), shown in self.names.items():
             imports.setdefault(module, []).append(name if shown == name else f"{name} as {shown}")
         # What drives hardware finds it missing or broken when it starts: a line, not a traceback.
-        may_fail = any(placed.kind.hardware is not None for placed in self.graph.devices)
-        if may_fail:
+        failures = []
+        if any(placed.kind.hardware is not None for placed in self.graph.devices):
             imports.setdefault("libos.hal.mmio", []).append("DeviceError")
+            failures.append("DeviceError")
+        # So does an address among the boot arguments that is none of a host, or does not go with another.
+        if any(placed.kind.offers in (IPV4, IPV6) for placed in self.graph.devices):
+            imports.setdefault("libos.net.errors", []).append("AddressError")
+            failures.append("AddressError")
         text = _render(
             "main.py.j2",
-            may_fail=may_fail,
+            failures=f"({', '.join(failures)})" if len(failures) > 1 else "".join(failures),
             name=self.registration.name,
             target=self.graph.context.target,
             imports=[f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(imports.items())],
@@ -263,7 +268,17 @@ class _Main:
         return lines
 
     def _class_name(self, module: str, name: str) -> str:
-        taken = {"SPEC", "KEYS", "parse", "sys", "_mirage", "DeviceError", _STREAMS_FUNCTION, *self.names.values()}
+        taken = {
+            "SPEC",
+            "KEYS",
+            "parse",
+            "sys",
+            "_mirage",
+            "DeviceError",
+            "AddressError",
+            _STREAMS_FUNCTION,
+            *self.names.values(),
+        }
         if (module, name) not in self.names:
             shown, number = name, 2
             while shown in taken:

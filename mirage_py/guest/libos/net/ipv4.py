@@ -7,6 +7,7 @@ their next hop here. What an IP layer offers: docs/architecture.md.
 
 from struct import pack
 
+from libos.net.errors import AddressError
 from libos.net.fragmenter import Fragmenter, Idents, Outgoing
 from libos.net.igmp import Igmp
 from libos.net.pmtu import PathMtus
@@ -49,7 +50,7 @@ class Packet:
 class Ipv4:
     """IPv4 on an Ethernet interface.
 
-    random: below(n), u32(). address: "10.0.0.2/24", or None for none yet; gateway: "10.0.0.1" or None. ValueError when
+    random: below(n), u32(). address: "10.0.0.2/24", or None for none yet; gateway: "10.0.0.1" or None. AddressError when
     one is not such a text, is no host's address, or the gateway is not on the network. ipv6_only: no address, whatever
     `address` says.
 
@@ -102,7 +103,10 @@ class Ipv4:
         self._reassembly.on_timeout = self._reassembly_timeout
         self.igmp = Igmp(self, ethernet.timers, random)
         arp.on_failure = self._neighbour_lost
-        self.set_address(None if ipv6_only else address, None if ipv6_only else gateway)
+        try:
+            self.set_address(None if ipv6_only else address, None if ipv6_only else gateway)
+        except ValueError as error:
+            raise AddressError("--ipv4: %s" % error)
         ethernet.parts["ipv4"] = self
         ethernet.register(wire_ethernet.ETHERTYPE_IPV4, self)
 

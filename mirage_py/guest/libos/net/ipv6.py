@@ -8,6 +8,7 @@ net.ndp, what routers advertise in net.routers, groups in net.mld; Ipv6 puts the
 from struct import pack, unpack_from
 
 from libos.net.addresses import Addresses
+from libos.net.errors import AddressError
 from libos.net.fragmenter import Fragmenter, Idents, Outgoing
 from libos.net.mld import Mld
 from libos.net.pmtu import PathMtus
@@ -63,7 +64,7 @@ class Ipv6:
     None. accept_router_advertisements: addresses, routes and name servers may come from routers. stable_secret: text,
     with which the addresses made here are the same at each boot (RFC 7217); None: others each time. dad_transmits: RFC
     4862, how often is asked whether an address is somebody's; 0: never, it is used at once. ipv4_only: no IPv6 at all.
-    Raises ValueError when an address is not one, or no host's, or the gateway is no neighbour.
+    Raises AddressError when an address is not one, or no host's, or the gateway is no neighbour.
     """
 
     version = 6
@@ -137,10 +138,13 @@ class Ipv6:
             ethernet.timers.restorers.append(self._restore)
         self._is_started = not self.is_enabled
         self._add_link_local(0, 0)
-        if address is not None:
-            self.add_address(address, 0)
-        if gateway is not None:
-            self.set_gateway(gateway)
+        try:
+            if address is not None:
+                self.add_address(address, 0)
+            if gateway is not None:
+                self.set_gateway(gateway)
+        except ValueError as error:
+            raise AddressError("--ipv6: %s" % error)
 
     def _restore(self, now_ms):
         if not self._is_started:
