@@ -5,7 +5,7 @@ import random
 import struct
 
 from libos.net.dhcp import Dhcp
-from libos.net.tcp.timers import Timers
+from libos.net.timers import Timers
 from libos.wire import dhcp, udp
 from tests.net.link import Entropy, fast_checksum
 
@@ -33,6 +33,7 @@ class FakeEthernet:
         self.mac = MAC
         self.mtu = 1500
         self.timers = Timers()
+        self.parts = {}
 
 
 class FakeIpv4:

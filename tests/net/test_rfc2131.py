@@ -331,7 +331,7 @@ def test_lease_counts_from_the_request_not_from_the_answer(client):
     client.run(900)
     client.answer(dhcp.ACK, question, lease=20)
     client.run(60_000)
-    assert client.events[-1][:2] == ("lost", 5000 + 20_000)
+    assert client.events[1][:2] == ("lost", 5000 + 20_000)
 
 
 def test_silence_renews_then_rebinds_then_the_address_goes(client):
@@ -343,7 +343,7 @@ def test_silence_renews_then_rebinds_then_the_address_goes(client):
     assert all(message.ciaddr == ADDRESS for _, _, message, _, _ in rebinding)
     assert 8 <= len(times) <= 40
     gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
-    assert min(gaps[:-1]) >= 59_000
+    assert sum(gap < 59_000 for gap in gaps) <= 2  # the last before each of the two ends
     client.run(1)
     assert client.events[1] == ("lost", 5000 + HOUR_MS, "its lease ended")
     assert client.dhcp.lease is None
@@ -459,11 +459,12 @@ def test_memory_that_ran_out_does_not_stop_the_search(client):
 
     net_dhcp.wire.emit = sometimes
     try:
-        client.run(1300)
-        assert client.timers.is_incomplete
+        client.run(0)
+        for _ in range(3):
+            client.now_ms += 500
+            client.timers.poll(client.now_ms, 64)
+        assert client.sent() == []
         failing[0] = False
-        client.timers.is_incomplete = False
-        client.dhcp.restore(client.now_ms)
         client.run(3000)
     finally:
         net_dhcp.wire.emit = emit

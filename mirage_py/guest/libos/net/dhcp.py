@@ -10,7 +10,7 @@ a delay at start and four seconds, so that a floor of computers does not ask in 
 machine that boots in milliseconds is not one of those; what is repeated is randomised all the same.
 """
 
-from libos.net.tcp.timers import FAR_MS
+from libos.net.timers import FAR_MS
 from libos.wire import dhcp as wire
 from libos.wire import ipv4 as wire_ipv4
 from libos.wire import udp as wire_udp
@@ -173,6 +173,8 @@ class Dhcp:
         self._is_silence_told = False
         self._repeat_ms = 0
         self._renew_ms = self._rebind_ms = self._end_ms = FAR_MS
+        self.timers.restorers.append(self._restore)
+        ipv4.ethernet.parts["dhcp"] = self
 
     def start(self, now_ms=0):
         """Looks for a lease from now on. Nothing happens when it does already. ValueError when UDP port 68 is taken."""
@@ -212,7 +214,7 @@ class Dhcp:
         self._lose("another host has it", now_ms)
         self._restart(now_ms, DECLINED_MS)
 
-    def restore(self, now_ms):
+    def _restore(self, now_ms):
         """Arms the timer again after memory ran out."""
         if self.state != STOPPED and self.timer_at == FAR_MS:
             self._schedule(max(now_ms, self._deadline_ms))
