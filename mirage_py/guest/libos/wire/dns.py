@@ -24,6 +24,7 @@ AAAA = 28
 OPT = 41
 
 NO_ERROR = 0
+FORMAT_ERROR = 1
 SERVER_FAILURE = 2
 NO_SUCH_NAME = 3
 
@@ -73,10 +74,13 @@ def reverse_name(address):
     return encode_name(".".join(nibbles) + ".ip6.arpa")
 
 
-def emit_query(ident, name, kind):
-    """The octets of a question that wants recursion, and takes answers of UDP_BYTES."""
-    header = struct.pack(">HHHHHH", ident, _RECURSION_DESIRED, 1, 0, 0, 1)
-    opt = struct.pack(">BHHIH", 0, OPT, UDP_BYTES, 0, 0)
+def emit_query(ident, name, kind, is_extended=True):
+    """The octets of a question that wants recursion.
+
+    is_extended: with EDNS0, which says that answers may have UDP_BYTES. Servers from before it call that a format error.
+    """
+    header = struct.pack(">HHHHHH", ident, _RECURSION_DESIRED, 1, 0, 0, 1 if is_extended else 0)
+    opt = struct.pack(">BHHIH", 0, OPT, UDP_BYTES, 0, 0) if is_extended else b""
     return header + name + struct.pack(">HH", kind, _CLASS_IN) + opt
 
 
