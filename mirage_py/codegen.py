@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mirage_py import __version__, dsl, paths
-from mirage_py.device import HVT, LOCAL_NAME, TARGETS, USER_COUNT
+from mirage_py.device import HVT, LOCAL_NAME, TARGET, TARGETS, USER_COUNT
 from mirage_py.devices.loop import event_loop
 from mirage_py.devices.network import NIC
 from mirage_py.devices.signatures import NETWORK, STACK
@@ -278,6 +278,8 @@ class _Main:
         for parameter, what in placed.kind.derived.items():
             if what == LOCAL_NAME:
                 values[parameter] = literal(placed.local)
+            elif what == TARGET:
+                values[parameter] = literal(self.graph.context.target)
             elif what == USER_COUNT and (users := self.graph.users(placed)) > 1:
                 values[parameter] = str(users)
         given = self._by_parameter(placed, callee, devices, values)

@@ -17,6 +17,7 @@ from typing import Any
 from mirage_py.device import (
     HVT,
     LOCAL_NAME,
+    TARGET,
     UNIX,
     USER_COUNT,
     Choice,
@@ -25,24 +26,28 @@ from mirage_py.device import (
     Node,
     Signature,
 )
+from mirage_py.devices.addressing import addressing
 from mirage_py.devices.application import application
 from mirage_py.devices.arp import arp
 from mirage_py.devices.clock import clock
 from mirage_py.devices.console import console
+from mirage_py.devices.dhcp import dhcp
 from mirage_py.devices.dma import dma
 from mirage_py.devices.ethernet import ethernet
 from mirage_py.devices.icmp import icmp
-from mirage_py.devices.ipv4 import ipv4
+from mirage_py.devices.ipv4 import ipv4, unnumbered_ipv4
 from mirage_py.devices.log import log
 from mirage_py.devices.loop import event_loop
-from mirage_py.devices.netstack import netstack, netstack_of
+from mirage_py.devices.netstack import addressed_netstack, netstack, netstack_of
 from mirage_py.devices.network import default_network
 from mirage_py.devices.pci import PciInfo, pci_bus, pci_device
 from mirage_py.devices.random import random
 from mirage_py.devices.signatures import (
+    ADDRESSING,
     ARP,
     CLOCK,
     CONSOLE,
+    DHCP,
     DMA,
     ETHERNET,
     ICMP,
@@ -69,9 +74,11 @@ from mirage_py.errors import UserError
 from mirage_py.keys import RUNTIME, Key, Value
 
 __all__ = [
+    "ADDRESSING",
     "ARP",
     "CLOCK",
     "CONSOLE",
+    "DHCP",
     "DMA",
     "ETHERNET",
     "HVT",
@@ -87,6 +94,7 @@ __all__ = [
     "RANDOM",
     "SOCKETS",
     "STACK",
+    "TARGET",
     "TCP",
     "UDP",
     "UNIX",
@@ -98,11 +106,14 @@ __all__ = [
     "Node",
     "PciInfo",
     "Signature",
+    "addressed_netstack",
+    "addressing",
     "arp",
     "choose",
     "clock",
     "console",
     "default_network",
+    "dhcp",
     "direct_stack",
     "dma",
     "ethernet",
@@ -124,6 +135,7 @@ __all__ = [
     "tcp",
     "udp",
     "unikernel",
+    "unnumbered_ipv4",
     "virtio_net",
     "virtio_of_pci",
 ]

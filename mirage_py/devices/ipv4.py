@@ -20,7 +20,21 @@ IPV4 = Kind(
     features=("net",),
 )
 
+UNNUMBERED_IPV4 = Kind(
+    name="ipv4",
+    offers=OFFERS,
+    implementation=IPV4.implementation,
+    doc="IPv4 that gets its address later",
+    arguments=IPV4.arguments,
+    features=("net",),
+)
+
 
 def ipv4(ethernet: Node, arp: Node | None = None, *, group: str = "") -> Device:
     """IPv4 on Ethernet; its runtime keys are --ipv4 and --ipv4-gateway."""
     return IPV4(ethernet, arp or arp_kind.arp(ethernet), group=group)
+
+
+def unnumbered_ipv4(ethernet: Node, arp: Node | None = None, *, group: str = "") -> Device:
+    """IPv4 on Ethernet without an address: `addressing` gives it one, whose group this is."""
+    return UNNUMBERED_IPV4(ethernet, arp or arp_kind.arp(ethernet), group=group)

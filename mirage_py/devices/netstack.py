@@ -2,10 +2,11 @@
 """The protocols of one network, put together: what the event loop polls."""
 
 from mirage_py.device import Device, Kind, Node
+from mirage_py.devices.addressing import addressing
 from mirage_py.devices.arp import arp
 from mirage_py.devices.ethernet import ethernet
 from mirage_py.devices.icmp import icmp
-from mirage_py.devices.ipv4 import ipv4
+from mirage_py.devices.ipv4 import ipv4, unnumbered_ipv4
 from mirage_py.devices.signatures import ETHERNET, ICMP, TCP, UDP
 from mirage_py.devices.signatures import NETSTACK as OFFERS
 from mirage_py.devices.tcp import tcp
@@ -23,10 +24,19 @@ NETSTACK = Kind(
 
 
 def netstack(network: Node, *, group: str = "") -> Device:
-    """Every protocol on one network device, with the keys of IPv4."""
+    """Every protocol on one network device, with a static address: the keys are those of IPv4."""
     link = ethernet(network)
     internet = ipv4(link, arp(link), group=group)
     return NETSTACK(link, tcp(internet), udp(internet), icmp(internet))
+
+
+def addressed_netstack(network: Node, *, group: str = "") -> tuple[Device, Device]:
+    """The same, and where its address comes from: (netstack, addressing), with the keys of `addressing`."""
+    link = ethernet(network)
+    internet = unnumbered_ipv4(link, arp(link), group=group)
+    datagrams = udp(internet)
+    netstack = NETSTACK(link, tcp(internet), datagrams, icmp(internet))
+    return netstack, addressing(internet, datagrams, group=group)
 
 
 def netstack_of(ethernet: Node, tcp: Node, udp: Node, icmp: Node) -> Device:

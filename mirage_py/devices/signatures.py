@@ -3,10 +3,12 @@
 
 from mirage_py.device import Signature
 
+ADDRESSING = Signature("addressing", ("wait_until_up",))
 APPLICATION = Signature("application", ("start",))
 ARP = Signature("arp")
 CLOCK = Signature("clock", ("now_ms", "monotonic_ns", "wall_ns", "sleep", "sleep_ms"))
 CONSOLE = Signature("console", ("write", "read", "readline"))
+DHCP = Signature("dhcp", ("start", "stop"))
 DMA = Signature("dma", ("region", "alloc"))
 ETHERNET = Signature("ethernet")
 ICMP = Signature("icmp")

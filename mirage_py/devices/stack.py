@@ -5,9 +5,9 @@ from mirage_py.device import HVT, UNIX, Choice, Device, Kind, Node
 from mirage_py.devices import sockets as sockets_kind
 from mirage_py.devices.log import log
 from mirage_py.devices.loop import event_loop
-from mirage_py.devices.netstack import netstack
+from mirage_py.devices.netstack import addressed_netstack
 from mirage_py.devices.network import default_network
-from mirage_py.devices.signatures import LOG, LOOP, NETSTACK, SOCKETS
+from mirage_py.devices.signatures import ADDRESSING, LOG, LOOP, NETSTACK, SOCKETS
 from mirage_py.devices.signatures import STACK as OFFERS
 from mirage_py.keys import CONFIGURE, Key
 
@@ -17,6 +17,16 @@ DIRECT_STACK = Kind(
     offers=OFFERS,
     implementation="libos.app.stack.Stack",
     doc="TCP and UDP for the application, over our own stack",
+    arguments={"netstack": NETSTACK, "loop": LOOP, "log": LOG, "addressing": ADDRESSING},
+    features=("net",),
+)
+
+STATIC_STACK = Kind(
+    name="direct_stack",
+    local="stack",
+    offers=OFFERS,
+    implementation=DIRECT_STACK.implementation,
+    doc="TCP and UDP for the application, over a stack of our own that has its address already",
     arguments={"netstack": NETSTACK, "loop": LOOP, "log": LOG},
     features=("net",),
 )
@@ -42,9 +52,11 @@ NET = Key(
 )
 
 
-def direct_stack(netstack: Node) -> Device:
-    """TCP and UDP over our own stack."""
-    return DIRECT_STACK(netstack, event_loop(), log())
+def direct_stack(netstack: Node, addressing: Node | None = None) -> Device:
+    """TCP and UDP over our own stack. addressing: what gives it its address, where it has none of its own."""
+    if addressing is None:
+        return STATIC_STACK(netstack, event_loop(), log())
+    return DIRECT_STACK(netstack, event_loop(), log(), addressing)
 
 
 def socket_stack(sockets: Node | None = None) -> Device:
@@ -60,7 +72,7 @@ def generic_stack(network: Node | None = None, *, group: str = "") -> Choice:
     return Choice(
         NET.grouped(group),
         {
-            "direct": lambda: direct_stack(netstack(network or default_network(group), group=group)),
+            "direct": lambda: direct_stack(*addressed_netstack(network or default_network(group), group=group)),
             "socket": socket_stack,
         },
         OFFERS,

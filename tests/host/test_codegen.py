@@ -176,7 +176,9 @@ def test_config_says_every_choice() -> None:
     }
     assert config["ports"] == [{"proto": "tcp", "key": "port", "port": 8080}]
     assert config["keys"]["configure"] == {"net": "direct", "nic": "virtio"}
-    assert [key["name"] for key in config["keys"]["runtime"]] == ["port", "ipv4", "ipv4-gateway", "logs"]
+    assert [key["name"] for key in config["keys"]["runtime"]] == [
+        "port", "logs", "hostname", "dhcp", "ipv4", "ipv4-gateway"
+    ]  # fmt: skip
     assert config["keys"]["runtime"][0]["default"] == 8080
     devices = {device["local"]: device for device in config["devices"]}
     assert devices["ethernet0"]["args"] == ["net0"]
@@ -358,7 +360,8 @@ register("cup", unikernel("cup.Clock", OTHER(), clock()))
 
 def test_unknown_key_lists_the_known(echo: Path) -> None:
     with pytest.raises(
-        UserError, match=r"--colour: .*; its keys: host-ipv4, interface, ipv4, ipv4-gateway, logs, net, nic, port"
+        UserError,
+        match=r"--colour: .*; its keys: dhcp, host-ipv4, hostname, interface, ipv4, ipv4-gateway, logs, net, nic, port",
     ):
         configure(request_for(echo, colour="blue"))
 

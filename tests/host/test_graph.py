@@ -51,17 +51,19 @@ def test_hvt_is_our_stack_on_a_virtio_card() -> None:
         "dma0",
         "net0",
         "ethernet0",
+        "random0",
         "arp0",
         "ipv4_0",
-        "icmp0",
-        "udp0",
-        "random0",
         "tcp0",
+        "udp0",
+        "icmp0",
         "netstack0",
         "loop0",
         "console0",
         "clock0",
         "log0",
+        "dhcp0",
+        "addressing0",
         "stack0",
         "app",
     ]
@@ -90,8 +92,8 @@ def test_runtime_keys_come_from_the_devices_that_are_there() -> None:
         for variant in [(HVT,), (UNIX, ("net", "direct")), (UNIX, ("net", "socket"))]
     }
     assert list(names.values()) == [
-        ["port", "ipv4", "ipv4-gateway", "logs"],
-        ["port", "interface", "host-ipv4", "ipv4", "ipv4-gateway", "logs"],
+        ["port", "logs", "hostname", "dhcp", "ipv4", "ipv4-gateway"],
+        ["port", "interface", "host-ipv4", "logs", "hostname", "dhcp", "ipv4", "ipv4-gateway"],
         ["port", "logs"],
     ]
 

@@ -118,7 +118,7 @@ def test_silence_asks_each_server_in_turn_and_gives_up(clock):
 
 
 def test_servers_beyond_three_are_not_asked_and_the_whole_is_bounded(clock):
-    lookup = clock.look_up(servers=["10.0.0.%d" % number for number in range(1, 9)])
+    lookup = clock.look_up(servers=[f"10.0.0.{number}" for number in range(1, 9)])
     asked = set()
     while not lookup.is_done:
         asked.add(lookup.server)
@@ -217,7 +217,7 @@ def test_chain_over_many_answers_ends(clock):
     for number in range(100):
         if lookup.is_done:
             break
-        clock.answer(lookup, record(question(lookup)[1], dns.CNAME, dns.encode_name("n%d.example" % number)))
+        clock.answer(lookup, record(question(lookup)[1], dns.CNAME, dns.encode_name(f"n{number}.example")))
     assert number == net_dns.MAX_LINKS + 1
     assert lookup.failure == net_dns.BAD_CHAIN
 
@@ -226,7 +226,7 @@ def test_chain_over_many_answers_ends(clock):
 
 
 @pytest.mark.parametrize(
-    "changes, counter",
+    ("changes", "counter"),
     [
         ({"ident": 1}, "InWrongQuestion"),
         ({"name": WEB}, "InWrongQuestion"),
@@ -243,7 +243,7 @@ def test_forged_answer_is_dropped_and_counted(clock, changes, counter):
     assert lookup.values == (ADDRESS,)
 
 
-@pytest.mark.parametrize("server, port", [("10.0.2.4", 53), ("6.6.6.6", 53), ("10.0.2.3", 5353)])
+@pytest.mark.parametrize(("server", "port"), [("10.0.2.4", 53), ("6.6.6.6", 53), ("10.0.2.3", 5353)])
 def test_answer_from_elsewhere_is_dropped_however_right_it_is(clock, server, port):
     lookup = clock.look_up()
     assert not clock.give(lookup, reply(lookup, record(WWW, dns.A, EVIL)), server, port)
@@ -311,7 +311,7 @@ def test_time_of_nothing_is_not_remembered_and_a_long_one_not_for_ever(clock):
     assert not clock.look_up().is_done
 
 
-@pytest.mark.parametrize("code, failure", [(3, net_dns.NO_SUCH_NAME), (0, net_dns.NO_DATA)])
+@pytest.mark.parametrize(("code", "failure"), [(3, net_dns.NO_SUCH_NAME), (0, net_dns.NO_DATA)])
 def test_absence_is_remembered_as_the_zone_says(clock, code, failure):
     lookup = clock.look_up()
     clock.answer(lookup, code=code, authority=[soa(ttl=900, minimum=120)])
@@ -341,7 +341,7 @@ def test_absence_without_a_time_is_not_remembered(clock):
 
 def test_cache_is_bounded_and_keeps_what_lasts_longest(clock):
     for number in range(net_dns.MAX_CACHED * 4):
-        name = dns.encode_name("n%d.example" % number)
+        name = dns.encode_name(f"n{number}.example")
         clock.answer(clock.look_up(name), record(name, dns.A, ADDRESS, ttl=1000 + number))
     assert len(clock.resolver) == net_dns.MAX_CACHED
     assert clock.look_up(dns.encode_name("n1000.example")).is_done

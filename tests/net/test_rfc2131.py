@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """net.dhcp: the client's states (RFC 2131 figure 5), its times, and what it must not believe."""
 
+import itertools
 import struct
 
 import pytest
@@ -48,7 +49,7 @@ def test_silence_discover_is_repeated_with_randomised_doubling_up_to_64_s():
     gaps = []
     for seed in range(8):
         times = [5000, *Client(seed).run(HOUR_MS)]
-        gaps.append([after - before for before, after in zip(times, times[1:], strict=False)])
+        gaps.append([after - before for before, after in itertools.pairwise(times)])
     for number in range(20):
         wanted = min(1000 << number, 64000)
         seen = [series[number] for series in gaps]
@@ -135,7 +136,7 @@ def test_server_that_offers_and_refuses_is_asked_ever_less_often(client):
             client.run(100)
         asked.append(client.now_ms)
         question = client.last()
-    gaps = [after - before for before, after in zip(asked, asked[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(asked)]
     assert gaps[0] < 6000
     assert gaps[-1] > 40_000
     assert client.dhcp.counters["InNaks"] == 12
@@ -154,7 +155,7 @@ def test_ack_binds_with_all_that_was_given(client):
     assert (lease.renew_s, lease.rebind_s) == (1800, 3150)
 
 
-@pytest.mark.parametrize("mtu, kept", [(575, None), (576, 576), (0, None), (9000, 9000)])
+@pytest.mark.parametrize(("mtu", "kept"), [(575, None), (576, 576), (0, None), (9000, 9000)])
 def test_mtu_below_576_is_not_believed(client, mtu, kept):
     client.bind(extra=[(dhcp.OPTION_MTU, struct.pack(">H", mtu))])
     assert client.dhcp.lease.mtu == kept
@@ -208,7 +209,7 @@ def test_missing_mask_is_the_class_of_the_address(client):
     assert client.dhcp.lease.prefix_len == 8
 
 
-@pytest.mark.parametrize("mask, prefix_len", [(0xFFFFFFFF, 32), (0xFFFFFFFE, 31), (0xFFFFFFFC, 30), (0xFF000000, 8)])
+@pytest.mark.parametrize(("mask", "prefix_len"), [(0xFFFFFFFF, 32), (0xFFFFFFFE, 31), (0xFFFFFFFC, 30), (255 << 24, 8)])
 def test_any_contiguous_mask_is_taken(mask, prefix_len):
     client = Client()
     client.bind(mask=mask, router=None, address=0x0A00020E)
@@ -225,7 +226,7 @@ def test_router_is_the_first_one_on_the_link(client):
     assert client.dhcp.lease.router == 0x0A0002FE
 
 
-@pytest.mark.parametrize("renew, rebind", [(0, 10), (2000, 1000), (1000, 3600), (4000, 5000)])
+@pytest.mark.parametrize(("renew", "rebind"), [(0, 10), (2000, 1000), (1000, 3600), (4000, 5000)])
 def test_times_that_are_out_of_order_are_replaced(client, renew, rebind):
     client.bind(extra=[(dhcp.OPTION_T1, ip(renew)), (dhcp.OPTION_T2, ip(rebind))])
     assert (client.dhcp.lease.renew_s, client.dhcp.lease.rebind_s) == (1800, 3150)
@@ -235,7 +236,7 @@ def test_times_that_are_out_of_order_are_replaced(client, renew, rebind):
 
 
 @pytest.mark.parametrize(
-    "change, counter",
+    ("change", "counter"),
     [
         ({"xid": 1}, "InUnexpected"),
         ({"chaddr": b"\x52\x54\x00\x00\x00\x02"}, "InUnexpected"),
@@ -251,7 +252,7 @@ def test_selecting_forged_offer_is_dropped_and_counted(client, change, counter):
 
 @pytest.mark.parametrize("kind", [dhcp.ACK, dhcp.NAK])
 @pytest.mark.parametrize(
-    "change, counter",
+    ("change", "counter"),
     [
         ({"xid": 1}, "InUnexpected"),
         ({"chaddr": b"\x52\x54\x00\x00\x00\x02"}, "InUnexpected"),
@@ -342,7 +343,7 @@ def test_silence_renews_then_rebinds_then_the_address_goes(client):
     assert rebinding
     assert all(message.ciaddr == ADDRESS for _, _, message, _, _ in rebinding)
     assert 8 <= len(times) <= 40
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     assert sum(gap < 59_000 for gap in gaps) <= 2  # the last before each of the two ends
     client.run(1)
     assert client.events[1] == ("lost", 5000 + HOUR_MS, "its lease ended")

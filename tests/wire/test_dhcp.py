@@ -119,7 +119,7 @@ def test_overloaded_field_whose_option_leaves_it_is_refused():
     assert parse(overloaded(2, b"", b"\x00" * 62 + b"\x06\x01")) is None
 
 
-@pytest.mark.parametrize("length", range(0, 240))
+@pytest.mark.parametrize("length", range(240))
 def test_truncated_header_is_refused(length):
     assert dhcp.parse(message([(53, b"\x02")]), 0, length) is None
 
@@ -133,7 +133,7 @@ def test_every_truncation_of_options_is_refused_or_shorter():
         assert (seen is not None) == (length in ends), length
 
 
-@pytest.mark.parametrize("at, value", [(0, 0), (0, 3), (1, 6), (2, 16), (236, 0), (239, 0)])
+@pytest.mark.parametrize(("at", "value"), [(0, 0), (0, 3), (1, 6), (2, 16), (236, 0), (239, 0)])
 def test_other_hardware_op_and_cookie_are_refused(at, value):
     data = bytearray(message([(53, b"\x02")]))
     data[at] = value

@@ -33,7 +33,7 @@ def record(owner, kind, value, ttl=60, klass=1):
 
 
 @pytest.mark.parametrize(
-    "text, octets",
+    ("text", "octets"),
     [
         ("www.example.com", b"\x03www\x07example\x03com\x00"),
         ("WWW.Example.COM.", b"\x03www\x07example\x03com\x00"),
@@ -47,7 +47,9 @@ def test_name_is_encoded(text, octets):
     assert dns.decode_name(octets) == text.lower().rstrip(".")
 
 
-@pytest.mark.parametrize("text", ["", ".", "a..b", ".a", "a" * 64, "b\u00fccher.de", "a b", "a/b", ".".join(["a" * 62] * 5)])
+@pytest.mark.parametrize(
+    "text", ["", ".", "a..b", ".a", "a" * 64, "b\u00fccher.de", "a b", "a/b", ".".join(["a" * 62] * 5)]
+)
 def test_what_is_no_name_is_refused(text):
     with pytest.raises(ValueError, match="not a host name"):
         dns.encode_name(text)
@@ -180,7 +182,7 @@ def test_every_truncation_of_the_octets_is_refused():
 
 
 @pytest.mark.parametrize(
-    "kind, value",
+    ("kind", "value"),
     [
         (dns.A, b"\1\2\3"),
         (dns.A, b"\1\2\3\4\5"),
@@ -196,7 +198,12 @@ def test_value_that_does_not_fit_its_record_is_refused(kind, value):
 
 @pytest.mark.parametrize(
     "change",
-    [{"flags": 0x0100}, {"flags": 0x8180 | 0x0800}, {"counts": (0, 0, 0, 0), "question": False}, {"counts": (2, 0, 0, 0)}],
+    [
+        {"flags": 0x0100},
+        {"flags": 0x8180 | 0x0800},
+        {"counts": (0, 0, 0, 0), "question": False},
+        {"counts": (2, 0, 0, 0)},
+    ],
 )
 def test_what_is_no_response_to_one_question_is_refused(change):
     assert parse(answer([], **change)) is None

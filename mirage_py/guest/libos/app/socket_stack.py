@@ -186,6 +186,16 @@ class _Udp:
         self._open(port).callback = guarded(callback, self._stack.log)
         self._stack.log.info("udp", "listening on udp port %d" % port)
 
+    def open(self, port, callback):
+        """The same for a port that is only ours for a moment: no line in the log. False when it is taken."""
+        if port in self._ports:
+            return False
+        try:
+            self._open(port).callback = callback
+        except OSError:
+            return False
+        return True
+
     def unlisten(self, port):
         self._ports.pop(port).close()
 

@@ -49,7 +49,7 @@ _PARAMETERS = bytes(
 class Lease:
     """What a server gave. Addresses are 32-bit numbers.
 
-    router: the gateway, or None. resolvers: at most MAX_RESOLVERS name servers. mtu: None where the server said nothing.
+    router: the gateway, or None. resolvers: at most MAX_RESOLVERS name servers. mtu: None where the server has none.
     duration_s: INFINITE_S for ever; renew_s, rebind_s: T1 and T2 of RFC 2131 section 4.4.5.
     """
 
@@ -264,7 +264,7 @@ class Dhcp:
     def _wait_for_offers(self, now_ms):
         if now_ms >= self._repeat_ms:
             self._repeat_ms = now_ms + self._backoff()
-            options = [self._kind(wire.DISCOVER), *self._common()]
+            options = [self._kind(wire.DISCOVER)] + self._common()
             self._sent_ms = now_ms
             self._send(options, 0, wire_ipv4.LIMITED_BROADCAST, now_ms)
         silent_ms = self._began_ms + SILENCE_MS
@@ -288,8 +288,7 @@ class Dhcp:
             self._kind(wire.REQUEST_LEASE),
             self._server(offer.server_ip),
             (wire.OPTION_REQUESTED_ADDRESS, offer.ip.to_bytes(4, "big")),
-            *self._common(),
-        ]
+        ] + self._common()
         self._send(options, 0, wire_ipv4.LIMITED_BROADCAST, now_ms)
 
     # --- keeping it ---
@@ -335,7 +334,7 @@ class Dhcp:
         until_ms = self._end_ms if is_rebinding else self._rebind_ms
         least_ms = min(RENEW_RETRY_MS, max(lease.duration_s * 1000 // 16, 1000))
         self._schedule(min(until_ms, now_ms + max((until_ms - now_ms) // 2, least_ms)))
-        options = [self._kind(wire.REQUEST_LEASE), *self._common()]
+        options = [self._kind(wire.REQUEST_LEASE)] + self._common()
         server_ip = wire_ipv4.LIMITED_BROADCAST if is_rebinding else lease.server_ip
         self._send(options, lease.ip, server_ip, now_ms, is_configured=True)
 

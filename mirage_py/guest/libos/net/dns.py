@@ -106,8 +106,8 @@ class Resolver:
 class Lookup:
     """One question, until it is answered. See the module's text.
 
-    server, packet, is_stream, deadline_ms: what to do now. is_done; values: a tuple of addresses (4 or 16 octets), or of
-    names with PTR; failure: None, or why there are none, one of the numbers above.
+    server, packet, is_stream, deadline_ms: what to do now. is_done; values: a tuple of addresses (4 or 16 octets), or
+    of names with PTR; failure: None, or why there are none, one of the numbers above.
     """
 
     def __init__(self, resolver, name, kind, servers, now_ms):
@@ -157,7 +157,7 @@ class Lookup:
             self._resolver.counters["Failures"] += 1
 
     def on_timeout(self, now_ms):
-        """Nothing credible came in time, or the packet could not be sent: the next server, the next round, or the end."""
+        """Nothing credible came in time, or nothing could be sent: the next server, the next round, or the end."""
         self._resolver.counters["Timeouts"] += 1
         self._next(now_ms)
 

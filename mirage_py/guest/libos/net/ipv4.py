@@ -49,7 +49,7 @@ class Ipv4:
     parse_address = staticmethod(wire.parse_address)
     format_address = staticmethod(wire.format_address)
 
-    def __init__(self, ethernet, arp, address="10.0.0.2/24", gateway=None):
+    def __init__(self, ethernet, arp, address=None, gateway=None):
         self.ethernet = ethernet
         self.neighbours = arp
         self.mtu = ethernet.mtu

@@ -66,7 +66,7 @@ class Message:
         self.options = options
 
     def number(self, code, size):
-        """The value of an option that is a number of `size` (1, 2 or 4) octets; None when it is not there, or is not."""
+        """The value of an option that is a number of `size` (1, 2 or 4) octets; None when it is not that."""
         value = self.options.get(code)
         if value is None or len(value) != size:
             return None
@@ -82,7 +82,7 @@ class Message:
 
 
 def parse(buf, start, length):
-    """The Message at `start`, or None when it is short, long, not for Ethernet, or its options contradict themselves."""
+    """The Message at `start`; None when it is short, long, not for Ethernet, or its options contradict themselves."""
     if not _FIXED_BYTES <= length <= MAX_BYTES:
         return None
     op, htype, hlen, _hops, xid, _secs, _flags, ciaddr, yiaddr, _siaddr, _giaddr, chaddr = struct.unpack_from(

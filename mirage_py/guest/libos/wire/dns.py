@@ -77,7 +77,7 @@ def reverse_name(address):
 def emit_query(ident, name, kind, is_extended=True):
     """The octets of a question that wants recursion.
 
-    is_extended: with EDNS0, which says that answers may have UDP_BYTES. Servers from before it call that a format error.
+    is_extended: with EDNS0, which says that answers may have UDP_BYTES. Older servers call that a format error.
     """
     header = struct.pack(">HHHHHH", ident, _RECURSION_DESIRED, 1, 0, 0, 1 if is_extended else 0)
     opt = struct.pack(">BHHIH", 0, OPT, UDP_BYTES, 0, 0) if is_extended else b""
