@@ -33,7 +33,9 @@ from mirage_py.devices.clock import clock
 from mirage_py.devices.console import console
 from mirage_py.devices.dhcp import dhcp
 from mirage_py.devices.dma import dma
+from mirage_py.devices.dns import dns_client
 from mirage_py.devices.ethernet import ethernet
+from mirage_py.devices.happy_eyeballs import happy_eyeballs
 from mirage_py.devices.icmp import icmp
 from mirage_py.devices.ipv4 import ipv4, unnumbered_ipv4
 from mirage_py.devices.log import log
@@ -49,7 +51,9 @@ from mirage_py.devices.signatures import (
     CONSOLE,
     DHCP,
     DMA,
+    DNS,
     ETHERNET,
+    HAPPY_EYEBALLS,
     ICMP,
     IPV4,
     LOG,
@@ -59,6 +63,7 @@ from mirage_py.devices.signatures import (
     PCI_BUS,
     PCI_DEVICE,
     RANDOM,
+    RESOLVER,
     SOCKETS,
     STACK,
     TCP,
@@ -80,7 +85,9 @@ __all__ = [
     "CONSOLE",
     "DHCP",
     "DMA",
+    "DNS",
     "ETHERNET",
+    "HAPPY_EYEBALLS",
     "HVT",
     "ICMP",
     "IPV4",
@@ -92,6 +99,7 @@ __all__ = [
     "PCI_BUS",
     "PCI_DEVICE",
     "RANDOM",
+    "RESOLVER",
     "SOCKETS",
     "STACK",
     "TARGET",
@@ -116,9 +124,11 @@ __all__ = [
     "dhcp",
     "direct_stack",
     "dma",
+    "dns_client",
     "ethernet",
     "event_loop",
     "generic_stack",
+    "happy_eyeballs",
     "icmp",
     "ipv4",
     "key",

@@ -58,7 +58,7 @@ class Addressing:
         try:
             self.ipv4.set_address(self._static[0], self._static[1])
         except ValueError as error:
-            print("error: --ipv4 %s: %s" % (self._static[0], error))
+            print("error: --ipv4: %s" % error)
             sys.exit(EXIT_USAGE)
         self.ipv4.set_address(None)
 

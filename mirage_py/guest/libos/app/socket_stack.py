@@ -258,6 +258,18 @@ class SocketStack:
         self.tcp = _Tcp(self)
         self.udp = _Udp(self)
 
+    async def wait_until_up(self, timeout_ms=None):
+        """True: the system has its addresses."""
+        return True
+
+    def families(self):
+        """The IP versions that there may be: 4, 6."""
+        return [4, 6]
+
+    def resolvers(self):
+        """None: those of the system are in its files, which an image cannot read."""
+        return []
+
     async def listen(self):
         """Serves until the image ends."""
         await asyncio.Event().wait()

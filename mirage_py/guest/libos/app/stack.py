@@ -186,6 +186,11 @@ class Stack:
         """Returns True when there is an address to connect from; False when timeout_ms have passed without one."""
         return self.addressing is None or await self.addressing.wait_until_up(timeout_ms)
 
+    def families(self):
+        """The IP versions that there are: 4, 6."""
+        tcp = self.netstack.tcp
+        return [version for version, layer in ((4, tcp.ipv4), (6, tcp.ipv6)) if layer is not None]
+
     def resolvers(self):
         """The name servers that the network has told us of, as text."""
         return [] if self.addressing is None else self.addressing.resolvers

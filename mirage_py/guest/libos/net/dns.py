@@ -39,7 +39,9 @@ BAD_CHAIN = 6  # CNAMEs that lead on and on
 
 
 class Resolver:
-    """What lookups share: the cache, and counters. random: hal.random.Random."""
+    """What lookups share: the cache, and counters. random: hal.random.Random. timeout_ms: of a lookup in all."""
+
+    timeout_ms = LOOKUP_MS
 
     def __init__(self, random):
         self.random = random
