@@ -23,7 +23,6 @@ from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.udp import Udp
 
-
 loop = EventLoop()
 dma = Dma()
 log = Log("error", Console())
