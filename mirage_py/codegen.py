@@ -223,7 +223,9 @@ class _Main:
 
     def _stack_for_streams(self) -> list[str]:
         """The stack, and what connects to names on it where there is such a thing."""
-        stacks = [placed.local for placed in self.graph.devices if placed.kind.offers is STACK]
+        found = [placed for placed in self.graph.devices if placed.kind.offers is STACK]
+        below = [argument for placed in found for argument in placed.arguments]
+        stacks = [placed.local for placed in found if placed not in below]
         if len(stacks) != 1:
             raise UserError(
                 f"the application calls asyncio.start_server or open_connection, and has {len(stacks)} stacks",

@@ -42,6 +42,7 @@ from mirage_py.devices.log import log
 from mirage_py.devices.loop import event_loop
 from mirage_py.devices.netstack import addressed_netstack, netstack, netstack_of
 from mirage_py.devices.network import default_network
+from mirage_py.devices.pcap import pcap, recorded_stack
 from mirage_py.devices.pci import PciInfo, pci_bus, pci_device
 from mirage_py.devices.random import random
 from mirage_py.devices.signatures import (
@@ -70,7 +71,7 @@ from mirage_py.devices.signatures import (
     UDP,
 )
 from mirage_py.devices.sockets import sockets
-from mirage_py.devices.stack import direct_stack, generic_stack, socket_stack
+from mirage_py.devices.stack import configured_stack, direct_stack, generic_stack, socket_stack
 from mirage_py.devices.tap import tap
 from mirage_py.devices.tcp import tcp
 from mirage_py.devices.udp import udp
@@ -119,6 +120,7 @@ __all__ = [
     "arp",
     "choose",
     "clock",
+    "configured_stack",
     "console",
     "default_network",
     "dhcp",
@@ -135,9 +137,11 @@ __all__ = [
     "log",
     "netstack",
     "netstack_of",
+    "pcap",
     "pci_bus",
     "pci_device",
     "random",
+    "recorded_stack",
     "register",
     "socket_stack",
     "sockets",

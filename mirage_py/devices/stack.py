@@ -11,6 +11,12 @@ from mirage_py.devices.signatures import ADDRESSING, LOG, LOOP, NETSTACK, SOCKET
 from mirage_py.devices.signatures import STACK as OFFERS
 from mirage_py.keys import CONFIGURE, Key
 
+STATS = Key(
+    "stats",
+    type="interval",
+    doc="print the network's counters at the end, and with a duration such as 10s so often",
+)
+
 DIRECT_STACK = Kind(
     name="direct_stack",
     local="stack",
@@ -18,6 +24,7 @@ DIRECT_STACK = Kind(
     implementation="libos.app.stack.Stack",
     doc="TCP and UDP for the application, over our own stack",
     arguments={"netstack": NETSTACK, "loop": LOOP, "log": LOG, "addressing": ADDRESSING},
+    keys={"stats": STATS},
     features=("net",),
 )
 
@@ -28,6 +35,7 @@ STATIC_STACK = Kind(
     implementation=DIRECT_STACK.implementation,
     doc="TCP and UDP for the application, over a stack of our own that has its address already",
     arguments={"netstack": NETSTACK, "loop": LOOP, "log": LOG},
+    keys={"stats": STATS},
     features=("net",),
 )
 
@@ -38,6 +46,7 @@ SOCKET_STACK = Kind(
     implementation="libos.app.socket_stack.SocketStack",
     doc="TCP and UDP for the application, over the system's sockets",
     arguments={"sockets": SOCKETS, "loop": LOOP, "log": LOG},
+    keys={"stats": STATS},
     features=("socket",),
     targets=(UNIX,),
     target_reason="uses the sockets of a Linux process, and there is no Linux in a virtual machine's image",
@@ -51,17 +60,24 @@ NET = Key(
     stage=CONFIGURE,
 )
 
+NET_DEFAULTS = {UNIX: "socket", HVT: "direct"}
 
-def direct_stack(netstack: Node, addressing: Node | None = None) -> Device:
+
+def direct_stack(netstack: Node, addressing: Node | None = None, *, group: str = "") -> Device:
     """TCP and UDP over our own stack. addressing: what gives it its address, where it has none of its own."""
     if addressing is None:
-        return STATIC_STACK(netstack, event_loop(), log())
-    return DIRECT_STACK(netstack, event_loop(), log(), addressing)
+        return STATIC_STACK(netstack, event_loop(), log(), group=group)
+    return DIRECT_STACK(netstack, event_loop(), log(), addressing, group=group)
 
 
-def socket_stack(sockets: Node | None = None) -> Device:
+def configured_stack(network: Node, *, group: str = "") -> Device:
+    """TCP and UDP over our own stack on a network device, with its address by DHCP or from boot arguments."""
+    return direct_stack(*addressed_netstack(network, group=group), group=group)
+
+
+def socket_stack(sockets: Node | None = None, *, group: str = "") -> Device:
     """TCP and UDP over the system's sockets."""
-    return SOCKET_STACK(sockets or sockets_kind.sockets(), event_loop(), log())
+    return SOCKET_STACK(sockets or sockets_kind.sockets(), event_loop(), log(), group=group)
 
 
 def generic_stack(network: Node | None = None, *, group: str = "") -> Choice:
@@ -72,9 +88,9 @@ def generic_stack(network: Node | None = None, *, group: str = "") -> Choice:
     return Choice(
         NET.grouped(group),
         {
-            "direct": lambda: direct_stack(*addressed_netstack(network or default_network(group), group=group)),
-            "socket": socket_stack,
+            "direct": lambda: configured_stack(network or default_network(group), group=group),
+            "socket": lambda: socket_stack(group=group),
         },
         OFFERS,
-        defaults={UNIX: "socket", HVT: "direct"},
+        defaults=NET_DEFAULTS,
     )

@@ -8,11 +8,12 @@ its seed.
 import contextlib
 import os
 import random
+import struct
 import time
 
 import pytest
 
-from libos.wire import arp, ethernet, icmp, ipv4, tcp, udp
+from libos.wire import arp, dhcp, dns, ethernet, icmp, ipv4, tcp, udp
 
 SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "1.5"))
 SIZE = 128
@@ -44,6 +45,30 @@ def valid_arp(rng):
     return buf
 
 
+def valid_dhcp(rng):
+    options = [(rng.randrange(1, 255), rng.randbytes(rng.randrange(9))) for _ in range(rng.randrange(8))]
+    if rng.randrange(2):
+        options.insert(0, (dhcp.OPTION_OVERLOAD, bytes((rng.randrange(5),))))
+    data = bytearray(dhcp.emit(2, 1, 2, 0, 3, 4, rng.randbytes(6), options))
+    for _ in range(rng.randrange(4)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return data
+
+
+def valid_dns(rng):
+    name = dns.encode_name(rng.choice(["a", "www.example.com", "a.b.c.d.e"]))
+    records = b""
+    count = rng.randrange(5)
+    for _ in range(count):
+        kind = rng.choice([dns.A, dns.AAAA, dns.CNAME, dns.PTR, dns.SOA, 16])
+        value = rng.choice([rng.randbytes(4), rng.randbytes(16), name, b"\xc0\x0c", b"\xc0" + rng.randbytes(1)])
+        owner = rng.choice([name, b"\xc0\x0c", b"\xc0" + rng.randbytes(1), b"\x01a\xc0\x0c"])
+        records += owner + struct.pack(">HHIH", kind, 1, rng.getrandbits(32), len(value)) + value
+    answers = rng.randrange(count + 1)
+    head = struct.pack(">HHHHHH", 1, 0x8180 | rng.randrange(6), 1, answers, count - answers, 0)
+    return bytearray(head + name + b"\0\1\0\1" + records + rng.randbytes(rng.randrange(9)))
+
+
 def noise(rng):
     return bytearray(rng.randbytes(SIZE))
 
@@ -64,6 +89,22 @@ def check_udp(value, length):
     assert 8 <= value[2] <= length
 
 
+def check_dhcp(value, length):
+    assert value.op in (1, 2)
+    assert len(value.chaddr) == 6
+    assert sum(map(len, value.options.values())) <= length
+
+
+def check_dns(value, length):
+    assert len(value.name) <= 255
+    assert len(value.answers) <= dns.MAX_RECORDS
+    for owner, kind, ttl_s, answer in value.answers:
+        assert 1 <= len(owner) <= 255
+        assert not owner[-1]
+        assert 0 <= ttl_s < 1 << 31
+        assert len(answer) == {dns.A: 4, dns.AAAA: 16}.get(kind, len(answer)) <= 255
+
+
 PARSERS = {
     "ethernet": (ethernet.parse, noise, lambda value, length: None),
     "arp": (arp.parse, valid_arp, lambda value, length: None),
@@ -71,6 +112,8 @@ PARSERS = {
     "icmp": (icmp.parse, noise, lambda value, length: None),
     "udp": (udp.parse, noise, check_udp),
     "tcp": (tcp.parse, valid_tcp, check_tcp),
+    "dhcp": (dhcp.parse, valid_dhcp, check_dhcp),
+    "dns": (dns.parse, valid_dns, check_dns),
 }
 
 
@@ -87,9 +130,11 @@ def test_parser_takes_any_octets(name):
             for _ in range(200):
                 buf = bytearray(base)
                 for _ in range(rng.randrange(4)):
-                    buf[rng.randrange(64)] = rng.randrange(256)
+                    buf[rng.randrange(min(len(buf), 64))] = rng.randrange(256)
                 start = rng.randrange(8)
-                length = rng.randrange(SIZE - start + 1)
+                length = rng.randrange(len(buf) - start + 1)
+                if not rng.randrange(4):
+                    start, length = 0, len(buf)
                 value = parse(buf, start, length)
                 runs += 1
                 if value is not None:

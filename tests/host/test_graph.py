@@ -92,9 +92,9 @@ def test_runtime_keys_come_from_the_devices_that_are_there() -> None:
         for variant in [(HVT,), (UNIX, ("net", "direct")), (UNIX, ("net", "socket"))]
     }
     assert list(names.values()) == [
-        ["port", "logs", "hostname", "dhcp", "ipv4", "ipv4-gateway"],
-        ["port", "interface", "host-ipv4", "logs", "hostname", "dhcp", "ipv4", "ipv4-gateway"],
-        ["port", "logs"],
+        ["port", "logs", "hostname", "dhcp", "ipv4", "ipv4-gateway", "stats"],
+        ["port", "interface", "host-ipv4", "logs", "hostname", "dhcp", "ipv4", "ipv4-gateway", "stats"],
+        ["port", "logs", "stats"],
     ]
 
 

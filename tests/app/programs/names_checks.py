@@ -14,6 +14,7 @@ from libos.app.dns import DnsClient
 from libos.app.happy_eyeballs import HappyEyeballs
 from libos.app.log import Log
 from libos.app.stack import Stack
+from libos.app.stats import Stats
 from libos.app.streams import install
 from libos.hal.console import Console
 from libos.hal.dma import Dma
@@ -466,8 +467,21 @@ async def open_connection_takes_names():
     await writer.aclose()
 
 
+async def counters_are_printed_now_and_then_and_at_the_end():
+    recorder = Recorder()
+    Stats(client, loop, recorder, 50)
+    await asyncio.sleep_ms(120)
+    assert recorder.text.count("--- counters ---") == 2, recorder.text
+    assert "dhcp.Bound " in recorder.text
+    assert "dns.Lookups " in recorder.text
+    assert "tcp.ActiveOpens " in recorder.text
+    assert " 0\n" not in recorder.text
+    loop.exits.pop()(loop.now_ms())
+    assert recorder.text.count("--- counters ---") == 3
+
+
 async def end_gives_the_address_back():
-    for leave in loop.exits[1:] or loop.exits:
+    for leave in loop.exits:
         leave(loop.now_ms())
     await asyncio.sleep_ms(20)
     assert dhcp_server.seen[-1] == wire.RELEASE
@@ -496,6 +510,7 @@ loop.run(
             nobody_there_is_the_error_of_the_last,
             cancelled_connect_leaves_nothing,
             open_connection_takes_names,
+            counters_are_printed_now_and_then_and_at_the_end,
             end_gives_the_address_back,
         )
     )

@@ -51,6 +51,7 @@ class DnsClient:
         self._random = random
         self._servers = servers
         self._count = 0
+        stack.more_counters["dns"] = resolver.counters
 
     async def resolve(self, host):
         """The addresses of a host as text, IPv6 first; of a numeric address, that alone. Never an empty list.

@@ -7,6 +7,7 @@ from errno import ECONNABORTED, ETIMEDOUT
 from time import ticks_add, ticks_ms
 
 from .flow import READ_TWICE, Alarm, Waiters, guarded, serve
+from .stats import Stats
 
 _CONNECT_TIMEOUT_MS = 30000
 
@@ -170,17 +171,22 @@ class Stack:
     """netstack: net.stack.NetStack; loop: hal.loop.EventLoop, to which main attached the netstack; log: app.log.Log.
 
     addressing: app.addressing.Addressing, None where the address was there from the start.
+    stats: None, or how often the counters are printed, in milliseconds; 0: only at the end.
+    more_counters: name -> counters of what an application has on top, for `counters`.
     """
 
-    def __init__(self, netstack, loop, log, addressing=None):
+    def __init__(self, netstack, loop, log, addressing=None, stats=None):
         self.netstack = netstack
         self.loop = loop
         self.log = log
         self.addressing = addressing
         self.tcp = _Tcp(self)
         self.udp = _Udp(self)
+        self.more_counters = {}
         if addressing is not None:
             loop.exits.append(addressing.release)
+        if stats is not None:
+            Stats(self, loop, log.console, stats)
 
     async def wait_until_up(self, timeout_ms=None):
         """Returns True when there is an address to connect from; False when timeout_ms have passed without one."""
@@ -199,7 +205,9 @@ class Stack:
         """counters: protocol name -> (counter name -> value)."""
         if name != "counters":
             raise AttributeError(name)
-        return self.netstack.counters
+        counters = dict(self.netstack.counters)
+        counters.update(self.more_counters)
+        return counters
 
     async def listen(self):
         """Serves until the image ends."""
