@@ -107,6 +107,12 @@ def _parse_ipv6_cidr(text: str) -> str:
     return f"{_parse_ipv6(address)}/{prefix}"
 
 
+def _parse_ip_list(text: str) -> str:
+    for address in text.split(","):
+        ipaddress.ip_address(address)
+    return text
+
+
 def _parse_duration(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if not match:
@@ -147,6 +153,13 @@ TYPES: dict[str, KeyType] = {
         "a duration such as 500ms, 30s, 5m or 2h",
         "DURATION",
     ),
+    "interval": KeyType(
+        _parse_duration,
+        lambda value: _is_integer(value) and isinstance(value, int) and value >= 0,
+        "a duration such as 500ms, 30s, 5m or 2h",
+        "DURATION",
+    ),
+    "ip_list": _text_type(_parse_ip_list, "a list of IP addresses such as 8.8.8.8,1.1.1.1", "ADDRESSES"),
     "choice": KeyType(str, lambda value: isinstance(value, str), "one of its choices", "CHOICE"),
 }
 
@@ -218,7 +231,7 @@ class Key:
             return ""
         if isinstance(value, bool):
             return str(value).lower()
-        if self.type == "duration" and isinstance(value, int):
+        if self.type in ("duration", "interval") and isinstance(value, int):
             unit = next(unit for unit in ("h", "m", "s", "ms") if value % _DURATION_MS[unit] == 0)
             return f"{value // _DURATION_MS[unit]}{unit if value else 'ms'}"
         return str(value)
@@ -226,7 +239,8 @@ class Key:
     @property
     def spelled_default(self) -> Value:
         """The default for a boot argument's specification: a duration as text, anything else as it is."""
-        return self.show(self.default) if self.type == "duration" and self.default is not None else self.default
+        is_time = self.type in ("duration", "interval")
+        return self.show(self.default) if is_time and self.default is not None else self.default
 
     def parse(self, text: str) -> Value:
         """The value that a user wrote as `text`. Raises UserError."""

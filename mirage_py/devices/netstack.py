@@ -2,11 +2,12 @@
 """The protocols of one network, put together: what the event loop polls."""
 
 from mirage_py.device import Device, Kind, Node
+from mirage_py.devices.addressing import addressing
 from mirage_py.devices.arp import arp
 from mirage_py.devices.ethernet import ethernet
 from mirage_py.devices.icmp import icmp
 from mirage_py.devices.icmp6 import icmp6
-from mirage_py.devices.ipv4 import ipv4
+from mirage_py.devices.ipv4 import ipv4, unnumbered_ipv4
 from mirage_py.devices.ipv6 import ipv6
 from mirage_py.devices.ndp import ndp
 from mirage_py.devices.signatures import ETHERNET, ICMP, ICMP6, TCP, UDP
@@ -36,13 +37,23 @@ DUAL_NETSTACK = Kind(
 
 
 def netstack(network: Node, *, group: str = "") -> Device:
-    """Every protocol on one network device, with the keys of IPv4 and IPv6."""
+    """Every protocol on one network device, with a static address: the keys are those of IPv4 and IPv6."""
     link = ethernet(network)
     internet = ipv4(link, arp(link), group=group)
     internet6 = ipv6(link, ndp(link), group=group)
     return DUAL_NETSTACK(
         link, tcp(internet, internet6), udp(internet, internet6), icmp(internet), icmp6(internet6)
     )  # fmt: skip
+
+
+def addressed_netstack(network: Node, *, group: str = "") -> tuple[Device, Device]:
+    """The same, and where its addresses come from: (netstack, addressing), with the keys of `addressing` and IPv6."""
+    link = ethernet(network)
+    internet = unnumbered_ipv4(link, arp(link), group=group)
+    internet6 = ipv6(link, ndp(link), group=group)
+    datagrams = udp(internet, internet6)
+    stack = DUAL_NETSTACK(link, tcp(internet, internet6), datagrams, icmp(internet), icmp6(internet6))
+    return stack, addressing(internet, internet6, datagrams, group=group)
 
 
 def netstack_of(ethernet: Node, tcp: Node, udp: Node, icmp: Node, icmp6: Node | None = None) -> Device:

@@ -3,12 +3,16 @@
 
 from mirage_py.device import Signature
 
+ADDRESSING = Signature("addressing", ("wait_until_up",))
 APPLICATION = Signature("application", ("start",))
 ARP = Signature("arp")
 CLOCK = Signature("clock", ("now_ms", "monotonic_ns", "wall_ns", "sleep", "sleep_ms"))
 CONSOLE = Signature("console", ("write", "read", "readline"))
+DHCP = Signature("dhcp", ("start", "stop"))
 DMA = Signature("dma", ("region", "alloc"))
+DNS = Signature("dns", ("resolve", "addresses", "connect"))
 ETHERNET = Signature("ethernet")
+HAPPY_EYEBALLS = Signature("happy eyeballs", ("connect",))
 ICMP = Signature("icmp")
 ICMP6 = Signature("icmp6")
 IPV4 = Signature("ipv4")
@@ -21,6 +25,7 @@ NETWORK = Signature("network", ("rx_batch", "tx_batch", "alloc", "arm", "disarm"
 PCI_BUS = Signature("pci bus", ("find",))
 PCI_DEVICE = Signature("pci device")
 RANDOM = Signature("random", ("bytes", "u32", "below"))
+RESOLVER = Signature("resolver", ("look_up",))
 SOCKETS = Signature("sockets", ("poll", "next_deadline_ms", "arm", "disarm"))
 STACK = Signature("stack", ("tcp", "udp", "listen"))
 TCP = Signature("tcp", ("listen", "unlisten", "connect"))

@@ -8,11 +8,12 @@ its seed.
 import contextlib
 import os
 import random
+import struct
 import time
 
 import pytest
 
-from libos.wire import arp, ethernet, icmp, icmp6, ipv4, ipv6, tcp, udp
+from libos.wire import arp, dhcp, dns, ethernet, icmp, icmp6, ipv4, ipv6, tcp, udp
 
 SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "1.5"))
 SIZE = 128
@@ -42,6 +43,30 @@ def valid_arp(rng):
     buf = bytearray(rng.randbytes(SIZE))
     arp.emit(buf, 0, rng.randrange(3), rng.randbytes(6), 1, rng.randbytes(6), 2)
     return buf
+
+
+def valid_dhcp(rng):
+    options = [(rng.randrange(1, 255), rng.randbytes(rng.randrange(9))) for _ in range(rng.randrange(8))]
+    if rng.randrange(2):
+        options.insert(0, (dhcp.OPTION_OVERLOAD, bytes((rng.randrange(5),))))
+    data = bytearray(dhcp.emit(2, 1, 2, 0, 3, 4, rng.randbytes(6), options))
+    for _ in range(rng.randrange(4)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return data
+
+
+def valid_dns(rng):
+    name = dns.encode_name(rng.choice(["a", "www.example.com", "a.b.c.d.e"]))
+    records = b""
+    count = rng.randrange(5)
+    for _ in range(count):
+        kind = rng.choice([dns.A, dns.AAAA, dns.CNAME, dns.PTR, dns.SOA, 16])
+        value = rng.choice([rng.randbytes(4), rng.randbytes(16), name, b"\xc0\x0c", b"\xc0" + rng.randbytes(1)])
+        owner = rng.choice([name, b"\xc0\x0c", b"\xc0" + rng.randbytes(1), b"\x01a\xc0\x0c"])
+        records += owner + struct.pack(">HHIH", kind, 1, rng.getrandbits(32), len(value)) + value
+    answers = rng.randrange(count + 1)
+    head = struct.pack(">HHHHHH", 1, 0x8180 | rng.randrange(6), 1, answers, count - answers, 0)
+    return bytearray(head + name + b"\0\1\0\1" + records + rng.randbytes(rng.randrange(9)))
 
 
 def noise(rng):
@@ -95,13 +120,29 @@ def check_extension(value, length):
     assert value == (0, 0) or (1 <= value[0] <= 3 and 2 <= value[1] < length)
 
 
-def check_dns(value, length):
+def check_dns_servers(value, length):
     assert 6 + 16 * len(value[1]) == length
 
 
 def check_query(value, length):
     assert value[1] < 1 << 24
     assert value[0] == 1 or 28 + 16 * value[4] <= length
+
+
+def check_dhcp(value, length):
+    assert value.op in (1, 2)
+    assert len(value.chaddr) == 6
+    assert sum(map(len, value.options.values())) <= length
+
+
+def check_dns(value, length):
+    assert len(value.name) <= 255
+    assert len(value.answers) <= dns.MAX_RECORDS
+    for owner, kind, ttl_s, answer in value.answers:
+        assert 1 <= len(owner) <= 255
+        assert not owner[-1]
+        assert 0 <= ttl_s < 1 << 31
+        assert len(answer) == {dns.A: 4, dns.AAAA: 16}.get(kind, len(answer)) <= 255
 
 
 PARSERS = {
@@ -116,10 +157,12 @@ PARSERS = {
     "icmp6 options": (message(lambda data: icmp6.parse_options(data, 0)), valid_options, check_options),
     "icmp6 router": (message(icmp6.parse_router), noise, lambda value, length: None),
     "icmp6 prefix": (message(lambda data: icmp6.parse_prefix(data[:30])), noise, lambda value, length: None),
-    "icmp6 dns": (message(icmp6.parse_dns_servers), noise, check_dns),
+    "icmp6 dns": (message(icmp6.parse_dns_servers), noise, check_dns_servers),
     "icmp6 query": (message(icmp6.parse_query), noise, check_query),
     "udp": (udp.parse, noise, check_udp),
     "tcp": (tcp.parse, valid_tcp, check_tcp),
+    "dhcp": (dhcp.parse, valid_dhcp, check_dhcp),
+    "dns": (dns.parse, valid_dns, check_dns),
 }
 
 
@@ -136,9 +179,11 @@ def test_parser_takes_any_octets(name):
             for _ in range(200):
                 buf = bytearray(base)
                 for _ in range(rng.randrange(4)):
-                    buf[rng.randrange(64)] = rng.randrange(256)
+                    buf[rng.randrange(min(len(buf), 64))] = rng.randrange(256)
                 start = rng.randrange(8)
-                length = rng.randrange(SIZE - start + 1)
+                length = rng.randrange(len(buf) - start + 1)
+                if not rng.randrange(4):
+                    start, length = 0, len(buf)
                 value = parse(buf, start, length)
                 runs += 1
                 if value is not None:

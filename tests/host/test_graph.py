@@ -42,16 +42,8 @@ def locals_of(found: Graph) -> list[str]:
 
 # --- what the three builds of an echo server become ---
 
-IP_KEYS = (
-    "ipv4",
-    "ipv4-gateway",
-    "ipv6-only",
-    "ipv6",
-    "ipv6-gateway",
-    "accept-router-advertisements",
-    "ipv6-secret",
-    "ipv4-only",
-)
+IPV4_KEYS = ("hostname", "dhcp", "ipv4", "ipv4-gateway", "ipv6-only")
+IPV6_KEYS = ("ipv6", "ipv6-gateway", "accept-router-advertisements", "ipv6-secret", "ipv4-only")
 
 
 def test_hvt_is_our_stack_on_a_virtio_card() -> None:
@@ -76,6 +68,8 @@ def test_hvt_is_our_stack_on_a_virtio_card() -> None:
         "console0",
         "clock0",
         "log0",
+        "dhcp0",
+        "addressing0",
         "stack0",
         "app",
     ]
@@ -104,9 +98,9 @@ def test_runtime_keys_come_from_the_devices_that_are_there() -> None:
         for variant in [(HVT,), (UNIX, ("net", "direct")), (UNIX, ("net", "socket"))]
     }
     assert list(names.values()) == [
-        ["port", *IP_KEYS, "logs"],
-        ["port", "interface", "host-ipv4", *IP_KEYS, "logs"],
-        ["port", "logs"],
+        ["port", *IPV6_KEYS, "logs", *IPV4_KEYS, "stats"],
+        ["port", "interface", "host-ipv4", *IPV6_KEYS, "logs", *IPV4_KEYS, "stats"],
+        ["port", "logs", "stats"],
     ]
 
 

@@ -12,7 +12,9 @@ A specification is a sequence of (name, type, default, doc). Types and what come
     ipv6        "2001:db8::1", checked
     ipv6_cidr   "2001:db8::2/64", checked
     loglevel    what app.log.parse_levels() makes of it
+    ip_list     ["8.8.8.8", "2001:db8::1"], checked, from a list with commas; given twice, the lists are joined
     duration    milliseconds, from `250ms`, `3s`, `2m`, `1h`
+    interval    the same; `--name` alone is 0
     choice:a,b  one of the texts after the colon
 """
 
@@ -96,6 +98,16 @@ def _parse_ipv6_cidr(text):
     return text
 
 
+def _parse_ip_list(text):
+    addresses = text.split(",")
+    for address in addresses:
+        if ":" in address:
+            _parse_ipv6(address)
+        else:
+            _parse_ipv4(address)
+    return addresses
+
+
 def _parse_duration(text):
     digits = text.rstrip("hms")
     unit = _DURATION_MS.get(text[len(digits) :])
@@ -115,7 +127,9 @@ _PARSERS = {
     "ipv6": _parse_ipv6,
     "ipv6_cidr": _parse_ipv6_cidr,
     "loglevel": parse_levels,
+    "ip_list": _parse_ip_list,
     "duration": _parse_duration,
+    "interval": _parse_duration,
 }
 
 
@@ -143,10 +157,11 @@ def parse_arguments(spec, argv):
     """Parses without printing or leaving.
 
     Returns a dict of name -> value, every name of the specification in it, or None when help was asked for.
-    Raises ArgumentError. An option given twice has its last value.
+    Raises ArgumentError. An option given twice has its last value, or both where it is a list.
     """
     kinds = {}
     values = {}
+    given = set()
     for name, kind, default, _ in spec:
         kinds[name] = kind
         # Defaults may come as text (from the command line of `configure`) or as values.
@@ -169,11 +184,18 @@ def parse_arguments(spec, argv):
             if kinds[name] == "bool":
                 values[name] = True
                 continue
+            if kinds[name] == "interval" and (index == len(argv) or argv[index].startswith("--")):
+                values[name] = 0
+                continue
             if index == len(argv):
                 raise ArgumentError("--%s needs a value" % name)
             text = argv[index]
             index += 1
-        values[name] = convert(name, kinds[name], text)
+        value = convert(name, kinds[name], text)
+        if kinds[name] == "ip_list" and name in given:
+            value = values[name] + value
+        values[name] = value
+        given.add(name)
     return values
 
 
@@ -182,6 +204,8 @@ def help_text(spec, program):
     lines = ["usage: %s [--OPTION VALUE]..." % program, ""]
     for name, kind, default, doc in spec:
         metavar = kind[len(_CHOICE) :].replace(",", "|") if kind.startswith(_CHOICE) else kind.upper()
+        if kind == "interval":
+            metavar = "[DURATION]"
         option = "--" + name if kind == "bool" else "--%s %s" % (name, metavar)
         note = "" if default is None else " (default %s)" % (default,)
         lines.append("  %-28s %s%s" % (option, doc, note))

@@ -50,8 +50,8 @@ class Packet:
 class Ipv4:
     """IPv4 on an Ethernet interface.
 
-    random: below(n), u32(). address: "10.0.0.2/24", or None for none yet; gateway: "10.0.0.1" or None. AddressError when
-    one is not such a text, is no host's address, or the gateway is not on the network. ipv6_only: no address, whatever
+    random: below(n), u32(). address: "10.0.0.2/24", or None for none yet; gateway: "10.0.0.1" or None. AddressError
+    when one is not such a text, is no host's address, or the gateway is not on the network. ipv6_only: no address, whatever
     `address` says.
 
     ip: the (first) address as a number, 0 for none. accept_directed_broadcast: whether 10.0.0.255 is delivered; off,
@@ -66,7 +66,7 @@ class Ipv4:
     parse_address = staticmethod(wire.parse_address)
     format_address = staticmethod(wire.format_address)
 
-    def __init__(self, ethernet, arp, random, address="10.0.0.2/24", gateway=None, ipv6_only=False):
+    def __init__(self, ethernet, arp, random, address=None, gateway=None, ipv6_only=False):
         self.ethernet = ethernet
         self.neighbours = arp
         self.random = random

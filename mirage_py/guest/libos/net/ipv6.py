@@ -109,6 +109,7 @@ class Ipv6:
         }
         self.icmp = None  # who reports errors to senders
         self.on_duplicate = None  # called with the text of an address that is somebody else's
+        self.on_address = None  # called with (text, is_ours) when an address has become ours, or is ours no more
         self.is_enabled = not ipv4_only
         self.timer_at = FAR_MS
         self.timer_serial = 0
@@ -209,9 +210,15 @@ class Ipv6:
         self._routes.insert(at, (prefix, prefix_len, gateway_ip))
         self.neighbours.generation += 1
 
+    def has_address(self):
+        """True when there is an address of ours that reaches further than the link."""
+        return any([address.scope != wire.SCOPE_LINK for address in self.addresses.all() if self.is_ours(address.ip)])
+
     def _address_usable(self, address, now_ms):
         if address.scope == wire.SCOPE_LINK and self._is_started:
             self.routers.start(now_ms)
+        if self.on_address is not None:
+            self.on_address(wire.format_address(address.ip), True)
 
     def _address_duplicate(self, address, now_ms):
         if address.is_autoconf:
@@ -225,6 +232,8 @@ class Ipv6:
     def _address_lost(self, address):
         for protocol in self._protocols.values():
             protocol.address_lost(self, address.ip)
+        if self.on_address is not None:
+            self.on_address(wire.format_address(address.ip), False)
 
     def is_ours(self, ip):
         """True for one of our addresses that may be used."""
