@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from libos.wire import arp, ethernet, icmp, ipv4, tcp, udp
+from libos.wire import arp, ethernet, icmp, igmp, ipv4, tcp, udp
 
 SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "1.5"))
 SIZE = 128
@@ -60,6 +60,10 @@ def check_ipv4(value, length):
     assert value[0] <= value[1] <= length
 
 
+def check_options(value, length):
+    assert value in (ipv4.OPTIONS_SANE, ipv4.OPTIONS_MALFORMED, ipv4.OPTIONS_SOURCE_ROUTE)
+
+
 def check_udp(value, length):
     assert 8 <= value[2] <= length
 
@@ -68,6 +72,8 @@ PARSERS = {
     "ethernet": (ethernet.parse, noise, lambda value, length: None),
     "arp": (arp.parse, valid_arp, lambda value, length: None),
     "ipv4": (ipv4.parse, valid_ipv4, check_ipv4),
+    "ipv4 options": (ipv4.check_options, noise, check_options),
+    "igmp": (igmp.parse, noise, lambda value, length: None),
     "icmp": (icmp.parse, noise, lambda value, length: None),
     "udp": (udp.parse, noise, check_udp),
     "tcp": (tcp.parse, valid_tcp, check_tcp),
