@@ -104,9 +104,9 @@ class Fragmenter:
             self._timers.schedule(self, now_ms + RETRY_MS)
 
     def _remove(self, datagram, counter):
-        self._queue.remove(datagram)
         self._octets -= datagram.length
         self.counters[counter] += 1
+        self._queue.remove(datagram)
 
     def on_timer(self, now_ms):
         """Sends what can leave now. A datagram that waits for its neighbour does not hold up those to others."""
