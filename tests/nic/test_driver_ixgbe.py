@@ -42,6 +42,7 @@ def test_re_declared_numbers_are_equal():
     for module in (ixgbe_rx, ixgbe_tx):
         for name, value in (("_HOLDER", 0), ("_POOL", 1), ("_DEVICE", 2), ("_CSUM_VALID", 1), ("_CSUM_PARTIAL", 2)):
             assert getattr(module, name, value) == value
+    assert (ixgbe_tx._GSO_TCPV4, ixgbe_tx._GSO_TCPV6) == (hal_dma.GSO_TCPV4, hal_dma.GSO_TCPV6)
     assert (hal_dma.OWNER_HOLDER, hal_dma.OWNER_POOL, hal_dma.OWNER_DEVICE) == (0, 1, 2)
     assert ixgbe_rx._DONE == ixgbe_regs.RXD_DD | ixgbe_regs.RXD_EOP
     assert ixgbe_rx._RXE == ixgbe_regs.RXD_RXE
@@ -309,8 +310,11 @@ def test_checksum_offload_is_what_scapy_computes(length):
     assert driver._tx.tx_index == len(frames) + 4, "a context for each kind, and none for a repetition"
 
 
+V4, V6 = (IP(src="1.2.3.4", dst="5.6.7.8"), 34, 1), (IPv6(src="fd00::1", dst="fd00::2"), 54, 4)
+
+
 @pytest.mark.parametrize("offloads", [True, False])
-@pytest.mark.parametrize(("ip", "l4", "kind"), [(IP(src="1.2.3.4", dst="5.6.7.8"), 34, 1), (IPv6(), 54, 4)])
+@pytest.mark.parametrize(("ip", "l4", "kind"), [V4, V6])
 def test_segmentation_offload(ip, l4, kind, offloads):
     driver, function, _ = bring_up(dma_bytes=4 << 20, offloads=offloads)
     payload = random.Random(1).randbytes(60_000)
@@ -322,8 +326,14 @@ def test_segmentation_offload(ip, l4, kind, offloads):
         frames = function.far.receive(1000)
         if offloads:
             (one,) = frames
-            assert (one.gso_size, one.length) == (mss, len(data))
+            assert (one.gso_size, one.gso_type, one.length) == (mss, kind, len(data))
+            assert (one.csum_start, one.csum_offset, one.hdr_len) == (l4, 16, l4 + 20)
             assert bytes(one.joined())[l4 + 20 :] == payload
+            head = bytes(one.joined())[: l4 + 16]
+            assert head == data[: l4 + 16], (
+                "the IP header is whole again: its length, and its checksum where it has one"
+            )
+            assert bytes(one.joined())[l4 + 16 : l4 + 18] == l4_sum(data, 14, l4).to_bytes(2, "big")
         else:
             got = b""
             for number, one in enumerate(frames):
@@ -331,7 +341,9 @@ def test_segmentation_offload(ip, l4, kind, offloads):
                 again = segment.copy()
                 del again[TCP].chksum
                 if kind == 1:
-                    del again[IP].chksum
+                    del again[IP].chksum, again[IP].len
+                else:
+                    del again[IPv6].plen
                 assert raw(again) == raw(segment)
                 assert segment[TCP].seq == 1000 + number * mss
                 got += bytes(segment[TCP].payload)
@@ -339,23 +351,70 @@ def test_segmentation_offload(ip, l4, kind, offloads):
     assert_nothing_lost(driver)
 
 
+@pytest.mark.parametrize(("ip", "l4", "kind"), [V4, V6])
+def test_context_descriptors_say_which_ip_it_is(ip, l4, kind):
+    """7.2.3.2.3: TUCMD.IPV4 for segmentation of IPv4 only; 7.2.3.2.4: POPTS.IXSM, the IP checksum, likewise."""
+    driver, _, _ = bring_up(dma_bytes=4 << 20)
+    data = packet(ip, TCP(), payload=bytes(5000))
+    large = partial(driver, data, l4, 16)
+    large.gso_size, large.gso_type, large.hdr_len = 1220, kind, l4 + 20
+    plain = partial(driver, data[: l4 + 20 + 100], l4, 16)
+    driver.tx_batch([large, plain], 2)
+    words = driver._tx._desc64
+    assert words[0] == (l4 - 14) | 14 << 9, "IPLEN and MACLEN"
+    fields = words[1]
+    assert bool(fields & ixgbe_regs.TXC_IPV4) == (kind == 1)
+    assert fields & ixgbe_regs.TXC_L4T_TCP
+    assert (fields >> 40 & 0xFF, fields >> 48) == (20, 1220)
+    assert bool(words[3] & ixgbe_regs.TXD_IXSM) == (kind == 1)
+    assert words[3] & (ixgbe_regs.TXD_TSE | ixgbe_regs.TXD_TXSM) == ixgbe_regs.TXD_TSE | ixgbe_regs.TXD_TXSM
+    assert words[3] >> 46 == 5000, "PAYLEN is without the headers"
+    assert words[4] == words[0], "the checksum's context"
+    assert not words[5] & ixgbe_regs.TXC_IPV4
+    assert words[7] & (ixgbe_regs.TXD_TXSM | ixgbe_regs.TXD_IXSM) == ixgbe_regs.TXD_TXSM
+
+
+def test_both_ip_versions_take_turns():
+    """Each packet gets the context of its own version, whatever the one before had."""
+    driver, function, _ = bring_up(dma_bytes=4 << 20)
+    frames, expected = [], []
+    for number in range(20):
+        ip, l4, kind = (V4, V6)[number % 2]
+        data = packet(ip, TCP(sport=1, dport=2, seq=number, flags="A"), payload=bytes([number]) * 2000)
+        frame = partial(driver, data, l4, 16)
+        if number % 4 < 2:
+            frame.gso_size, frame.gso_type, frame.hdr_len = 1000, kind, l4 + 20
+            expected += [kind, kind]
+        else:
+            frame.length = l4 + 20 + 500
+            expected.append(kind)
+        frames.append(frame)
+    assert driver.tx_batch(frames, len(frames)) == len(frames)
+    sent = [Ether(data) for data in function.sent()]
+    assert [1 if IP in segment else 4 for segment in sent] == expected
+    assert_nothing_lost(driver)
+
+
 def test_frame_that_contradicts_itself_is_dropped_and_does_not_stop_the_queue():
     driver, function, _ = bring_up()
     bad = []
-    for csum_start, csum_offset, gso_size, hdr_len in (
-        (0, 16, 0, 0),
-        (13, 6, 0, 0),
-        (60000, 6, 0, 0),
-        (34, 8, 0, 0),
-        (34, 16, 1000, 34),
-        (34, 16, 1000, 200),
-        (34, 16, 20000, 54),
-        (34, 16, 1, 54),
+    for csum_start, csum_offset, gso_size, hdr_len, gso_type in (
+        (0, 16, 0, 0, 0),
+        (13, 6, 0, 0, 0),
+        (60000, 6, 0, 0, 0),
+        (34, 8, 0, 0, 0),
+        (34, 16, 1000, 34, 1),
+        (34, 16, 1000, 200, 1),
+        (34, 16, 20000, 54, 1),
+        (34, 16, 1, 54, 1),
+        (34, 16, 50, 54, 4),
+        (54, 16, 50, 74, 5),
+        (54, 16, 50, 74, 0),
     ):
         frame = make(driver, UDP_PACKET)
         frame.flags = 2
         frame.csum_start, frame.csum_offset, frame.gso_size, frame.hdr_len = csum_start, csum_offset, gso_size, hdr_len
-        frame.gso_type = 1
+        frame.gso_type = gso_type
         bad.append(frame)
     good = make(driver, UDP_PACKET)
     assert driver.tx_batch([*bad, good], len(bad) + 1) == len(bad) + 1
@@ -368,27 +427,30 @@ def test_receive_checksum_flag():
     driver, function, _ = bring_up()
     damaged = bytearray(UDP_PACKET)
     damaged[-1] ^= 1
-    frames = [None] * 4
+    over_v6 = packet(V6[0], UDP())
+    damaged_v6 = over_v6[:-1] + b"\0"
+    frames = [None] * 8
     function.arrive(UDP_PACKET, bytes(damaged), packet(IP(frag=3), UDP()), packet(IP(chksum=1), TCP()))
-    assert driver.rx_batch(frames, 4) == 4
-    assert [frame.flags for frame in frames] == [1, 0, 0, 0]
+    function.arrive(over_v6, packet(V6[0], TCP()), damaged_v6, packet(V6[0], UDP(chksum=0)))
+    assert driver.rx_batch(frames, 8) == 8
+    assert [frame.flags for frame in frames] == [1, 0, 0, 0, 1, 1, 0, 0]
 
 
-def test_coalesced_segments_arrive_as_one_frame():
+@pytest.mark.parametrize(("ip", "l4", "kind"), [V4, V6])
+def test_coalesced_segments_arrive_as_one_frame(ip, l4, kind):
     driver, function, _ = bring_up(dma_bytes=4 << 20)
-    payload = random.Random(2).randbytes(20 * 1448)
+    payload = random.Random(2).randbytes(20 * 1428)
     frames = [
-        packet(
-            IP(src="1.1.1.1", dst="2.2.2.2"),
-            TCP(sport=1, dport=2, seq=n * 1448, flags="A"),
-            payload=payload[n * 1448 : (n + 1) * 1448],
-        )
+        packet(ip, TCP(sport=1, dport=2, seq=n * 1428, flags="A"), payload=payload[n * 1428 : (n + 1) * 1428])
         for n in range(20)
     ]
     function.arrive(*frames)
     got = [None] * 8
     assert driver.rx_batch(got, 8) == 1
-    assert octets(got[0])[54:] == payload
+    data = octets(got[0])
+    assert data[l4 + 20 :] == payload
+    layer = Ether(data)[1]
+    assert (layer.len if kind == 1 else layer.plen + 40) == len(data) - 14
     assert got[0].flags == 1
     assert got[0].length >= 128
     got[0].release()
@@ -503,13 +565,14 @@ def test_counters_have_names_that_an_operator_knows():
     assert driver.counters["rx_pkts_nic"] == 2, "added up, although a read clears"
 
 
-def test_large_segment_from_a_backend_with_offloads():
+@pytest.mark.parametrize(("ip", "l4", "kind"), [V4, V6])
+def test_large_segment_from_a_backend_with_offloads(ip, l4, kind):
     driver, function, _ = bring_up(dma_bytes=4 << 20, offloads=True)
     payload = random.Random(1).randbytes(60_000)
-    data = packet(IP(src="1.1.1.1", dst="2.2.2.2"), TCP(sport=1, dport=2, flags="A"), payload=payload)
+    data = packet(ip, TCP(sport=1, dport=2, flags="A"), payload=payload)
     frame = Frame([data], len(data))
-    frame.gso_size, frame.gso_type, frame.hdr_len, frame.csum_start, frame.csum_offset = 1448, 1, 54, 34, 16
+    frame.gso_size, frame.gso_type, frame.hdr_len, frame.csum_start, frame.csum_offset = 1448, kind, l4 + 20, l4, 16
     function.arrive(frame)
     got = drain(driver)
-    assert b"".join(one[54:] for one in got) == payload
+    assert b"".join(one[l4 + 20 :] for one in got) == payload
     assert len(got) <= 3

@@ -35,6 +35,8 @@ _L4LEN_SHIFT = const(40)
 _MSS_SHIFT = const(48)
 
 _GSO_TCPV4 = const(1)
+_GSO_TCPV6 = const(4)
+_IPV6_HEADER = const(40)
 _CHECKSUM_CONTEXT = const(0)
 _SEGMENT_CONTEXT = const(1)
 _ETHERNET = const(14)
@@ -235,6 +237,7 @@ class TxRing:
             or total <= frame.hdr_len
             or total - _ETHERNET > _IP_MAX
             or not (8 <= frame.gso_size < 16384)
+            or not (is_v4 or frame.gso_type == _GSO_TCPV6 and ip_len >= _IPV6_HEADER)
         ):
             return (index, -1, 0)
         buf = frame.buf
