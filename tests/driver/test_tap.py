@@ -160,6 +160,14 @@ def test_offload_header_and_what_is_left_of_an_old_one():
     assert headers[3][:2] == (0, 0)
 
 
+def test_groups_need_no_joining(tap):
+    group = bytes.fromhex("3333ff123456")
+    tap.join(group)
+    tap.leave(group)
+    _mirage.world.fds[FD].incoming = [packet(group + bytes(60))]
+    assert [frame.take(0, 6) for frame in drain(tap)] == [group]
+
+
 def test_full_queue_keeps_the_rest_and_wakes():
     driver, interface, _ = make()
     interface.room = 2

@@ -158,7 +158,7 @@ def test_burst_beyond_the_ring_waits_in_the_device_and_arrives():
 def test_merged_buffers(length):
     driver, model, _ = bring_up()
     data = bytes(number * 7 % 251 for number in range(length))
-    model.receive(data, gso_type=1)
+    model.receive(data, 0, 1)
     (frame,) = drain(driver)
     assert octets(frame) == data
     assert frame.checksum(0, length, 0) == _mirage.checksum(data, 0, length, 0)
@@ -169,7 +169,7 @@ def test_merged_buffers(length):
 def test_checksum_flags():
     driver, model, _ = bring_up()
     for flags in (0, 1, 2):
-        model.receive(b"c" * 64, flags=flags)
+        model.receive(b"c" * 64, flags)
     assert [frame.flags for frame in drain(driver)] == [0, 3, 1]
 
 
@@ -286,14 +286,23 @@ def test_frame_of_another_pool_is_copied_and_released():
 def test_frame_received_with_a_partial_checksum_is_relayed_with_it(gso_type, csum_start):
     driver, model, _ = bring_up()
     header = (1, gso_type, csum_start + 20, 1400, csum_start, 16)
-    queue = model.queues[0]
-    head, parts = model._next_chain(queue)
-    model.dma_write(parts[0][0], model_of.HEADER.pack(*header, 1) + b"p" * 1600)
-    model.push_used(queue, head, 1612)
-    model.publish(queue)
+    # A TCP header of five words.
+    data = bytes(csum_start) + b"\x50" * 1600
+    model.receive(data, *header)
     (frame,) = drain(driver)
     driver.tx_batch([frame], 1)
-    assert model.sent == [(header, b"p" * 1600)]
+    assert model.sent == [(header, data)]
+
+
+def test_every_group_is_received_without_a_filter():
+    """Neither the control queue nor its filters are asked for, so there is nothing to join at the device."""
+    driver, model, _ = bring_up(features=model_of.EVERYTHING | 1 << 17 | 1 << 18)
+    assert model.accepted == model_of.EVERYTHING
+    group = bytes.fromhex("3333ff123456")
+    driver.join(group)
+    driver.leave(group)
+    model.receive(group + bytes(60))
+    assert [octets(frame)[:6] for frame in drain(driver)] == [group]
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,7 +12,7 @@ from scapy.layers.inet import IP, TCP, UDP
 
 from mirage_py.nic.faults import SWITCHES
 from mirage_py.nic.ixgbe import registers
-from tests.nic.driver_helpers import UDP_PACKET, assert_nothing_lost, drain, octets, packet, send
+from tests.nic.driver_helpers import UDP_PACKET, assert_nothing_lost, drain, idle, octets, packet, send
 from tests.nic.function import bring_up
 
 # --- waking ---
@@ -128,14 +128,6 @@ def test_link_change_wakes_and_is_noticed():
 
 
 # --- trouble ---
-
-
-def idle(driver, function, rounds=40, step_ms=100):
-    """The loop with nothing to do but timers."""
-    for _ in range(rounds):
-        driver.arm()
-        function.timers.advance(step_ms * 1_000_000)
-        driver.disarm()
 
 
 def assert_works(driver, function):

@@ -212,8 +212,8 @@ def test_many_connections_after_each_other_and_at_once(echo: Echo) -> None:
         sock.close()
 
 
-# What each switch is turned to, for how long, and the counters of the guest of which one has to rise. A lost interrupt and
-# slow registers leave nothing that a guest could count; a lost frame is its peer's to miss, or a hole in what it gets.
+# What each switch is turned to, for how long, and the counters of the guest of which one has to rise. A lost interrupt
+# and slow registers leave nothing that a guest could count.
 RX_ERRORS = "device.rx_errors"
 FAULTS = [
     ("drop", 50, 0.0, "tcp.TCPOFOQueue tcp.RetransSegs tcp.TCPTimeouts"),

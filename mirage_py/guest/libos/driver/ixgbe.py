@@ -83,7 +83,7 @@ class Ixgbe:
         self.tx_busy = 0  # alloc() found every buffer in use
         self.resets = 0
         self.link_changes = 0
-        self._multicast = ()
+        self._groups = []  # multicast addresses that are received
         self._broken = None  # why the device is out of use, or None
         self._recover_at_ms = 0
         self._recover_gap_ms = _RECOVER_MIN_MS
@@ -137,8 +137,8 @@ class Ixgbe:
         hw.init_link()
         hw.init_statistics()
         hw.init_receive(self.mtu + _FRAME_OVERHEAD, len(self._rings))
-        if self._multicast:
-            hw.set_multicast(self._multicast)
+        if self._groups:
+            hw.set_multicast(self._groups)
         if self._is_promiscuous:
             hw.set_promiscuous(True)
         for queue in range(len(self._rings)):
@@ -157,11 +157,28 @@ class Ixgbe:
         self._watched_ms = now_ms()
         self._read_link()
 
-    def set_multicast(self, addresses):
-        """The multicast MAC addresses (bytes of six) that are to be received, in place of earlier ones."""
-        self._multicast = tuple(addresses)
+    def join(self, mac):
+        """Receives frames for a multicast address (bytes of six) from now on, after a reset of the device too.
+
+        The filter is a hash: frames for other groups may come as well. Raises ValueError for a station's address.
+        """
+        if not mac[0] & 1:
+            raise ValueError("%s: not a multicast address" % self.name)
+        mac = bytes(mac)
+        if mac not in self._groups:
+            self._groups.append(mac)
+            self._write_groups()
+
+    def leave(self, mac):
+        """Ends what join() began; nothing happens for an address that was not joined."""
+        if mac in self._groups:
+            self._groups.remove(mac)
+            self._write_groups()
+
+    def _write_groups(self):
+        # While the device is out of use they wait for _start().
         if self._broken is None:
-            self._hw.set_multicast(self._multicast)
+            self._hw.set_multicast(self._groups)
 
     def set_promiscuous(self, on):
         """Whether frames for other stations are received too."""

@@ -12,10 +12,13 @@ from micropython import const
 
 from libos.hal.buffers import fence, now_ms, view
 
+from . import vnet
+
 # hal.dma's and ixgbe_regs', re-declared: const() does not cross modules (tests compare them).
 _HOLDER = const(0)
 _POOL = const(1)
 _DEVICE = const(2)
+_CSUM_VALID = const(1)
 _CSUM_PARTIAL = const(2)
 _DD = const(1)
 _DATA = const(1 << 29 | 3 << 20 | 1 << 25)  # DEXT, data descriptor, IFCS
@@ -210,6 +213,9 @@ class TxRing:
 
     def _offload(self, frame, index, length):
         """Sees to the context. Returns (index behind it, the data descriptor's word or -1, PAYLEN)."""
+        if frame.flags & _CSUM_VALID:
+            # Relayed from virtio-net or a TAP, as it came.
+            vnet.recall(frame)
         start = frame.csum_start
         ip_len = start - _ETHERNET
         if not 20 <= ip_len <= 511:

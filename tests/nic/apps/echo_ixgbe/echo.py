@@ -26,5 +26,5 @@ class Echo:
         gc.collect()
         heap = gc.mem_alloc()
         await flow.write(json.dumps({"heap": heap, "counters": self.stack.netstack.counters}).encode() + b"\n")
-        # The asker closes first, so that nothing of the connection stays here (TIME-WAIT would, and be in the next heap).
+        # The asker closes first, so that no TIME-WAIT of this connection stays in the heap that is asked for next.
         await flow.read()
