@@ -154,6 +154,20 @@ def test_burst_beyond_the_ring_waits_in_the_device_and_arrives():
     assert driver.counters["rx_bytes"] == 100000
 
 
+def test_all_buffers_held_at_once_come_back_without_a_sleep():
+    """A busy image polls and never arms."""
+    driver, model, _ = bring_up(dma_bytes=256 << 10)
+    count = driver._rx_slots
+    for number in range(count + 5):
+        model.receive(number.to_bytes(4, "big") * 20)
+    held = drain(driver, count)
+    assert len(held) == count
+    for frame in held:
+        frame.release()
+    assert drain(driver) == []
+    assert [octets(frame)[:4] for frame in drain(driver)] == [n.to_bytes(4, "big") for n in range(count, count + 5)]
+
+
 @pytest.mark.parametrize("length", [1, 127, 2036, 2037, 2048, 4084, 4085, 65535])
 def test_merged_buffers(length):
     driver, model, _ = bring_up()

@@ -6,6 +6,8 @@ import random
 import _mirage
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 
 from libos.driver import ixgbe_regs, ixgbe_rx, ixgbe_tx
 from libos.driver.ixgbe import Ixgbe
@@ -169,6 +171,7 @@ def test_semaphore_that_is_never_free_is_named():
     with pytest.raises(DeviceError):
         driver._hw.acquire(1)
     driver._hw.release(1)
+    assert function.model.regs.store[registers.SWSM >> 2] & 3 == 0, "the register's own semaphore is given back"
     driver._hw.acquire(1)
 
 
@@ -240,6 +243,19 @@ def test_burst_beyond_the_buffers_waits_in_the_device():
     frames = [packet(IP(), UDP(), payload=n.to_bytes(4, "big") * 20) for n in range(700)]
     function.arrive(*frames)
     assert drain(driver) == frames
+
+
+def test_all_buffers_held_at_once_come_back_without_a_sleep():
+    """A busy image polls and never arms."""
+    driver, function, _ = bring_up(dma_bytes=256 << 10)
+    count = driver._rings[0]._pool.count
+    data = [packet(IP(), UDP(), payload=number.to_bytes(4, "big") * 20) for number in range(count + 5)]
+    function.arrive(*data)
+    held = [None] * count
+    assert driver.rx_batch(held, count) == count
+    for frame in held:
+        frame.release()
+    assert drain(driver) == data[count:]
 
 
 def test_frames_held_above_are_not_overwritten():
@@ -384,13 +400,82 @@ def test_segments_stay_apart_where_coalescing_is_off():
     assert drain(driver) == frames
 
 
-def test_several_queues_share_the_flows():
+def flows(count, layer, **addresses):
+    """One packet of each of `count` flows."""
+    return [packet(layer(**addresses), TCP(sport=number, dport=80, flags="S")) for number in range(1, count + 1)]
+
+
+V4_FLOWS = flows(400, IP, src="10.0.0.1", dst="10.0.0.2")
+V6_FLOWS = flows(400, IPv6, src="fd00::1", dst="fd00::2")
+
+
+@pytest.mark.parametrize("queues", [2, 3, 4, 8, 16])
+@pytest.mark.parametrize("frames", [V4_FLOWS, V6_FLOWS], ids=["v4", "v6"])
+def test_several_queues_share_the_flows(queues, frames):
+    driver, function, _ = bring_up(dma_bytes=8 << 20, queues=queues)
+    shares = [0] * queues
+    got = []
+    for start in range(0, len(frames), 20):
+        function.arrive(*frames[start : start + 20])
+        for queue, ring in enumerate(driver._rings):
+            taken = [None] * 32
+            count = ring.take(taken, 0, 32)
+            shares[queue] += count
+            for frame in taken[:count]:
+                got.append(octets(frame))
+                frame.release()
+    assert sorted(got) == sorted(frames)
+    assert min(shares) > len(frames) / queues / 2, shares
+    assert max(shares) < len(frames) / queues * 2, shares
+    assert_nothing_lost(driver)
+
+
+def test_flow_stays_in_its_queue_and_in_order():
     driver, function, _ = bring_up(dma_bytes=4 << 20, queues=4)
-    frames = [packet(IP(src="10.0.0.1"), TCP(sport=n, dport=80, flags="S")) for n in range(1, 101)]
-    function.arrive(*frames)
-    used = sum(bool(ring.has_work) for ring in driver._rings)
-    assert used == 4
-    assert sorted(drain(driver)) == sorted(frames)
+    for number in range(50):
+        function.arrive(packet(IP(), TCP(sport=7, flags="S", seq=number)), packet(IP(), TCP(sport=8, flags="S")))
+    assert sum(ring.has_work for ring in driver._rings) <= 2
+    sequence = [Ether(data)[TCP].seq for data in drain(driver) if Ether(data)[TCP].sport == 7]
+    assert sequence == list(range(50))
+
+
+def test_queue_that_fills_every_batch_does_not_starve_the_others():
+    driver, function, _ = bring_up(dma_bytes=4 << 20, queues=4)
+    function.arrive(*V4_FLOWS[:40])
+    busy = [ring.has_work for ring in driver._rings]
+    assert busy == [True] * 4
+    frames = [None] * 2
+    for _ in range(4):
+        assert driver.rx_batch(frames, 2) == 2
+        for frame in frames:
+            frame.release()
+    assert all(ring.rx_index for ring in driver._rings), "each had its turn"
+
+
+def test_stop_ends_every_queue():
+    driver, function, _ = bring_up(dma_bytes=4 << 20, queues=4)
+    driver.stop()
+    store = function.model.regs.store
+    for queue in range(4):
+        assert not store[registers.RXDCTL + 0x40 * queue >> 2] & registers.RXDCTL_ENABLE
+    assert not store[registers.TXDCTL >> 2] & registers.TXDCTL_ENABLE
+    assert not function.is_master
+
+
+def test_stop_of_a_device_that_is_gone_lets_go_of_it():
+    driver, function, world = bring_up()
+    function.model.faults.set("dead", 1)
+    clock = _mirage.monotonic_ns
+
+    def ticking():
+        world.now_ns += 20_000
+        return clock()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_mirage, "monotonic_ns", ticking)
+        driver.stop()
+    assert driver.trouble == "stopped"
+    assert not function.is_master
     assert_nothing_lost(driver)
 
 

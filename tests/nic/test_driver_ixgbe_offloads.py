@@ -204,7 +204,7 @@ def test_coalesced_segments_arrive_as_one_frame(ip, l4, kind):
 def test_two_coalesced_flows_interleaved_in_the_ring():
     """The device may write pieces of one packet between those of another; the model does not, so the test does."""
     driver, _, _ = bring_up(dma_bytes=1 << 20)
-    ring = driver._rx
+    ring = driver._rings[0]
     size = ring._buffer_bytes
 
     def write(index, content, following, is_last):

@@ -103,10 +103,10 @@ class Ixgbe:
         )
         self._rings = []
         for queue in range(queues):
-            # Every queue has buffers of its own, so that a busy one cannot starve the others.
+            # Every queue has buffers of its own: what the layers above hold of one, the others do not lack.
             pool = FramePool(dma, rx_bytes, max(8, rx_count // queues), 0)
             self._rings.append(RxRing(dma, _RING, pool, regs, r.RDT + r.QUEUE_STRIDE * queue >> 2))
-        self._rx = self._rings[0]
+        self._turns = list(self._rings)  # the same, in the order in which the next batch looks at them
         self._tx = TxRing(dma, _RING, regs, r.TDT >> 2)
         self._small = FramePool(dma, small_bytes, small_count, 0)
         self._large = FramePool(dma, large_bytes, large_count, 0)
@@ -187,9 +187,16 @@ class Ixgbe:
             self._hw.set_promiscuous(on)
 
     def stop(self):
-        """Ends reception, transmission and DMA in order, and lets go of the device."""
-        self._hw.stop()
-        self._hw.read_statistics()
+        """Ends reception, transmission and DMA in order, and lets go of the device.
+
+        A device that does not answer is let go of all the same: it gets no bus any more.
+        """
+        if self._broken is None:
+            try:
+                self._hw.stop(len(self._rings))
+                self._hw.read_statistics()
+            except DeviceError:
+                pass
         self._pci_device.disable()
         self._tx.clear()
         for ring in self._rings:
@@ -206,8 +213,12 @@ class Ixgbe:
         Returns n. Never blocks.
         """
         count = 0
-        for ring in self._rings:
+        turns = self._turns
+        for ring in turns:
             count = ring.take(frames, count, limit)
+        if len(turns) > 1:
+            # The next one begins, so that a queue that fills each batch does not starve the others.
+            turns.append(turns.pop(0))
         self.rx_packets += count
         return count
 
@@ -338,8 +349,12 @@ class Ixgbe:
         before = statistics["rx_pkts_nic"] + statistics["rx_missed_errors"]
         self._hw.read_statistics()
         has_arrived = statistics["rx_pkts_nic"] + statistics["rx_missed_errors"] != before
-        # Without buffers out, nothing can be delivered: that is the layers above, not the device.
-        if not has_arrived or self.rx_packets != self._rx_at_watch or self._rx.has_work or self._rx.posted < 8:
+        can_deliver = True
+        for ring in self._rings:
+            # Without buffers out, nothing can be delivered: that is the layers above, not the device.
+            if ring.has_work or ring.posted < 8:
+                can_deliver = False
+        if not has_arrived or self.rx_packets != self._rx_at_watch or not can_deliver:
             self._rx_stalls = 0
         else:
             self._rx_stalls += 1

@@ -88,6 +88,9 @@ class RxRing:
 
     def take(self, frames, count, limit):
         """Takes received packets into frames[count:limit]; returns the new count. Never blocks."""
+        if not self.posted:
+            # All buffers were held above when the last packet came: nothing arrives until some go out again.
+            self.refill()
         index = self.rx_index
         posted = self.posted
         desc = self._desc32

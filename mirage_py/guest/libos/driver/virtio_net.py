@@ -255,6 +255,8 @@ class VirtioNet:
         index = self._rx_used
         available = self._rx_used16[1] - index & 0xFFFF
         if not available:
+            if not self._rx_posted and self._broken is None:
+                self._refill()  # all buffers were held above: nothing arrives until some go out again
             return 0
         if available > self._rx_posted:
             self._break("moved the receive ring's index by %d with %d buffers out" % (available, self._rx_posted))
