@@ -62,14 +62,14 @@ class Ixgbe:
 
     mtu: 68 to 9000. queues: receive queues, over which the device spreads flows; one is enough for one processor.
     coalesce: whether the device may deliver large packets made of TCP segments that follow each other.
-    Raises DeviceError when the device cannot be used.
+    Raises DeviceError when the device cannot be used, or not so.
     """
 
     def __init__(self, pci_device, dma, name="net0", mtu=1500, queues=1, coalesce=True):
         if not _MTU_MIN <= mtu <= _MTU_MAX:
-            raise ValueError("%s: an MTU of %d" % (name, mtu))
+            raise DeviceError("%s: an MTU of %d; it has 68 to 9000" % (name, mtu))
         if not 1 <= queues <= _QUEUES_MAX:
-            raise ValueError("%s: %d receive queues" % (name, queues))
+            raise DeviceError("%s: %d receive queues; it has 1 to 16" % (name, queues))
         self.name = name
         self.mtu = mtu
         self.features = _FEATURES if coalesce else _FEATURES & ~_RX_LRO
