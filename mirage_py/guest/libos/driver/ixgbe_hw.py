@@ -321,7 +321,7 @@ class IxgbeHw:
         self[r.RAH] = int.from_bytes(mac[4:6], "little") | r.RAH_AV
 
     def set_multicast(self, addresses):
-        """8.2.3.7.6: the hash table lets these groups in (and others with the same hash: the stack looks itself)."""
+        """8.2.3.7.7: the hash table lets these groups in (and others with the same hash: the stack looks itself)."""
         table = [0] * r.MTA_WORDS
         for mac in addresses:
             # MCSTCTRL.MO 0: bits 47:36 of the address.
