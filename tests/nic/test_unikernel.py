@@ -277,6 +277,21 @@ def test_heap_is_flat_over_all_faults(echo: Echo, fresh: State) -> None:
     assert after.counters["tcp"]["CurrEstab"] == fresh.counters["tcp"]["CurrEstab"]
 
 
+def test_several_queues_share_the_connections(spawn: Callable[[Sequence[str]], Guest], tmp_path: Path) -> None:
+    image = build(APPS / "echo_ixgbe", tmp_path / "app", "-t", "hvt", "--nic-queues", "4")
+    echo = Echo(spawn, image, tmp_path)
+    data = os.urandom(50_000)
+    before = echo.state()
+    socks = [echo.connect() for _ in range(16)]
+    for sock in socks:
+        assert exchange(sock, data) == data
+        sock.close()
+    after = echo.settled(before, 4 * HEAP_SLACK_BYTES)
+    queues = [after.count(f"device.rx_queue_{queue}_packets") for queue in range(4)]
+    assert sum(queues) == after.count("device.rx_packets")
+    assert sum(bool(packets) for packets in queues) >= 3, queues
+
+
 @pytest.mark.parametrize(("machine", "memory_mb"), [("microvm,pcie=on", 16), ("pc", 16), ("q35", 6)])
 def test_other_machines_and_little_memory(
     spawn: Callable[[Sequence[str]], Guest], echo_image: Path, tmp_path: Path, machine: str, memory_mb: int

@@ -414,5 +414,8 @@ class Ixgbe:
             "resets": self.resets,
             "link_changes": self.link_changes,
         }
+        if len(self._rings) > 1:
+            for queue in range(len(self._rings)):
+                counters["rx_queue_%d_packets" % queue] = self._rings[queue].rx_packets
         counters.update(self._hw.statistics)
         return counters

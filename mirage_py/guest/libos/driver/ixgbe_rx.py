@@ -59,6 +59,7 @@ class RxRing:
         self.posted = 0
         self.rx_index = 0
         self.refill_index = 0
+        self.rx_packets = 0
         self.rx_bytes = 0
         self.rx_errors = 0
         self.rx_dropped = 0
@@ -101,6 +102,7 @@ class RxRing:
         size = self._buffer_bytes
         words = self._words
         total = 0
+        first = count
         # At most `limit` packets and one turn of the ring, so that a flood cannot starve transmission.
         while posted and count < limit:
             at = 4 * index + 2
@@ -133,6 +135,7 @@ class RxRing:
             posted -= 1
         self.rx_index = index
         self.posted = posted
+        self.rx_packets += count - first
         self.rx_bytes += total
         if len(self._pool.frames) >= _REFILL_BATCH or posted < 8:
             self.refill()
