@@ -12,10 +12,13 @@ from micropython import const
 
 from libos.hal.buffers import fence, now_ms, view
 
+from . import vnet
+
 # hal.dma's and ixgbe_regs', re-declared: const() does not cross modules (tests compare them).
 _HOLDER = const(0)
 _POOL = const(1)
 _DEVICE = const(2)
+_CSUM_VALID = const(1)
 _CSUM_PARTIAL = const(2)
 _DD = const(1)
 _DATA = const(1 << 29 | 3 << 20 | 1 << 25)  # DEXT, data descriptor, IFCS
@@ -35,6 +38,8 @@ _L4LEN_SHIFT = const(40)
 _MSS_SHIFT = const(48)
 
 _GSO_TCPV4 = const(1)
+_GSO_TCPV6 = const(4)
+_IPV6_HEADER = const(40)
 _CHECKSUM_CONTEXT = const(0)
 _SEGMENT_CONTEXT = const(1)
 _ETHERNET = const(14)
@@ -208,6 +213,9 @@ class TxRing:
 
     def _offload(self, frame, index, length):
         """Sees to the context. Returns (index behind it, the data descriptor's word or -1, PAYLEN)."""
+        if frame.flags & _CSUM_VALID:
+            # Relayed from virtio-net or a TAP, as it came.
+            vnet.recall(frame)
         start = frame.csum_start
         ip_len = start - _ETHERNET
         if not 20 <= ip_len <= 511:
@@ -235,6 +243,7 @@ class TxRing:
             or total <= frame.hdr_len
             or total - _ETHERNET > _IP_MAX
             or not (8 <= frame.gso_size < 16384)
+            or not (is_v4 or frame.gso_type == _GSO_TCPV6 and ip_len >= _IPV6_HEADER)
         ):
             return (index, -1, 0)
         buf = frame.buf

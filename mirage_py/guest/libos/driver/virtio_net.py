@@ -239,6 +239,12 @@ class VirtioNet:
             status = self._transport.read_config(_CONFIG_STATUS, 1)
             self.link_up = bool(status[0] & _STATUS_LINK_UP)
 
+    def join(self, mac):
+        """Nothing to be done: without VIRTIO_NET_F_CTRL_RX, which is not asked for, the device filters no groups."""
+
+    def leave(self, mac):
+        """As join()."""
+
     # --- receiving ---
 
     def rx_batch(self, frames, limit):
@@ -249,6 +255,8 @@ class VirtioNet:
         index = self._rx_used
         available = self._rx_used16[1] - index & 0xFFFF
         if not available:
+            if not self._rx_posted and self._broken is None:
+                self._refill()  # all buffers were held above: nothing arrives until some go out again
             return 0
         if available > self._rx_posted:
             self._break("moved the receive ring's index by %d with %d buffers out" % (available, self._rx_posted))
@@ -436,7 +444,7 @@ class VirtioNet:
                 headers = self._large_header
             else:
                 # Of another device, as a relay hands on what it received: it has no place in our ring.
-                frame = self._adopt(frame)
+                frame = vnet.adopt(self, frame)
                 if frame is None:
                     count = position
                     break
@@ -463,13 +471,6 @@ class VirtioNet:
         if not queue.used16[0] & _NO_NOTIFY:
             queue.doorbell[0] = _TX
         return count
-
-    def _adopt(self, frame):
-        """A copy of another device's frame in a buffer of ours; the original is released. None: no buffer."""
-        own = self.alloc(frame.total())
-        if own is not None:
-            vnet.adopt(own, frame)
-        return own
 
     def _discard(self, frames, count):
         for position in range(count):
