@@ -43,7 +43,6 @@ _UDP_CHECKSUM = const(6)
 _DATA_MAX = const(16384)  # octets that one descriptor names
 _IP_MAX = const(65535)
 _MIN_FREE = const(8)  # a packet of 64 KiB over five descriptors, and its context
-_CLEAN_BELOW = const(64)
 
 
 class TxRing:
@@ -59,6 +58,8 @@ class TxRing:
         self._desc64 = view(memory, 0, 16 * size, "Q")
         self.size = size
         self._mask = size - 1
+        # Early enough that frames of a receive ring, sent on from where they are, do not leave that without buffers.
+        self._clean_below = size // 2
         self._tail = tail
         self._tail_index = tail_index
         # The frame that ends at a descriptor, None where none does; only what is out is looked at.
@@ -104,7 +105,7 @@ class TxRing:
         index = self.tx_index
         mask = self._mask
         free = self.clean_index - index - 1 & mask
-        if free < _CLEAN_BELOW:
+        if free < self._clean_below:
             self.clean()
             free = self.clean_index - index - 1 & mask
         desc = self._desc64
