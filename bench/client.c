@@ -34,6 +34,9 @@
 
 static unsigned char pattern[2 * PATTERN_BYTES]; /* twice, so that a block may start anywhere */
 static unsigned char received[PATTERN_BYTES];
+/* An acknowledgement for each echo, whether or not the next one is about to be sent: so that echoes on one connection and on
+ * many are the same segments. */
+static int quick_ack;
 static unsigned char ramp[SINK_CHUNK_BYTES + 256]; /* 0, 1, ... 255, 0, ... */
 
 static void fail(const char *what) {
@@ -69,7 +72,11 @@ static void echo_once(int fd, const unsigned char *sent, size_t size) {
         fail("cannot send");
     }
     for (size_t have = 0; have < size;) {
-        ssize_t got = recv(fd, received, size - have, 0);
+        ssize_t got;
+        if (quick_ack) {
+            setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &quick_ack, sizeof quick_ack);
+        }
+        got = recv(fd, received, size - have, 0);
         if (got <= 0) {
             fail(got == 0 ? "the connection ended" : strerror(errno));
         }
@@ -169,6 +176,7 @@ static void hold(const char *host, const char *port, uint64_t count, size_t size
     if (fds == NULL || setrlimit(RLIMIT_NOFILE, &files) != 0) {
         fail("so many connections need more open files than are allowed");
     }
+    quick_ack = 1;
     for (uint64_t i = 0; i < count; i++) {
         fds[i] = open_connection(host, port);
         /* Complete on both sides: the server may not fall behind by more than its backlog. */

@@ -30,7 +30,7 @@
 #define MARK_SHIFT 56 /* above it, a mark has the number of its address */
 #define CODE_BYTES (1 << 19)
 #define CB_NO_REGS 0
-#define MEM_READ 1
+#define MEM_ANY 3 /* QEMU 7.2 gives reads only to those who ask for writes too */
 
 typedef uint64_t plugin_id_t;
 struct qemu_plugin_tb;
@@ -42,6 +42,7 @@ void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id_t id, void (*cb)(plugin_id_
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, exec_cb_t cb, int flags, void *data);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, exec_cb_t cb, int flags, void *data);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, mem_cb_t cb, int flags, int access, void *data);
+unsigned int qemu_plugin_mem_size_shift(uint32_t info);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
@@ -85,11 +86,11 @@ static void mark_reached(unsigned int vcpu, void *data) {
     counts->marks++;
 }
 
-static void vm_reads(unsigned int vcpu, uint32_t info, uint64_t address, void *data) {
+static void vm_accesses(unsigned int vcpu, uint32_t info, uint64_t address, void *data) {
     (void)vcpu;
-    (void)info;
     (void)data;
-    if (address - code.start < code.length) {
+    /* Bytecode is read octet by octet; constants, which lie between, are not. */
+    if (address - code.start < code.length && qemu_plugin_mem_size_shift(info) == 0) {
         counts->code[code_running] += counts->instructions - instructions_then;
         instructions_then = counts->instructions;
         code_running = address - code.start;
@@ -131,7 +132,7 @@ static void block_translated(plugin_id_t id, struct qemu_plugin_tb *tb) {
             }
         }
         if (address - vm.start < vm.length) {
-            qemu_plugin_register_vcpu_mem_cb(insn, vm_reads, CB_NO_REGS, MEM_READ, NULL);
+            qemu_plugin_register_vcpu_mem_cb(insn, vm_accesses, CB_NO_REGS, MEM_ANY, NULL);
         }
     }
 }

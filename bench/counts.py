@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the plugin bench/count.c writes while a guest runs: instructions, marks, and the functions they were spent in."""
+"""What the plugin bench/count.c writes while a guest runs: instructions, marks, and where they were spent."""
 
 from __future__ import annotations
 

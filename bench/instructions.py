@@ -19,6 +19,7 @@ from bench.row import Row
 
 SEGMENT_BYTES = 65536
 SEGMENTS = 200
+USER_BLOCKS = 64
 TOP = 24
 # What starts a guest, in the order in which it is reached; what a stage is called that ends there.
 STAGES = (("mirage_main", "boot code in C"), ("mp_init", "heap"), (MARK_FUNCTION, "MicroPython, main.py's first lines"))
@@ -42,22 +43,25 @@ def counted(
 
 
 def per_unit(context: Context) -> Iterator[Row]:
-    """An echo of 64 octets, and a segment of 64 KiB in and out, over a TAP with all offloads."""
+    """An echo of 64 octets; a segment of 64 KiB in and out, over a TAP with all offloads; a MB without any."""
     echoes = context.effort.counted_echoes
-    with counted(context, "services-hvt") as (machine, counts):
-        for title, what, port, count, size in (
-            ("64-byte echo", "echoes", 7, echoes, 64),
-            ("64 KiB received (TAP, offloads)", "send", DISCARD, SEGMENTS, SEGMENT_BYTES),
-            ("64 KiB sent (TAP, offloads)", "receive", GENERATE, SEGMENTS, SEGMENT_BYTES),
-        ):
-            context.progress(f"counting instructions: {title}")
-            row = Row(f"guest instructions per {title}", "", tracked=f"guest instructions per {title}")
-            machine.spent(context.client, what, str(count // 2), str(size), port=port)
-            for _ in range(3):
-                before = counts.instructions()
-                machine.spent(context.client, what, str(count), str(size), port=port)
-                row.ours.append((counts.instructions() - before) / count)
-            yield row
+    tap = (
+        ("64-byte echo", "echoes", 7, echoes, 64, 1.0),
+        ("64 KiB received (TAP, offloads)", "send", DISCARD, SEGMENTS, SEGMENT_BYTES, 1.0),
+        ("64 KiB sent (TAP, offloads)", "receive", GENERATE, SEGMENTS, SEGMENT_BYTES, 1.0),
+    )
+    user = (("MB echoed (user-mode network)", "bulk", 7, USER_BLOCKS, SEGMENT_BYTES, SEGMENT_BYTES / 1e6),)
+    for network, units in (("tap", tap), ("user", user)):
+        with counted(context, "services-hvt", network=network) as (machine, counts):
+            for title, what, port, count, size, per in units:
+                context.progress(f"counting instructions: {title}")
+                row = Row(f"guest instructions per {title}", "", tracked=f"guest instructions per {title}")
+                machine.spent(context.client, what, str(count // 2), str(size), port=port)
+                for _ in range(3):
+                    before = counts.instructions()
+                    machine.spent(context.client, what, str(count), str(size), port=port)
+                    row.ours.append((counts.instructions() - before) / (count * per))
+                yield row
 
 
 def stages(marks: list[tuple[int, int]], addresses: list[str], names: list[str]) -> list[tuple[str, int]]:
@@ -114,27 +118,43 @@ def start(context: Context) -> Iterator[Row]:
 
 
 def profile(context: Context) -> Iterator[Row]:
-    """An echo of 64 octets: which functions its instructions go to. Long lists: printed by `--only profile` alone."""
-    application = context.application("services-hvt")
-    symbols = Symbols(application.symbols)
-    count = context.effort.counted_echoes
-    with counted(context, "services-hvt", symbols.plugin_arguments()) as (machine, counts):
-        context.progress("profiling")
-        machine.spent(context.client, "echoes", str(count), "64")
-        before = counts.snapshot()
-        machine.spent(context.client, "echoes", str(count), "64")
+    """Which functions the instructions of an echo go to, and those of a MB echoed without offloads.
+
+    Long lists: they are printed by `--only profile` alone.
+    """
+    symbols = Symbols(context.application("services-hvt").symbols)
+    echoes = context.effort.counted_echoes
+    for title, network, what, count, size, units in (
+        ("64-byte echo", "tap", "echoes", echoes, 64, float(echoes)),
+        (
+            "MB echoed (user-mode network)",
+            "user",
+            "bulk",
+            USER_BLOCKS,
+            SEGMENT_BYTES,
+            USER_BLOCKS * SEGMENT_BYTES / 1e6,
+        ),
+    ):
+        with counted(context, "services-hvt", symbols.plugin_arguments(), network=network) as (machine, counts):
+            context.progress(f"profiling: {title}")
+            machine.spent(context.client, what, str(count), str(size))
+            before = counts.snapshot()
+            machine.spent(context.client, what, str(count), str(size))
+            after = counts.snapshot()
+        yield from profile_rows(title, before, after, symbols, units)
+    with counted(context, "services-hvt", symbols.plugin_arguments(), network="user") as (_, counts):
         after = counts.snapshot()
-    yield from profile_rows(before, after, symbols, count)
+    yield from profile_rows("start, with firmware", Snapshot(0, (), {}, {}), after, symbols, 1.0)
 
 
-def profile_rows(before: Snapshot, after: Snapshot, symbols: Symbols, count: int) -> Iterator[Row]:
-    """Both profiles, the functions with the most first, per one of `count`."""
+def profile_rows(title: str, before: Snapshot, after: Snapshot, symbols: Symbols, units: float) -> Iterator[Row]:
+    """Both profiles, the functions with the most first, per one of `units`."""
     total = after.instructions - before.instructions
-    yield Row("profile: guest instructions per 64-byte echo", "", ours=[total / count])
+    yield Row(f"profile: guest instructions per {title}", "", ours=[total / units])
     for kind, spent in (
         ("Python", by_python_function(before, after, symbols)),
         ("C", by_function(before, after, symbols)),
     ):
         for name, instructions in spent.most_common(TOP):
             share = f"{100 * instructions / total:.1f} %"
-            yield Row(f"  {kind}: {name}", "", note=share, ours=[instructions / count])
+            yield Row(f"  {kind}: {name}", "", note=share, ours=[instructions / units])
