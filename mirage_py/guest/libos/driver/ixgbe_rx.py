@@ -97,6 +97,7 @@ class RxRing:
         mask = self._mask
         size = self._buffer_bytes
         words = self._words
+        is_open = self._open  # not empty: a packet goes on somewhere
         total = 0
         # At most `limit` packets and one turn of the ring, so that a flood cannot starve transmission.
         while posted and count < limit:
@@ -106,7 +107,7 @@ class RxRing:
                 break
             frame = slots[index]
             length = desc[at + 1] & 0xFFFF
-            if status & _DONE == _DONE and not self._open:
+            if status & _DONE == _DONE and not is_open:
                 # The usual packet: it is whole, in one buffer.
                 if 0 < length <= size and not status & _RXE and words[frame.note]:
                     frame.owner = _HOLDER
@@ -206,8 +207,11 @@ class RxRing:
         desc = self._desc64
         slots = self._slots
         words = self._words
-        for _ in range(count):
-            frame = free.pop()
+        pop = free.pop
+        left = count
+        while left:
+            left -= 1
+            frame = pop()
             frame.owner = _DEVICE
             slots[index] = frame
             words[frame.note] = 0

@@ -19,6 +19,7 @@ _DEVICE = const(2)
 _CSUM_PARTIAL = const(2)
 _DD = const(1)
 _DATA = const(1 << 29 | 3 << 20 | 1 << 25)  # DEXT, data descriptor, IFCS
+_PLAIN = const(1 << 29 | 3 << 20 | 1 << 25 | 1 << 24)  # _DATA, EOP
 _CONTEXT = const(1 << 29 | 2 << 20)  # DEXT, context descriptor
 _EOP = const(1 << 24)
 _RS = const(1 << 27)
@@ -119,7 +120,20 @@ class TxRing:
                 break
             frame = frames[position]
             length = frame.length
-            word = _DATA | _EOP
+            if not frame.flags & _CSUM_PARTIAL and length <= _DATA_MAX and frame.next is None:
+                # The usual packet: one buffer, nothing to compute.
+                last_word = _PLAIN | length | length << _PAYLEN_SHIFT
+                desc[2 * index] = frame.phys_addr + frame.start
+                desc[2 * index + 1] = last_word
+                slots[index] = frame
+                frame.owner = _DEVICE
+                last = index
+                index = index + 1 & mask
+                free -= 1
+                total += length
+                done += 1
+                continue
+            word = _PLAIN
             if frame.flags & _CSUM_PARTIAL:
                 before = index
                 index, word, paylen = self._offload(frame, index, length)
@@ -269,6 +283,7 @@ class TxRing:
         desc = self._desc32
         mask = self._mask
         slots = self._slots
+        pool = put_back = None  # frames of one pool come one after the other
         found = False
         while reports and desc[4 * reports[0] + 3] & _DD:
             last = reports.pop(0)
@@ -279,7 +294,10 @@ class TxRing:
                 if frame is not None:
                     if frame.next is None:
                         frame.owner = _POOL
-                        frame.pool.frames.append(frame)
+                        if frame.pool is not pool:
+                            pool = frame.pool
+                            put_back = pool.frames.append
+                        put_back(frame)
                     else:
                         self._give_back(frame)
                 index = index + 1 & mask
