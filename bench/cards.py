@@ -10,7 +10,7 @@ from statistics import median
 from bench.context import Context
 from bench.images import BLOCK_BYTES, our_guest
 from bench.machine import GuestError, Machine, Setup, Spent
-from bench.row import Row
+from bench.row import Row, give_up
 from mirage_py.errors import UserError
 from mirage_py.run import machine as machines
 
@@ -44,18 +44,22 @@ def echo(context: Context) -> Iterator[Row]:
     bulk = Row("echo over ixgbe (model), user-mode network", "MB/s", 0.5, is_floor=True, beside="virtio-net")
     spent: defaultdict[tuple[str, str], list[Spent]] = defaultdict(list)
     for turn in range(effort.rounds):
-        for card, build in CARDS.items():
-            context.progress(f"round {turn + 1} of {effort.rounds}: {card}")
-            with Machine.boot(our_guest(context.image(build)), setup=Setup(card=card, qemu=qemu)) as machine:
-                machine.spent(context.client, "echoes", "300", "64")
-                one = machine.spent(context.client, "echoes", str(effort.echoes), "64")
-                (echoes.ours if card == "ixgbe" else echoes.theirs).append(effort.echoes / one.wall)
-                spent[card, "echo"].append(one)
-                machine.spent(context.client, "bulk", "16", str(BLOCK_BYTES))
-                for _ in range(TURNS):
-                    one = machine.spent(context.client, "bulk", str(blocks), str(BLOCK_BYTES))
-                    (bulk.ours if card == "ixgbe" else bulk.theirs).append(megabytes / one.wall)
-                    spent[card, "bulk"].append(one)
+        try:
+            for card, build in CARDS.items():
+                context.progress(f"round {turn + 1} of {effort.rounds}: {card}")
+                with Machine.boot(our_guest(context.image(build)), setup=Setup(card=card, qemu=qemu)) as machine:
+                    machine.spent(context.client, "echoes", "300", "64")
+                    one = machine.spent(context.client, "echoes", str(effort.echoes), "64")
+                    (echoes.ours if card == "ixgbe" else echoes.theirs).append(effort.echoes / one.wall)
+                    spent[card, "echo"].append(one)
+                    machine.spent(context.client, "bulk", "16", str(BLOCK_BYTES))
+                    for _ in range(TURNS):
+                        one = machine.spent(context.client, "bulk", str(blocks), str(BLOCK_BYTES))
+                        (bulk.ours if card == "ixgbe" else bulk.theirs).append(megabytes / one.wall)
+                        spent[card, "bulk"].append(one)
+        except GuestError as error:
+            give_up((echoes, bulk), f"round {turn + 1}", error)
+            break
     for row, what, per, unit in ((echoes, "echo", effort.echoes, "us"), (bulk, "bulk", megabytes, "ms")):
         row.note = (
             "CPU per "

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from bench.context import Context
 from bench.instructions import counted
 from bench.machine import GuestError, Machine
-from bench.row import Row
+from bench.row import Row, give_up
 
 REPORT = 11
 MEMORY_MB = 256
 HOLD_TIMEOUT_S = 420
 ECHOES = 2000
-FLAT = 1.3  # the most that a segment may cost with all of them, by what it costs with one
+# The most that an echo may cost with all of them, by what it costs with one.
+FLAT, NEARLY_FLAT = 1.3, 1.1
 
 
 class Held:
@@ -76,28 +77,35 @@ def held(context: Context, machine: Machine, count: int) -> Iterator[Held]:
                 pipe.close()
 
 
+def measure(context: Context, number: int) -> tuple[float, float]:
+    """With `number` connections open: octets of memory for each, and guest instructions per echo."""
+    with counted(context, "services-hvt", memory_mb=MEMORY_MB) as (machine, counts):
+        empty = machine.spent(context.client, "ask", "1", "1", port=REPORT).wall
+        with held(context, machine, number) as client:
+            used = machine.spent(context.client, "ask", "1", "1", port=REPORT).wall
+            # Each of them once, so that it has been written to.
+            client.echo(min(number, ECHOES))
+            before = counts.instructions()
+            client.echo(ECHOES)
+            return (used - empty) / number, (counts.instructions() - before) / ECHOES
+
+
 def open_connections(context: Context) -> Iterator[Row]:
     """Each number of connections in a guest of its own."""
-    numbers = context.effort.connections
-    cost: dict[int, float] = {}
-    for number in numbers:
+    first, *others = context.effort.connections
+    context.progress(f"{first:,} connection")
+    _, alone = measure(context, first)
+    for number in others:
         context.progress(f"{number:,} connections")
-        with counted(context, "services-hvt", memory_mb=MEMORY_MB) as (machine, counts):
-            empty = machine.spent(context.client, "ask", "1", "1", port=REPORT)
-            with held(context, machine, number) as client:
-                used = machine.spent(context.client, "ask", "1", "1", port=REPORT)
-                # All of them once, so that each has been written to; then more turns, or as many as are enough.
-                client.echo(min(number, ECHOES))
-                before = counts.instructions()
-                client.echo(ECHOES)
-                cost[number] = (counts.instructions() - before) / ECHOES
-        if number > 1:
-            row = Row(
-                f"guest memory per connection, {number:,} open", "octets", ours=[(used.wall - empty.wall) / number]
-            )
-            row.tracked = f"guest memory per connection, {number} open"
-            yield row
-            beside = Row(f"guest instructions per 64-byte echo, {number:,} connections open", "", FLAT, 1.1)
-            beside.beside, beside.ours, beside.theirs = "with one connection open", [cost[number]], [cost[numbers[0]]]
-            beside.tracked = f"guest instructions per echo, {number} connections open"
-            yield beside
+        memory = Row(f"guest memory per connection, {number:,} open", "octets")
+        cost = Row(f"guest instructions per 64-byte echo, {number:,} connections open", "", FLAT, NEARLY_FLAT)
+        memory.tracked = f"guest memory per connection, {number} open"
+        cost.tracked = f"guest instructions per echo, {number} connections open"
+        cost.beside, cost.theirs = "with one connection open", [alone]
+        try:
+            octets, instructions = measure(context, number)
+            memory.ours, cost.ours = [octets], [instructions]
+        except GuestError as error:
+            give_up((memory, cost), f"{number:,} connections", error)
+        yield memory
+        yield cost

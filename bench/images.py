@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.context import Context
 from bench.linux_guest import BOOT_ARGUMENTS, READ_BYTES, LinuxGuest
 from bench.machine import TAP_GUEST, USER_GUEST, Guest, GuestError, Machine, Setup, run_client
-from bench.row import Effort, Row
+from bench.row import Effort, Row, give_up
 
 BLOCK_BYTES = 65536
 START_MUST_S = 0.12
@@ -108,9 +108,7 @@ def alternate(context: Context, rows: list[Row], address: str, setup: Setup) -> 
                 for row, sample in zip(rows, samples, strict=True):
                     (row.ours if guest is guests[0] else row.theirs).append(sample)
         except GuestError as error:
-            for row in rows:
-                row.failed = True
-                row.note = f"round {turn + 1}: {error}"
+            give_up(rows, f"round {turn + 1}", error)
             return
 
 

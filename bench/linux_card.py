@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.context import Context
 from bench.machine import TAP, TAP_GUEST, TAP_HOST, GuestError, cpu_seconds
-from bench.row import Row
+from bench.row import Row, give_up
 from tests.conftest import Guest
 from tests.nic.linux_guest import LinuxGuest, packages
 
@@ -54,14 +54,21 @@ def iperf(context: Context) -> Iterator[Row]:
             octets = {"": 0.0, "-R": 0.0}
             for turn in range(context.effort.rounds):
                 for row, way in ((into, "-R"), (out, "")):
+                    if row.failed:
+                        continue
                     context.progress(f"round {turn + 1} of {context.effort.rounds}: iperf3 {way}")
                     before_s = cpu_seconds(guest.model.process.pid)
-                    rate = _measure(guest, way, context.effort.iperf_s)
+                    try:
+                        rate = _measure(guest, way, context.effort.iperf_s)
+                    except GuestError as error:
+                        give_up([row], f"round {turn + 1}", error)
+                        continue
                     model_s[way] += cpu_seconds(guest.model.process.pid) - before_s
                     octets[way] += rate * context.effort.iperf_s / 8
                     row.ours.append(rate)
             for row, way in ((into, "-R"), (out, "")):
-                row.note = f"model's CPU {model_s[way] * 1e3 / (octets[way] / MEGA):.1f} ms per MB"
+                if octets[way] and not row.failed:
+                    row.note = f"model's CPU {model_s[way] * 1e3 / (octets[way] / MEGA):.1f} ms per MB"
                 yield row
     except AssertionError as error:
         # LinuxGuest is the tests'; it fails as they do.

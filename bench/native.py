@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from bench.context import Context
 from bench.machine import LISTENING, TAP, TAP_GUEST, GuestError, cpu_seconds, run_client
-from bench.row import Row
+from bench.row import Row, give_up
 
 START_TIMEOUT_S = 30.0
 PAYLOAD_BYTES = 64
@@ -70,30 +71,32 @@ def echo(context: Context) -> Iterator[Row]:
         row.beside = "unix socket build, on loopback"
     echoes.reference, bulk.reference = "lwIP (C) over TAP 107,000", "lwIP (C) over TAP 140"
     blocks = effort.native_megabytes * 1_000_000 // BLOCK_BYTES
-    megabytes = blocks * BLOCK_BYTES / 1e6
     for turn in range(effort.native_rounds):
-        for net in PLACES:
-            context.progress(f"round {turn + 1} of {effort.native_rounds}: unix {net}")
-            with serving(context.image(net), net) as server:
-                count, size = effort.native_echoes, str(PAYLOAD_BYTES)
-                run_client(context.client, server.host, 7, "echoes", str(count // 10), size)
-                before_s = server.cpu_s
-                took_s = run_client(context.client, server.host, 7, "echoes", str(count), size)
-                between_s = server.cpu_s
-                bulk_s = run_client(context.client, server.host, 7, "bulk", str(blocks), str(BLOCK_BYTES))
-                after_s = server.cpu_s
-            samples = (
-                count / took_s,
-                megabytes / bulk_s,
-                (between_s - before_s) / count,
-                (after_s - between_s) / megabytes,
-            )
-            for row, sample in zip(rows, samples, strict=True):
-                (row.ours if net == "direct" else row.theirs).append(sample)
+        try:
+            for net in PLACES:
+                context.progress(f"round {turn + 1} of {effort.native_rounds}: unix {net}")
+                for row, sample in zip(rows, _echo_round(context, net, blocks), strict=True):
+                    (row.ours if net == "direct" else row.theirs).append(sample)
+        except GuestError as error:
+            give_up(rows, f"round {turn + 1}", error)
+            break
     yield echoes
     yield cpu_echo
     yield bulk
     yield cpu_bulk
+
+
+def _echo_round(context: Context, net: str, blocks: int) -> tuple[float, float, float, float]:
+    """Echoes/s, MB/s, and the server's processor time per echo and per MB."""
+    count, size, megabytes = context.effort.native_echoes, str(PAYLOAD_BYTES), blocks * BLOCK_BYTES / 1e6
+    with serving(context.image(net), net) as server:
+        run_client(context.client, server.host, 7, "echoes", str(count // 10), size)
+        before_s = server.cpu_s
+        took_s = run_client(context.client, server.host, 7, "echoes", str(count), size)
+        between_s = server.cpu_s
+        bulk_s = run_client(context.client, server.host, 7, "bulk", str(blocks), str(BLOCK_BYTES))
+        after_s = server.cpu_s
+    return count / took_s, megabytes / bulk_s, (between_s - before_s) / count, (after_s - between_s) / megabytes
 
 
 def one_way(context: Context) -> Iterator[Row]:
@@ -105,13 +108,16 @@ def one_way(context: Context) -> Iterator[Row]:
     from_source = Row("unix direct over TAP, one way from a source", "MB/s", 200, 1000, is_floor=True)
     for row, what, port in ((to_sink, "send", DISCARD), (from_source, "receive", GENERATE)):
         cpu_s = []
-        for _ in range(effort.native_rounds):
-            context.progress(row.title)
-            with serving(context.image("services-direct"), "direct") as server:
-                run_client(context.client, server.host, port, what, "100", str(BLOCK_BYTES))
-                before_s = server.cpu_s
-                took_s = run_client(context.client, server.host, port, what, str(blocks), str(BLOCK_BYTES))
-                cpu_s.append((server.cpu_s - before_s) / megabytes)
-            row.ours.append(megabytes / took_s)
-        row.note = f"server's own CPU {sorted(cpu_s)[len(cpu_s) // 2] * 1e3:.2f} ms per MB"
+        try:
+            for _ in range(effort.native_rounds):
+                context.progress(row.title)
+                with serving(context.image("services-direct"), "direct") as server:
+                    run_client(context.client, server.host, port, what, "100", str(BLOCK_BYTES))
+                    before_s = server.cpu_s
+                    took_s = run_client(context.client, server.host, port, what, str(blocks), str(BLOCK_BYTES))
+                    cpu_s.append((server.cpu_s - before_s) / megabytes)
+                row.ours.append(megabytes / took_s)
+            row.note = f"server's own CPU {median(cpu_s) * 1e3:.2f} ms per MB"
+        except GuestError as error:
+            give_up([row], what, error)
         yield row

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Self
@@ -75,6 +76,13 @@ class Row:
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         """What as_dict() gave."""
         return cls(**fields)
+
+
+def give_up(rows: Iterable[Row], where: str, error: Exception) -> None:
+    """Marks rows whose measuring ended before its time; the samples that they have stay."""
+    for row in rows:
+        row.failed = True
+        row.note = f"{where}: {error}"
 
 
 def failure(title: str, why: str) -> Row:
