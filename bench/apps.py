@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ECHO = ROOT / "examples" / "echo"
 SERVICES = ROOT / "bench" / "guests" / "services"
 BUILD_TIMEOUT_S = 900
+PLUGIN_UNKNOWN_FROM = 11  # the major version of QEMU whose callbacks have other arguments
 # A function of the C module that an image's own modules do not call while it starts: a call of it makes a mark.
 MARK = "_mirage.memory()"
 MARK_FUNCTION = "mirage_memory"
@@ -187,7 +188,10 @@ def plugin_version(qemu_version: str) -> int:
     match = re.search(r"version (\d+)\.", qemu_version)
     if match is None:
         raise BuildError(f"{QEMU} --version says {qemu_version.strip()[:80]!r}")
-    return 1 if int(match[1]) < 9 else 2
+    major = int(match[1])
+    if major >= PLUGIN_UNKNOWN_FROM:
+        raise BuildError(f"QEMU {major} has another plugin interface than bench/count.c was written for")
+    return 1 if major < 9 else 2
 
 
 def build_plugin(work: Path) -> Path:

@@ -13,7 +13,8 @@
  * profile is by Python function, with what the functions call in C; the guest is not changed for it.
  *
  * Debian ships no header for plugins. The declarations below are the part of the interface that is used (QEMU's manual,
- * "QEMU TCG Plugins"). PLUGIN_VERSION is 1 for QEMU before 9, whose interface ends there, and 2 from then on.
+ * "QEMU TCG Plugins"). PLUGIN_VERSION is 1 for QEMU before 9, whose interface ends there, and 2 for 9 and 10. From QEMU 11
+ * on, callbacks have other arguments.
  */
 #include <fcntl.h>
 #include <stddef.h>
