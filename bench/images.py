@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench.context import Context
 from bench.linux_guest import BOOT_ARGUMENTS, READ_BYTES, LinuxGuest
-from bench.machine import TAP_GUEST, USER_GUEST, Guest, GuestError, Machine, Setup, run_client
-from bench.row import Effort, Row, give_up
+from bench.machine import TAPS, USER_GUEST, Guest, GuestError, Machine, Setup, run_client
+from bench.row import Row, give_up
 
 BLOCK_BYTES = 65536
+PAYLOAD_BYTES = 64
+SLICES = 4
 START_MUST_S = 0.12
 
 
@@ -69,47 +71,47 @@ def memory(context: Context) -> Iterator[Row]:
     yield row
 
 
-@dataclass
-class Boot:
-    """What one boot of a guest gave. bulk_s: seconds per MB, by port."""
-
-    start_s: float
-    echo_s: float
-    bulk_s: dict[int, float]
+def measured(machine: Machine, client: Path, what: str, count: int, size: int, port: int = 7) -> float:
+    """QEMU's processor time for each of `count`, in seconds."""
+    return machine.spent(client, what, str(count), str(size), port=port).qemu / count
 
 
-def boot(guest: Guest, client: Path, effort: Effort, setup: Setup) -> Boot:
-    """Boot `guest` once, and measure it, warm."""
-    blocks = effort.megabytes * 1_000_000 // BLOCK_BYTES
-    with Machine.boot(guest, setup=setup) as machine:
-        machine.spent(client, "echoes", "300", "64")
-        echo_s = machine.spent(client, "echoes", str(effort.echoes), "64").qemu / effort.echoes
-        bulk_s = {}
-        for port in guest.ports:
-            machine.spent(client, "bulk", "16", str(BLOCK_BYTES), port=port)
-            spent = machine.spent(client, "bulk", str(blocks), str(BLOCK_BYTES), port=port)
-            bulk_s[port] = spent.qemu / (blocks * BLOCK_BYTES / 1e6)
-        return Boot(machine.start_s, echo_s, bulk_s)
+def alternate(context: Context, rows: list[Row], pair: tuple[tuple[Guest, Setup], tuple[Guest, Setup]]) -> None:
+    """Boots both guests once a round, then measures them in turn, SLICES times.
 
-
-def alternate(context: Context, rows: list[Row], address: str, setup: Setup) -> None:
-    """Boots both guests once a round; rows: start, echo, bulk, bulk with large reads.
-
+    rows: start, echo, bulk, bulk with large reads. pair: ours, and the one beside. Both run at once, and one is idle
+    while the other is measured: so whatever else the machine does within a second falls on both.
     What was measured before a round fails is kept, and the rows say so.
     """
-    guests = our_guest(context.image("hvt"), address), linux(context.linux(), address)
-    for turn in range(context.effort.rounds):
+    effort, client = context.effort, context.client
+    start, echo, bulk, best = rows
+    echoes = max(1, effort.echoes // SLICES)
+    blocks = max(1, effort.megabytes * 1_000_000 // BLOCK_BYTES // SLICES)
+    per_mb = 1e6 / BLOCK_BYTES
+    for turn in range(effort.rounds):
         try:
-            for guest in guests:
-                context.progress(f"round {turn + 1} of {context.effort.rounds}: {guest.name}")
-                result = boot(guest, context.client, context.effort, setup)
-                # Ours listens on one port, and belongs to both rows.
-                samples = result.start_s, result.echo_s, result.bulk_s[7], result.bulk_s.get(8, result.bulk_s[7])
-                for row, sample in zip(rows, samples, strict=True):
-                    (row.ours if guest is guests[0] else row.theirs).append(sample)
+            with ExitStack() as running:
+                machines = []
+                for guest, setup in pair:
+                    context.progress(f"round {turn + 1} of {effort.rounds}: {guest.name} boots")
+                    machines.append(running.enter_context(Machine.boot(guest, setup=setup)))
+                    measured(machines[-1], client, "echoes", 300, PAYLOAD_BYTES)
+                    for port in guest.ports:
+                        measured(machines[-1], client, "bulk", 16, BLOCK_BYTES, port)
+                ours, theirs = machines
+                start.ours.append(ours.start_s)
+                start.theirs.append(theirs.start_s)
+                for turn_within in range(SLICES):
+                    context.progress(f"round {turn + 1} of {effort.rounds}: {turn_within + 1} of {SLICES}")
+                    echo.ours.append(measured(ours, client, "echoes", echoes, PAYLOAD_BYTES))
+                    echo.theirs.append(measured(theirs, client, "echoes", echoes, PAYLOAD_BYTES))
+                    bulk.ours.append(measured(ours, client, "bulk", blocks, BLOCK_BYTES) * per_mb)
+                    bulk.theirs.append(measured(theirs, client, "bulk", blocks, BLOCK_BYTES) * per_mb)
+                    best.theirs.append(measured(theirs, client, "bulk", blocks, BLOCK_BYTES, 8) * per_mb)
         except GuestError as error:
             give_up(rows, f"round {turn + 1}", error)
-            return
+            break
+    best.ours = list(bulk.ours)
 
 
 def boots(context: Context) -> Iterator[Row]:
@@ -133,7 +135,7 @@ def boots(context: Context) -> Iterator[Row]:
     bulk.beside = f"Linux guest reading up to {READ_BYTES[7]} octets at a time"
     best.beside = f"Linux guest reading up to {READ_BYTES[8]} octets at a time"
     rows = [start, echo, bulk, best]
-    alternate(context, rows, USER_GUEST, Setup())
+    alternate(context, rows, ((our_guest(context.image("hvt")), Setup()), (linux(context.linux()), Setup())))
     if start.theirs:
         start.note = start.note or f"Linux {sorted(start.theirs)[len(start.theirs) // 2]:.2f} s"
     yield from rows
@@ -148,7 +150,9 @@ def tap(context: Context) -> Iterator[Row]:
     best = Row("  the same", "ms", scale=1e3)
     bulk.beside = f"Linux guest reading up to {READ_BYTES[7]} octets at a time"
     best.beside = f"Linux guest reading up to {READ_BYTES[8]} octets at a time"
-    alternate(context, [start, echo, bulk, best], TAP_GUEST, Setup(network="tap"))
+    ours = our_guest(context.image("hvt"), TAPS[0].guest), Setup(network="tap", tap=TAPS[0])
+    theirs = linux(context.linux(), TAPS[1].guest), Setup(network="tap", tap=TAPS[1])
+    alternate(context, [start, echo, bulk, best], (ours, theirs))
     yield from (echo, bulk, best)
 
 

@@ -13,7 +13,7 @@ from bench.apps import MARK_FUNCTION
 from bench.context import Context
 from bench.counts import Counts, Snapshot, Symbols, by_function, by_python_function
 from bench.images import our_guest
-from bench.machine import TAP_GUEST, Machine, Setup
+from bench.machine import TAPS, Machine, Setup
 from bench.native import DISCARD, GENERATE
 from bench.row import Row
 
@@ -33,7 +33,7 @@ def counted(
     with tempfile.TemporaryDirectory(prefix="mirage-bench-") as folder:
         path = Path(folder) / "counts"
         plugin = ("-plugin", ",".join(part for part in (str(context.plugin), f"out={path}", arguments) if part))
-        address = {"address": TAP_GUEST} if network == "tap" else {}
+        address = {"address": TAPS[0].guest} if network == "tap" else {}
         guest = our_guest(context.image(build), memory_mb=memory_mb, **address)
         setup = Setup(network=network, arguments=plugin)
         with Machine.boot(guest, setup=setup) as machine, Counts(path) as counts:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.context import Context
-from bench.machine import TAP, TAP_GUEST, TAP_HOST, GuestError, cpu_seconds
+from bench.machine import TAPS, GuestError, cpu_seconds
 from bench.row import Row, give_up
 from tests.conftest import Guest
 from tests.nic.linux_guest import LinuxGuest, packages
@@ -45,10 +45,10 @@ def iperf(context: Context) -> Iterator[Row]:
 
     try:
         with tempfile.TemporaryDirectory(prefix="mirage-bench-") as folder:
-            spawn([loader, "--library-path", libraries, f"{root}/usr/bin/iperf3", "-s", "-B", TAP_HOST])
+            spawn([loader, "--library-path", libraries, f"{root}/usr/bin/iperf3", "-s", "-B", TAPS[0].host])
             context.progress("booting Linux on the model")
-            guest = LinuxGuest(spawn, Path(folder), [f"tap:{TAP}"])
-            guest.check(f"ip link set eth0 up && ip addr add {TAP_GUEST}/24 dev eth0")
+            guest = LinuxGuest(spawn, Path(folder), [f"tap:{TAPS[0].name}"])
+            guest.check(f"ip link set eth0 up && ip addr add {TAPS[0].guest}/24 dev eth0")
             guest.check("for i in $(seq 50); do [ $(cat /sys/class/net/eth0/carrier) = 1 ] && break; sleep 0.2; done")
             model_s = {"": 0.0, "-R": 0.0}
             octets = {"": 0.0, "-R": 0.0}
@@ -82,7 +82,7 @@ def _measure(guest: LinuxGuest, way: str, seconds: int) -> float:
     failed = None
     for _ in range(RETRIES):
         # The server refuses while it still serves the last one.
-        _, text = guest.run(f"iperf3 -c {TAP_HOST} -t {seconds} -J {way}; sleep 1", 60 + seconds)
+        _, text = guest.run(f"iperf3 -c {TAPS[0].host} -t {seconds} -J {way}; sleep 1", 60 + seconds)
         try:
             return bits_per_second(text)
         except GuestError as error:

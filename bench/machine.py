@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import socket
@@ -20,16 +21,28 @@ from mirage_py.run.network import Network
 
 START_TIMEOUT_S = 60.0
 CLIENT_TIMEOUT_S = 300.0
+RETRY_S = 0.1
 LISTENING = b"listening on tcp port 7"
 QEMU = "qemu-system-x86_64"
 MAC = "52:54:00:12:34:56"
 USER_GUEST = "10.0.2.15"
-TAP_GUEST, TAP_HOST, TAP = "10.0.0.2", "10.0.0.1", "tap0"
 VCPU_THREAD = "CPU 0/TCG"  # its name with debug-threads
 
 
 class GuestError(Exception):
     """The guest did not do what was measured; the text says what it said."""
+
+
+@dataclass(frozen=True)
+class Tap:
+    """An interface of the network namespace: its name, its address, and that of the guest on it."""
+
+    name: str
+    host: str
+    guest: str
+
+
+TAPS = Tap("tap0", "10.0.0.1", "10.0.0.2"), Tap("tap1", "10.0.1.1", "10.0.1.2")
 
 
 @dataclass(frozen=True)
@@ -48,11 +61,12 @@ class Guest:
 class Setup:
     """What a guest is booted in.
 
-    network: "user", or "tap" for the interface TAP of this network namespace, with its offloads. card: "virtio", or
-    "ixgbe" for the emulated 82599 (which takes a QEMU that knows vfio-user). arguments: more, for QEMU.
+    network: "user", or "tap" for the interface `tap`, with its offloads. card: "virtio", or "ixgbe" for the emulated
+    82599 (which takes a QEMU that knows vfio-user). arguments: more, for QEMU.
     """
 
     network: str = "user"
+    tap: Tap = TAPS[0]
     card: str = "virtio"
     qemu: str = QEMU
     arguments: tuple[str, ...] = ()
@@ -122,7 +136,7 @@ class Machine:
         line += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]
         line += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-m", f"{self.memory_mb}M"]
         if self.setup.network == "tap":
-            line += ["-netdev", f"tap,id=net0,ifname={TAP},script=no,downscript=no,vnet_hdr=on"]
+            line += ["-netdev", f"tap,id=net0,ifname={self.setup.tap.name},script=no,downscript=no,vnet_hdr=on"]
         else:
             forwards = [f"hostfwd=tcp:127.0.0.1:{host}-{USER_GUEST}:{guest}" for guest, host in self.ports.items()]
             line += ["-netdev", ",".join(["user,id=net0", *forwards])]
@@ -138,7 +152,7 @@ class Machine:
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="mirage-bench-")
         if self.setup.network == "tap":
-            self.host, self.ports = TAP_GUEST, {port: port for port in self.guest.ports}
+            self.host, self.ports = self.setup.tap.guest, {port: port for port in self.guest.ports}
         else:
             self.ports = {port: free_port() for port in self.guest.ports}
         started = time.monotonic()
@@ -147,7 +161,7 @@ class Machine:
             started = time.monotonic()
             self.process = _start(self.command(sockets))
             self._wait_for(self.process, LISTENING, self.output, started + START_TIMEOUT_S)
-            with socket.create_connection((self.host, self.ports[7]), timeout=START_TIMEOUT_S) as sock:
+            with self._connect(started + START_TIMEOUT_S) as sock:
                 sock.sendall(b"!")
                 if sock.recv(1) != b"!":
                     raise GuestError("no echo")
@@ -179,6 +193,16 @@ class Machine:
                 if not data:
                     raise GuestError(f"ended with {process.wait(START_TIMEOUT_S)}")
                 output += data
+
+    def _connect(self, deadline: float) -> socket.socket:
+        """A connection to port 7. On a TAP, a guest that came up late may have missed the question for its address."""
+        while True:
+            try:
+                return socket.create_connection((self.host, self.ports[7]), timeout=START_TIMEOUT_S)
+            except OSError as error:
+                if error.errno != errno.EHOSTUNREACH or time.monotonic() > deadline:
+                    raise
+                time.sleep(RETRY_S)
 
     def spent(self, client: Path, *arguments: str, port: int = 7) -> Spent:
         """What it took to run the client with `arguments`."""

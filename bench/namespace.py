@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from bench.machine import TAP, TAP_HOST, GuestError
+from bench.machine import TAPS, GuestError
 
 TIMEOUT_S = 30.0
 
@@ -17,13 +17,15 @@ def prefix() -> list[str]:
 
 
 def prepare() -> None:
-    """A loopback and a TAP, in this process's own network namespace. Raises GuestError where none can be made."""
-    for line in (
-        ["ip", "link", "set", "lo", "up"],
-        ["ip", "tuntap", "add", TAP, "mode", "tap", "vnet_hdr"],
-        ["ip", "address", "add", f"{TAP_HOST}/24", "dev", TAP],
-        ["ip", "link", "set", TAP, "up"],
-    ):
+    """A loopback and TAPS, in this process's own network namespace. Raises GuestError where they cannot be made."""
+    lines = [["ip", "link", "set", "lo", "up"]]
+    for tap in TAPS:
+        lines += [
+            ["ip", "tuntap", "add", tap.name, "mode", "tap", "vnet_hdr"],
+            ["ip", "address", "add", f"{tap.host}/24", "dev", tap.name],
+            ["ip", "link", "set", tap.name, "up"],
+        ]
+    for line in lines:
         done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         if done.returncode != 0:
             raise GuestError(f"no TAP device can be made here (it needs root): {done.stderr.strip()}")

@@ -13,14 +13,17 @@ from pathlib import Path
 from statistics import median
 
 from bench.context import Context
-from bench.machine import LISTENING, TAP, TAP_GUEST, GuestError, cpu_seconds, run_client
+from bench.machine import LISTENING, TAPS, GuestError, cpu_seconds, run_client
 from bench.row import Row, give_up
 
 START_TIMEOUT_S = 30.0
 PAYLOAD_BYTES = 64
 BLOCK_BYTES = 65536
 DISCARD, GENERATE = 9, 19
-PLACES = {"direct": (TAP_GUEST, ["--interface", TAP, "--ipv4", f"{TAP_GUEST}/24"]), "socket": ("127.0.0.1", [])}
+PLACES = {
+    "direct": (TAPS[0].guest, ["--interface", TAPS[0].name, "--ipv4", f"{TAPS[0].guest}/24"]),
+    "socket": ("127.0.0.1", []),
+}
 
 
 @dataclass
