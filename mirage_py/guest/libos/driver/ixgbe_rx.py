@@ -101,6 +101,7 @@ class RxRing:
         mask = self._mask
         size = self._buffer_bytes
         words = self._words
+        is_open = self._open  # not empty: a packet goes on somewhere
         total = 0
         first = count
         # At most `limit` packets and one turn of the ring, so that a flood cannot starve transmission.
@@ -111,7 +112,7 @@ class RxRing:
                 break
             frame = slots[index]
             length = desc[at + 1] & 0xFFFF
-            if status & _DONE == _DONE and not self._open:
+            if status & _DONE == _DONE and not is_open:
                 # The usual packet: it is whole, in one buffer.
                 if 0 < length <= size and not status & _RXE and words[frame.note]:
                     frame.owner = _HOLDER
@@ -212,8 +213,11 @@ class RxRing:
         desc = self._desc64
         slots = self._slots
         words = self._words
-        for _ in range(count):
-            frame = free.pop()
+        pop = free.pop
+        left = count
+        while left:
+            left -= 1
+            frame = pop()
             frame.owner = _DEVICE
             slots[index] = frame
             words[frame.note] = 0
