@@ -41,7 +41,7 @@ def guest(builds: Builds, network: Network) -> Iterator[Guest]:
         yield running
 
 
-@pytest.fixture(params=[IPV4], ids=lambda family: family.name)
+@pytest.fixture(scope="session", params=[IPV4], ids=lambda family: family.name)
 def family(request: pytest.FixtureRequest) -> Family:
     """The addresses of one version of IP."""
     made: Family = request.param

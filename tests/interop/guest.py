@@ -64,7 +64,12 @@ class Guest:
 
 @contextmanager
 def started(
-    built: Path, near: Namespace, *arguments: str, tap: str = "tap0", ip: str = IPV4.guest, options: tuple[str, ...] = ()
+    built: Path,
+    near: Namespace,
+    *arguments: str,
+    tap: str = "tap0",
+    ip: str = IPV4.guest,
+    options: tuple[str, ...] = (),
 ) -> Iterator[Guest]:
     """Starts what was built, and ends it. arguments: boot arguments; options: of `mirage-py run`, for an image."""
     prefix: Any = near.prefix

@@ -152,7 +152,7 @@ def test_we_are_iperf3s_client(guest: Guest, family: Family, tmp_path: Path, dir
 
 
 def test_a_second_iperf3_client_is_told_that_the_server_is_busy(guest: Guest, family: Family, tmp_path: Path) -> None:
-    command = [need("iperf3", "iperf3"), "-c", family.guest, "-t", "3", "-b", "1M"]
+    command = [need("iperf3", "iperf3"), "-c", family.guest, "-t", "3", "-b", "1M", "--forceflush"]
     first = guest.near.popen(command, tmp_path / "first")
     try:
         servers.wait_for_text(tmp_path / "first", "connected", 10)

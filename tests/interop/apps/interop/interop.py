@@ -11,9 +11,9 @@ import asyncio
 import gc
 import json
 
-import http
 import iperf3
 import pattern
+import web
 from reader import Reader
 
 DATAGRAM_TIMEOUT_MS = 5000
@@ -42,7 +42,7 @@ class Interop:
         stack.tcp.listen(7, self.echo)
         stack.udp.listen(7, self.echo_datagram)
         stack.tcp.listen(9, self.discard)
-        stack.tcp.listen(80, http.serve)
+        stack.tcp.listen(80, web.serve)
         server = iperf3.Server()
         stack.tcp.listen(5201, server.serve)
         stack.udp.listen(CLIENT_PORT, self.take_datagram)
@@ -83,7 +83,7 @@ class Interop:
     async def get(self, ip, port, path):
         flow = await self.stack.tcp.connect(ip, int(port))
         try:
-            return await http.get(flow, ip, path)
+            return await web.get(flow, ip, path)
         finally:
             await flow.close()
 

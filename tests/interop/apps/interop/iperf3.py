@@ -31,7 +31,7 @@ JSON_LIMIT = 65536
 STREAMS_MAX = 16
 DRAIN_MS = 5000
 SETTLE_MS = 300
-EPROTO = 71
+EPROTO = 71  # Linux's number: errno has not got it here
 _BLOCKS = pattern.blocks(0, 16)
 
 
@@ -250,6 +250,9 @@ class Client:
         theirs = await _read_json(reader)
         await _expect(reader, DISPLAY_RESULTS)
         await control.write(bytes([IPERF_DONE]))
+        # Until the server has closed it, the next client would find it busy.
+        while await reader.some():
+            pass
         return {
             "ours": [stream.octets for stream in streams],
             "theirs": [stream["bytes"] for stream in theirs["streams"]],

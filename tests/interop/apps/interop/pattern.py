@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Octets that differ everywhere: 8 KiB blocks, each beginning with its number. tests/interop/pattern.py has the same."""
+"""Octets that differ everywhere: 8 KiB blocks, each beginning with its number (as in tests/interop/pattern.py)."""
 
 BLOCK_BYTES = 8192
 _FILLER = bytes([(i * i >> 3 ^ i * 37) & 255 for i in range(BLOCK_BYTES - 8)])
