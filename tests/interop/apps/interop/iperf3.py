@@ -167,7 +167,10 @@ class Server:
         elapsed_ms = ticks_diff(ticks_ms(), started_ms)
         if is_reverse:
             for stream in streams:
+                # The client may wait for a block to be complete: the end of the stream is what it gets instead.
                 stream.is_running = False
+                stream.task.cancel()
+                await stream.flow.close()
         await flow.write(bytes([EXCHANGE_RESULTS]))
         theirs = await _read_json(reader)
         if not is_reverse:
