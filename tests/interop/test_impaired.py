@@ -84,7 +84,7 @@ def test_connections_survive_when_half_is_lost(guest: Guest, network: Network, f
     with Impaired(network, family, Impairment(drops=300)) as impaired:
         command = [need("curl", "curl"), "-sS", "--max-time", "100", "-o", str(tmp_path / "body")]
         network.far.run(*command, f"http://{family.in_url}/pattern/20000", check=True, timeout_s=110)
-        assert impaired.hits()["drop"] > 5
+        assert impaired.hits()["drop"] > 1
     assert (tmp_path / "body").read_bytes() == pattern.octets(20_000)
 
 
