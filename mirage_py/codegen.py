@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mirage_py import __version__, dsl, paths
-from mirage_py.device import HVT, LOCAL_NAME, TARGETS, USER_COUNT
+from mirage_py.device import HVT, LOCAL_NAME, NUMBER, TARGETS, USER_COUNT
 from mirage_py.devices.loop import event_loop
 from mirage_py.devices.network import NIC
-from mirage_py.devices.signatures import NETWORK, STACK
+from mirage_py.devices.signatures import IPV4, NETWORK, STACK
 from mirage_py.devices.stack import NET, generic_stack
 from mirage_py.errors import UserError
 from mirage_py.graph import Context, Graph, Placed, all_keys, check, resolve
@@ -280,6 +280,8 @@ class _Main:
                 values[parameter] = literal(placed.local)
             elif what == USER_COUNT and (users := self.graph.users(placed)) > 1:
                 values[parameter] = str(users)
+            elif what == NUMBER and parameter not in values and (number := self.graph.number(placed, parameter)):
+                values[parameter] = str(number)
         given = self._by_parameter(placed, callee, devices, values)
         unknown = [name for name in values if name not in callee.parameters and not callee.is_open]
         missing = [name for name in callee.parameters if name in callee.required and name not in {**values, **given}]
@@ -378,6 +380,7 @@ class _Documents:
                     }
                     for placed in self.graph.devices
                 ],
+                "hardware": self._hardware(),
                 "keys": {
                     "configure": dict(self.graph.configured),
                     "runtime": self._runtime_keys(),
@@ -422,10 +425,36 @@ class _Documents:
 
     def _hardware(self) -> list[dict[str, Any]]:
         return [
-            {"name": placed.local, "kind": placed.kind.name, **placed.kind.hardware(placed.device)}
+            {
+                "name": placed.local,
+                "kind": placed.kind.name,
+                **placed.kind.hardware(self._settings(placed)),
+                **self._purpose(placed),
+            }
             for placed in self.graph.devices
             if placed.kind.hardware is not None
         ]
+
+    def _settings(self, placed: Placed) -> dict[str, Any]:
+        """The settings, with the numbers that the graph gave."""
+        numbered = [name for name, what in placed.kind.derived.items() if what == NUMBER]
+        return {**placed.settings, **{name: self.graph.number(placed, name) or None for name in numbered}}
+
+    def _purpose(self, placed: Placed) -> dict[str, Any]:
+        """Of a PCI function that is a network card: its driver, and the boot arguments of the stack on it, so that
+        whoever attaches the card can tell the guest its addresses."""
+        above = {placed}
+        drivers = [other for other in self.graph.devices if placed in other.arguments]
+        networks = [driver for driver in drivers if driver.kind.offers is NETWORK]
+        if not networks:
+            return {}
+        keys: dict[str, str] = {}
+        for other in self.graph.devices:
+            if not above.isdisjoint(other.arguments):
+                above.add(other)
+                if other.kind.offers is IPV4:
+                    keys |= {key.name: other.keys[name].name for name, key in other.kind.keys.items()}
+        return {"driver": networks[0].kind.name, "network": networks[0].local, "keys": keys}
 
     def _ports(self) -> list[dict[str, Any]]:
         return [

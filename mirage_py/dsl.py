@@ -17,6 +17,7 @@ from typing import Any
 from mirage_py.device import (
     HVT,
     LOCAL_NAME,
+    NUMBER,
     UNIX,
     USER_COUNT,
     Choice,
@@ -82,6 +83,7 @@ __all__ = [
     "LOOP",
     "NETSTACK",
     "NETWORK",
+    "NUMBER",
     "PCI_BUS",
     "PCI_DEVICE",
     "RANDOM",

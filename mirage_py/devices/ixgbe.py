@@ -33,6 +33,8 @@ def ixgbe_of_pci(pci: Node, mtu: int | None = None, queues: int | None = None, c
     return IXGBE(pci, dma(), mtu=mtu, queues=queues, coalesce=coalesce)
 
 
-def ixgbe(mtu: int | None = None, queues: int | None = None, coalesce: bool | None = None) -> Device:
-    """The first 82599 of the machine."""
-    return ixgbe_of_pci(pci_device(IXGBE_PCI), mtu, queues, coalesce)
+def ixgbe(
+    mtu: int | None = None, queues: int | None = None, coalesce: bool | None = None, *, group: str = ""
+) -> Device:
+    """An 82599: the first of the machine, or with another `group` the next one."""
+    return ixgbe_of_pci(pci_device(IXGBE_PCI, group=group), mtu, queues, coalesce)

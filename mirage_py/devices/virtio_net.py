@@ -28,6 +28,6 @@ def virtio_of_pci(pci: Node) -> Device:
     return VIRTIO_NET(pci, dma())
 
 
-def virtio_net() -> Device:
-    """The first virtio network card of the machine."""
-    return virtio_of_pci(pci_device(VIRTIO_NET_PCI))
+def virtio_net(group: str = "") -> Device:
+    """A virtio network card: the first of the machine, or with another `group` the next one."""
+    return virtio_of_pci(pci_device(VIRTIO_NET_PCI, group=group))

@@ -373,8 +373,8 @@ def test_run_hands_its_options_on_and_returns_the_guests_code(monkeypatch: pytes
         return 42
 
     monkeypatch.setattr(commands, "run", run)
-    line = "run a.hvt -o out --memory 6 --machine pc --accel tcg --publish 1:2 --publish 3:4/udp --tap t0 --pcap f"
-    line += " --gdb-port 99 -d --name n --qemu q --qemu-arg=-x --dry-run -- --port 80 -- x"
+    line = "run a.hvt -o out --memory 6 --machine pc --accel tcg --publish 1:2 --publish 3:4/udp --tap t0 --tap pci1=t1 --pcap f"
+    line += " --link w --without pci2 --gdb-port 99 -d --name n --qemu q --qemu-arg=-x --dry-run -- --port 80 -- x"
     assert call(*line.split()).exit_code == 42
     assert seen == [
         RunOptions(
@@ -384,8 +384,10 @@ def test_run_hands_its_options_on_and_returns_the_guests_code(monkeypatch: pytes
             machine="pc",
             accel="tcg",
             publish=["1:2", "3:4/udp"],
-            tap="t0",
-            pcap=Path("f"),
+            tap=["t0", "pci1=t1"],
+            link=["w"],
+            without=["pci2"],
+            pcap=["f"],
             gdb=99,
             detach=True,
             name="n",

@@ -194,7 +194,16 @@ def test_image_note_names_the_devices_that_a_machine_must_attach() -> None:
     link = document(configured("echo", "hvt"), "link")
     assert link["output"] == "dist/echo.hvt"
     assert link["note"]["devices"] == [
-        {"name": "pci0", "kind": "pci_device", "bus": "pci", "vendor": 0x1AF4, "device": [0x1041, 0x1000]}
+        {
+            "name": "pci0",
+            "kind": "pci_device",
+            "bus": "pci",
+            "vendor": 0x1AF4,
+            "device": [0x1041, 0x1000],
+            "driver": "virtio_net",
+            "network": "net0",
+            "keys": {"ipv4": "ipv4", "ipv4-gateway": "ipv4-gateway"},
+        }
     ]
     assert document(configured("hello", "hvt"), "link")["note"]["devices"] == []
     assert document(configured("echo", "unix-direct"), "link")["output"] == "dist/echo"

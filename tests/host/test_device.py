@@ -122,7 +122,7 @@ def test_pci_device_needs_something_to_look_for() -> None:
 def test_pci_device_says_what_the_machine_must_attach() -> None:
     found = pci_device(PciInfo(vendor=0x8086, device=0x10FB), "pci0")
     assert found.kind.hardware is not None
-    assert found.kind.hardware(found) == {"bus": "pci", "vendor": 0x8086, "device": 0x10FB}
+    assert found.kind.hardware(found.settings) == {"bus": "pci", "vendor": 0x8086, "device": 0x10FB}
     assert found.local == "pci0"
 
 
