@@ -103,7 +103,7 @@ def test_machine_is_checked_for_the_devices_that_the_user_attaches() -> None:
     with pytest.raises(UserError, match=r"pci0 .* would find another device at 00:00\.1"):
         check(wanted, ["pci1"], [*MACHINE, theirs, first])
     # Theirs is not there, and ours would be taken for it.
-    with pytest.raises(UserError, match="pci0 .*would find pci1"):
+    with pytest.raises(UserError, match=r"pci0 .*would find pci1"):
         check(cards(IXGBE, {**IXGBE, "index": 1}), ["pci0"], [Function(0, 2, 0, 0x8086, 0x10FB, 0x0200, "pci1")])
 
 

@@ -17,6 +17,7 @@ _HOLDER = const(0)
 _POOL = const(1)
 _DEVICE = const(2)
 _CSUM_PARTIAL = const(2)
+_CSUM_LEFT = const(3)
 _DD = const(1)
 _DATA = const(1 << 29 | 3 << 20 | 1 << 25)  # DEXT, data descriptor, IFCS
 _CONTEXT = const(1 << 29 | 2 << 20)  # DEXT, context descriptor
@@ -119,6 +120,9 @@ class TxRing:
             frame = frames[position]
             length = frame.length
             word = _DATA | _EOP
+            if frame.flags & _CSUM_LEFT == _CSUM_LEFT:
+                # Received by another device, with something left to do.
+                frame.pool.describe(frame)
             if frame.flags & _CSUM_PARTIAL:
                 before = index
                 index, word, paylen = self._offload(frame, index, length)

@@ -97,7 +97,7 @@ class Tap:
         large = share // _LARGE_BYTES
         if large < 4:
             raise DeviceError("TAP interface %s: %d octets of DMA memory are too few" % (name, share))
-        self._rx_pool = FramePool(dma, _LARGE_BYTES, min(large // 2, 32), _HEADER)
+        self._rx_pool = FramePool(dma, _LARGE_BYTES, min(large // 2, 32), _HEADER, vnet.describe)
         self._large = FramePool(dma, _LARGE_BYTES, min(large // 4, 16), _HEADER)
         small = min((share - (large // 2 + large // 4) * _LARGE_BYTES) // _SMALL_BYTES, 128)
         self._small = FramePool(dma, _SMALL_BYTES, small, _HEADER)

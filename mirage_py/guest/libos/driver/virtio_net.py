@@ -118,7 +118,7 @@ class VirtioNet:
         )
         self._rx = Virtqueue(dma, _RX, rx_size)
         self._tx = Virtqueue(dma, _TX, tx_size)
-        self._rx_pool = FramePool(dma, rx_bytes, rx_count, _HEADER)
+        self._rx_pool = FramePool(dma, rx_bytes, rx_count, _HEADER, vnet.describe)
         self._small = FramePool(dma, small_bytes, small_count, _HEADER)
         self._large = FramePool(dma, large_bytes, large_count, _HEADER)
         self._small_max = small_bytes - _HEADER

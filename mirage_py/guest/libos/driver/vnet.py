@@ -14,6 +14,7 @@ NEEDS_CSUM = 1
 DATA_VALID = 2
 
 _TCP_CSUM_OFFSET = const(16)
+_GSO_MASK = const(0x7F)  # the type, without the ECN bit
 _RINGS_BYTES = const(14336)  # two virtqueues of 256 entries, aligned
 
 
@@ -32,6 +33,30 @@ def emit(frame, words, key):
     frame.note = key if not key or frame.csum_offset == _TCP_CSUM_OFFSET else -1
 
 
+def describe(frame):
+    """Notes in a received frame with a partial checksum what the header in front of it says is left to do with it.
+
+    The frame is then one to send, by any device. A header that does not fit the frame is not believed: the checksum
+    stays as it is, and whoever receives the frame drops it.
+    """
+    buf = frame.buf
+    start = buf[6] | buf[7] << 8
+    offset = buf[8] | buf[9] << 8
+    gso_type = buf[1] & _GSO_MASK
+    gso_size = buf[4] | buf[5] << 8 if gso_type else 0
+    # Where the checksum is, and the octet of a TCP header that says how long it is.
+    if start + max(offset + 2, 13) > frame.length:
+        frame.flags = 0
+        return
+    frame.csum_start = start
+    frame.csum_offset = offset
+    frame.gso_type = gso_type
+    frame.gso_size = gso_size
+    # The header's own hdr_len may be any larger number (5.1.6.2).
+    frame.hdr_len = start + (buf[frame.start + start + 12] >> 4) * 4 if gso_size else 0
+    frame.flags = 2
+
+
 def adopt(own, frame):
     """Copies another device's frame, chain or not, into `own`, a frame to send; the original is released."""
     at = own.start
@@ -41,17 +66,9 @@ def adopt(own, frame):
         at += part.length
         part = part.next
     own.length = at - own.start
-    flags = frame.flags
-    if flags & 3 == 3:
-        # Received with its checksum left partial: what is to be done stands in front of it as it came.
-        buf = frame.buf
-        own.gso_type = buf[1]
-        own.hdr_len = buf[2] | buf[3] << 8
-        own.gso_size = buf[4] | buf[5] << 8
-        own.csum_start = buf[6] | buf[7] << 8
-        own.csum_offset = buf[8] | buf[9] << 8
-        own.flags = 2
-    elif flags & 2:
+    if frame.flags & 3 == 3:
+        frame.pool.describe(frame)
+    if frame.flags & 2:
         own.csum_start = frame.csum_start
         own.csum_offset = frame.csum_offset
         own.gso_size = frame.gso_size
