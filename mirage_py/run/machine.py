@@ -68,7 +68,7 @@ def probe_qemu(name: str | None) -> Qemu:
     return Qemu(path, version)
 
 
-def qemu_for_model(name: str | None, wanted_by: str) -> str:
+def qemu_for_model(name: str | None, wanted_by: str = "the emulated 82599") -> str:
     """A QEMU that can attach a device outside itself (vfio-user): `name`, else the system's, else one in our cache.
 
     wanted_by: the card that needs it, for messages.
