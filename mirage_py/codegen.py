@@ -16,7 +16,7 @@ from mirage_py import __version__, dsl, paths
 from mirage_py.device import HVT, LOCAL_NAME, NUMBER, TARGETS, USER_COUNT
 from mirage_py.devices.loop import event_loop
 from mirage_py.devices.network import NIC
-from mirage_py.devices.signatures import IPV4, NETWORK, STACK
+from mirage_py.devices.signatures import NETWORK, STACK
 from mirage_py.devices.stack import NET, generic_stack
 from mirage_py.errors import UserError
 from mirage_py.graph import Context, Graph, Placed, all_keys, check, resolve
@@ -328,6 +328,10 @@ class _Main:
         return [*positional, *open_ended, *(f"{name}={rest[name]}" for name in named)]
 
 
+# What `run` tells a stack about the network that it puts a card on.
+_ADDRESS_KEYS = ("ipv4", "ipv4-gateway")
+
+
 class _Documents:
     """The generated files other than main.py."""
 
@@ -452,8 +456,11 @@ class _Documents:
         for other in self.graph.devices:
             if not above.isdisjoint(other.arguments):
                 above.add(other)
-                if other.kind.offers is IPV4:
-                    keys |= {key.name: other.keys[name].name for name, key in other.kind.keys.items()}
+                keys |= {
+                    key.name: other.keys[name].name
+                    for name, key in other.kind.keys.items()
+                    if key.name in _ADDRESS_KEYS
+                }
         return {"driver": networks[0].kind.name, "network": networks[0].local, "keys": keys}
 
     def _ports(self) -> list[dict[str, Any]]:

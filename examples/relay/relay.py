@@ -42,6 +42,9 @@ class Way:
         self.octets += sum(lengths[:taken])
         return taken
 
+    def text(self):
+        return f"{self.frames} frames ({self.octets} octets)"
+
 
 class Relay:
     """left, right: network devices; loop: the event loop, which polls this; report: ms between two reports."""
@@ -74,8 +77,7 @@ class Relay:
 
     def text(self):
         """What has been relayed since the start."""
-        there, back = self.there, self.back
-        return f"{there.frames} frames ({there.octets} octets) to the right, {back.frames} ({back.octets}) to the left"
+        return f"{self.there.text()} to the right, {self.back.text()} to the left"
 
     # --- a service of the event loop ---
 
