@@ -6,7 +6,11 @@ copy them into buffers of their own, for a foreign one has no place in their rin
 """
 
 import asyncio
+import sys
 
+# Features of a device (docs/architecture.md): it cuts TCP segments when sending; it may receive such uncut ones.
+TX_TSO4 = 2
+RX_LRO = 16
 LIMIT = 64  # frames that are handed on at once, in one direction
 RECLAIM_MS = 10  # how soon to look again for buffers that are still being sent
 
@@ -57,6 +61,12 @@ class Relay:
         self.back = Way(right, left)
         self.now_ms = 0
         self.is_sending = False
+        for way in (self.there, self.back):
+            if way.source.features & RX_LRO and not way.sink.features & TX_TSO4:
+                sys.exit(
+                    f"relay: error: {way.source.name} may receive large segments, which {way.sink.name} cannot send; "
+                    "configure with --no-large-segments"
+                )
         # virtio-net and TAPs deliver whatever reaches them, unless told otherwise.
         for device in self.devices:
             if hasattr(device, "set_promiscuous"):

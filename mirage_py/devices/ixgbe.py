@@ -5,6 +5,7 @@ from mirage_py.device import HVT, LOCAL_NAME, Device, Kind, Node
 from mirage_py.devices.dma import dma
 from mirage_py.devices.pci import PciInfo, pci_device
 from mirage_py.devices.signatures import DMA, NETWORK, PCI_DEVICE
+from mirage_py.keys import Key
 
 # 82599 datasheet, section 9.3.2: the SFI/SFP+ variants, which are wired as the driver expects.
 IXGBE_PCI = PciInfo(vendor=0x8086, device=(0x10FB, 0x1557, 0x154D))
@@ -24,7 +25,9 @@ IXGBE = Kind(
 )
 
 
-def ixgbe_of_pci(pci: Node, mtu: int | None = None, queues: int | None = None, coalesce: bool | None = None) -> Device:
+def ixgbe_of_pci(
+    pci: Node, mtu: Key | int | None = None, queues: Key | int | None = None, coalesce: Key | bool | None = None
+) -> Device:
     """The 82599 that a PCI function is.
 
     mtu: 68 to 9000. queues: receive queues, over which it spreads flows. coalesce: whether it may make large packets of
@@ -34,7 +37,11 @@ def ixgbe_of_pci(pci: Node, mtu: int | None = None, queues: int | None = None, c
 
 
 def ixgbe(
-    mtu: int | None = None, queues: int | None = None, coalesce: bool | None = None, *, group: str = ""
+    mtu: Key | int | None = None,
+    queues: Key | int | None = None,
+    coalesce: Key | bool | None = None,
+    *,
+    group: str = "",
 ) -> Device:
     """An 82599: the first of the machine, or with another `group` the next one."""
     return ixgbe_of_pci(pci_device(IXGBE_PCI, group=group), mtu, queues, coalesce)

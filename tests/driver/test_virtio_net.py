@@ -276,12 +276,12 @@ def test_frame_received_with_a_partial_checksum_is_relayed_with_it():
     driver, model, _ = bring_up()
     queue = model.queues[0]
     head, parts = model._next_chain(queue)
-    model.dma_write(parts[0][0], model_of.HEADER.pack(1, 1, 54, 1460, 34, 16, 1) + b"p" * 1600)
+    model.dma_write(parts[0][0], model_of.HEADER.pack(1, 1, 54, 1460, 34, 16, 1) + b"P" * 1600)
     model.push_used(queue, head, 1612)
     model.publish(queue)
     (frame,) = drain(driver)
     driver.tx_batch([frame], 1)
-    assert model.sent == [((1, 1, 54, 1460, 34, 16), b"p" * 1600)]
+    assert model.sent == [((1, 1, 54, 1460, 34, 16), b"P" * 1600)]
 
 
 @settings(max_examples=60, deadline=None)

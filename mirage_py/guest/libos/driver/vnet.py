@@ -14,6 +14,7 @@ NEEDS_CSUM = 1
 DATA_VALID = 2
 
 _TCP_CSUM_OFFSET = const(16)
+_UDP_CSUM_OFFSET = const(6)
 _GSO_MASK = const(0x7F)  # the type, without the ECN bit
 _RINGS_BYTES = const(14336)  # two virtqueues of 256 entries, aligned
 
@@ -76,6 +77,17 @@ def adopt(own, frame):
         own.hdr_len = frame.hdr_len
         own.flags = 2
     frame.release()
+
+
+def fill_checksum(frame):
+    """Fills in the transport checksum of a frame to send, for a device that cannot: RFC 1071, RFC 768."""
+    value = 0xFFFF ^ frame.checksum(frame.csum_start, frame.length - frame.csum_start, 0)
+    at = frame.start + frame.csum_start + frame.csum_offset
+    if not value and frame.csum_offset == _UDP_CSUM_OFFSET:
+        value = 0xFFFF
+    frame.buf[at] = value >> 8
+    frame.buf[at + 1] = value & 0xFF
+    frame.flags = 0
 
 
 def buffer_plan(share_bytes, rx_slots, tx_slots):
