@@ -34,6 +34,7 @@ from mirage_py.devices.dma import dma
 from mirage_py.devices.ethernet import ethernet
 from mirage_py.devices.icmp import icmp
 from mirage_py.devices.ipv4 import ipv4
+from mirage_py.devices.ixgbe import IXGBE_PCI, ixgbe, ixgbe_of_pci
 from mirage_py.devices.log import log
 from mirage_py.devices.loop import event_loop
 from mirage_py.devices.netstack import netstack, netstack_of
@@ -78,6 +79,7 @@ __all__ = [
     "HVT",
     "ICMP",
     "IPV4",
+    "IXGBE_PCI",
     "LOCAL_NAME",
     "LOG",
     "LOOP",
@@ -112,6 +114,8 @@ __all__ = [
     "generic_stack",
     "icmp",
     "ipv4",
+    "ixgbe",
+    "ixgbe_of_pci",
     "key",
     "log",
     "netstack",
