@@ -161,6 +161,9 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
     taps = [net for net in machine.networks if net.tap is not None]
     new = [net for net in taps if net.tap is not None and not tap.exists(net.tap)]
     for net in machine.networks:
+        if net.link is not None:
+            # QEMU leaves its socket behind. The end is ours until the lock is closed, after this.
+            stack.callback(net.link.local.unlink, missing_ok=True)
         if net.card.driver == cards.IXGBE:
             models[net.card.name] = card.Model(net)
             stack.callback(models[net.card.name].close)

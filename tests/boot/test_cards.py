@@ -108,6 +108,24 @@ def test_relay_hands_100_megabytes_on(
             relayed = tuple(map(int, found[-1]))  # type: ignore[assignment]
 
 
+@pytest.mark.tap
+@needs_root
+@pytest.mark.parametrize("large", [True, False])
+def test_relay_refuses_what_its_other_card_could_not_send(built: Callable[..., Path], large: bool) -> None:
+    """A TAP's virtio card receives large segments; one on the user-mode network sends none."""
+    options = [] if large else ["--no-large-segments"]
+    image = built(EXAMPLES / "relay", *relay_options("virtio", "virtio", 1500), *options)
+    with Namespace() as namespace:
+        command = [*guests.TOOL, "run", "--tap", "tap0", str(image)]
+        with guests.started(command, set(), prefix=namespace.prefix) as guest:
+            if large:
+                assert guest.wait() == 1
+            else:
+                guests.wait_saying(guest, "relaying between")
+    assert ("relay: error: net0 may receive large segments, which net1 cannot send" in guest.text()) == large
+    assert "Traceback" not in guest.text()
+
+
 def echoes(prefix: list[str], address: str, port: int) -> str:
     """What the stack at `address` calls itself, once it has echoed."""
     script = (
@@ -129,11 +147,16 @@ def echoes(prefix: list[str], address: str, port: int) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("nic", "lan_nic"), [("virtio", "virtio"), ("ixgbe", "ixgbe"), ("ixgbe", "virtio")])
-def test_ports_lead_to_the_first_stack(built: Callable[..., Path], tmp_path: Path, nic: str, lan_nic: str) -> None:
+@pytest.mark.parametrize(
+    ("nic", "lan_nic", "machine"),
+    [("virtio", "virtio", "pc"), ("ixgbe", "ixgbe", "q35"), ("ixgbe", "virtio", "microvm")],
+)
+def test_ports_lead_to_the_first_stack(
+    built: Callable[..., Path], tmp_path: Path, nic: str, lan_nic: str, machine: str
+) -> None:
     image = built(APPS / "dual", "--nic", nic, "--lan-nic", lan_nic)
     pcap = tmp_path / "t.pcap"
-    with guests.start_hvt(image, {7}, "--pcap", str(pcap)) as guest:
+    with guests.start_hvt(image, {7}, "--pcap", str(pcap), "--machine", machine) as guest:
         assert echoes([], guest.host, guest.ports[7]) == "wan 100000\n"
         guest.process.terminate()
         assert guest.wait() == 128 + signal.SIGTERM
@@ -167,6 +190,8 @@ def test_two_unikernels_on_a_wire(built: Callable[..., Path], tmp_path: Path, ni
         assert server.wait(20) == 0, server.text()
     assert "intact: 4194304 octets" in client.text()
     assert "echoed 4194304 octets" in server.text()
+    # The sockets are gone; the locks stay, as whoever comes next takes them.
+    assert sorted(path.name for path in tmp_path.glob("wire*")) == ["wire.0.lock", "wire.1.lock"]
 
 
 def test_relay_between_the_host_and_a_guest_on_a_wire(built: Callable[..., Path], tmp_path: Path) -> None:

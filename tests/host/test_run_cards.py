@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import itertools
 
+import _mirage
 import pytest
 
+from libos.hal.pci import PciBus
 from mirage_py.errors import UserError
 from mirage_py.run.cards import Card, Function, check, from_note, place
 from mirage_py.run.session import pci_functions
+from tests.fakes.machine import Machine, PciFunction
 
 VIRTIO = {"vendor": 0x1AF4, "devices": (0x1041, 0x1000), "driver": "virtio_net"}
 IXGBE = {"vendor": 0x8086, "devices": (0x10FB, 0x1557), "driver": "ixgbe"}
@@ -122,3 +125,35 @@ def test_every_order_of_equal_cards_is_put_right() -> None:
     for order in itertools.permutations(range(4)):
         wanted = cards(*({**IXGBE, "index": number} for number in order))
         assert [place(wanted, "pc")[card.name] - 2 for card in wanted] == list(order)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [VIRTIO, {**VIRTIO, "index": 1}, IXGBE, {**IXGBE, "index": 1}],
+        [{**IXGBE, "index": 1}, {"class_code": 0x0200, "driver": "virtio_net"}, {**IXGBE, "index": 0}],
+        [
+            {"slot": "00:04.0", "driver": "ixgbe"},
+            {"vendor": 0x1AF4, "driver": "virtio_net"},
+            {**IXGBE, "index": 1},
+            IXGBE,
+        ],
+        [
+            {"vendor": 0x8086, "index": 1, "driver": "ixgbe"},
+            {"vendor": 0x1AF4, "class_code": 0x0200, "driver": "virtio_net"},
+        ],
+    ],
+)
+def test_guest_finds_what_was_placed_for_it(fields: list[dict[str, object]]) -> None:
+    """The guest's own search, in a machine with these cards in these slots."""
+    wanted = cards(*fields)
+    slots = place(wanted, "q35")
+    machine = Machine({0x00: PciFunction(0x8086, 0x29C0, 0x0600), 0xF8: PciFunction(0x8086, 0x2918, 0x0601)})
+    for card in wanted:
+        ids = {"virtio_net": (0x1AF4, 0x1041), "ixgbe": (0x8086, 0x10FB)}[card.driver]
+        machine.add(slots[card.name] << 3, PciFunction(*ids, 0x0200))
+    _mirage.reset(machine=machine)
+    bus = PciBus()
+    for card in wanted:
+        found = bus.find(card.vendor, card.devices or None, card.class_code, card.slot, card.index)
+        assert found.slot == f"00:{slots[card.name]:02x}.0"
