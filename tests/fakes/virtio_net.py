@@ -280,9 +280,12 @@ class VirtioNetModel(PciFunction):
             self.publish(queue)
         return taken
 
-    def receive(self, frame, flags=0, gso_type=0, gso_size=0, csum_start=0, csum_offset=0, hdr_len=0):
-        """A frame from the network, and what its header says. False when it has to wait for buffers."""
-        self.rx_backlog.append((frame, (flags, gso_type, hdr_len, gso_size, csum_start, csum_offset)))
+    def receive(self, frame, *header):
+        """A frame from the network; header: what its header says, as far as it says anything (`HEADER`'s fields).
+
+        False when it has to wait for buffers.
+        """
+        self.rx_backlog.append((frame, (*header, 0, 0, 0, 0, 0, 0)[:6]))
         return self._drain_backlog()
 
     def _drain_backlog(self):

@@ -84,7 +84,7 @@ def test_partial_checksum_is_filled_in_by_the_card_that_sends(cards):
     ):
         data, start = partial(packet, protocol, offset)
         assert not is_whole(data)
-        virtio.receive(data, NEEDS_CSUM, csum_start=start, csum_offset=offset)
+        virtio.receive(data, NEEDS_CSUM, 0, 0, 0, start, offset)
         assert hand_on(left, right) == 1
         (sent,) = ixgbe.sent()
         assert sent == raw(packet)
@@ -99,7 +99,7 @@ def test_large_segment_crosses_whole_and_is_cut_by_the_card_that_sends(cards, hi
     packet = Ether() / IP_HEADER / TCP(sport=1, dport=2, seq=1000) / Raw(payload)
     data, start = partial(packet, 6, 16)
     # Linux says hdr_len for what lies in its first buffer, which may be more than the headers.
-    virtio.receive(data, NEEDS_CSUM, GSO_TCPV4, MSS, start, 16, hdr_len=hint)
+    virtio.receive(data, NEEDS_CSUM, GSO_TCPV4, hint, MSS, start, 16)
     assert hand_on(left, right) == 1
     segments = [Ether(one) for one in ixgbe.sent()]
     assert len(segments) == -(-len(payload) // MSS)
@@ -130,7 +130,7 @@ def test_virtio_hands_a_large_segment_on_as_one(cards):
     left, virtio, _, _ = cards
     packet = Ether() / IP_HEADER / TCP(sport=1, dport=2) / Raw(b"x" * 20000)
     data, start = partial(packet, 6, 16)
-    virtio.receive(data, NEEDS_CSUM, GSO_TCPV4, MSS, start, 16, hdr_len=1000)
+    virtio.receive(data, NEEDS_CSUM, GSO_TCPV4, 1000, MSS, start, 16)
     assert hand_on(left, left) == 1
     if len(data) > left.max_gso_bytes:
         # With little memory no buffer to send from holds it: it is counted, and in nobody's way.
@@ -154,7 +154,7 @@ def test_virtio_without_offloads_is_sent_whole_frames():
         (Ether() / IP_HEADER / TCP(sport=1, dport=2, seq=9) / Raw(b"t" * 1000), 6, 16),
     ):
         data, start = partial(packet, protocol, offset)
-        source.receive(data, NEEDS_CSUM, csum_start=start, csum_offset=offset)
+        source.receive(data, NEEDS_CSUM, 0, 0, 0, start, offset)
         hand_on(left, right)
         assert sink.sent[-1] == ((0, 0, 0, 0, 0, 0), raw(packet))
 
@@ -163,10 +163,10 @@ def test_virtio_without_offloads_is_sent_whole_frames():
 def test_header_that_points_out_of_the_frame_is_not_believed(cards, start, offset):
     left, virtio, right, ixgbe = cards
     data = raw(Ether() / IP_HEADER / UDP(sport=1, dport=2) / Raw(b"u" * 958))
-    virtio.receive(data, NEEDS_CSUM, GSO_TCPV4, MSS, start, offset)
+    virtio.receive(data, NEEDS_CSUM, GSO_TCPV4, 0, MSS, start, offset)
     hand_on(left, right)
     assert ixgbe.sent() == [data]
-    virtio.receive(data, NEEDS_CSUM, GSO_TCPV4, MSS, start, offset)
+    virtio.receive(data, NEEDS_CSUM, GSO_TCPV4, 0, MSS, start, offset)
     hand_on(left, left)
     assert virtio.sent[-1] == ((0, 0, 0, 0, 0, 0), data)
     assert_nothing_lost(right)

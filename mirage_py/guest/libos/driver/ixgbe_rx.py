@@ -59,6 +59,7 @@ class RxRing:
         self.posted = 0
         self.rx_index = 0
         self.refill_index = 0
+        self.rx_packets = 0
         self.rx_bytes = 0
         self.rx_errors = 0
         self.rx_dropped = 0
@@ -88,6 +89,9 @@ class RxRing:
 
     def take(self, frames, count, limit):
         """Takes received packets into frames[count:limit]; returns the new count. Never blocks."""
+        if not self.posted:
+            # All buffers were held above when the last packet came: nothing arrives until some go out again.
+            self.refill()
         index = self.rx_index
         posted = self.posted
         desc = self._desc32
@@ -98,6 +102,7 @@ class RxRing:
         size = self._buffer_bytes
         words = self._words
         total = 0
+        first = count
         # At most `limit` packets and one turn of the ring, so that a flood cannot starve transmission.
         while posted and count < limit:
             at = 4 * index + 2
@@ -130,6 +135,7 @@ class RxRing:
             posted -= 1
         self.rx_index = index
         self.posted = posted
+        self.rx_packets += count - first
         self.rx_bytes += total
         if len(self._pool.frames) >= _REFILL_BATCH or posted < 8:
             self.refill()

@@ -12,6 +12,8 @@ from micropython import const
 
 from libos.hal.buffers import fence, now_ms, view
 
+from . import vnet
+
 # hal.dma's and ixgbe_regs', re-declared: const() does not cross modules (tests compare them).
 _HOLDER = const(0)
 _POOL = const(1)
@@ -36,6 +38,8 @@ _L4LEN_SHIFT = const(40)
 _MSS_SHIFT = const(48)
 
 _GSO_TCPV4 = const(1)
+_GSO_TCPV6 = const(4)
+_IPV6_HEADER = const(40)
 _CHECKSUM_CONTEXT = const(0)
 _SEGMENT_CONTEXT = const(1)
 _ETHERNET = const(14)
@@ -121,8 +125,8 @@ class TxRing:
             length = frame.length
             word = _DATA | _EOP
             if frame.flags & _CSUM_LEFT == _CSUM_LEFT:
-                # Received by another device, with something left to do.
-                frame.pool.describe(frame)
+                # Relayed from virtio-net or a TAP, as it came.
+                vnet.recall(frame)
             if frame.flags & _CSUM_PARTIAL:
                 before = index
                 index, word, paylen = self._offload(frame, index, length)
@@ -239,6 +243,7 @@ class TxRing:
             or total <= frame.hdr_len
             or total - _ETHERNET > _IP_MAX
             or not (8 <= frame.gso_size < 16384)
+            or not (is_v4 or frame.gso_type == _GSO_TCPV6 and ip_len >= _IPV6_HEADER)
         ):
             return (index, -1, 0)
         buf = frame.buf

@@ -97,7 +97,7 @@ class Tap:
         large = share // _LARGE_BYTES
         if large < 4:
             raise DeviceError("TAP interface %s: %d octets of DMA memory are too few" % (name, share))
-        self._rx_pool = FramePool(dma, _LARGE_BYTES, min(large // 2, 32), _HEADER, vnet.describe)
+        self._rx_pool = FramePool(dma, _LARGE_BYTES, min(large // 2, 32), _HEADER)
         self._large = FramePool(dma, _LARGE_BYTES, min(large // 4, 16), _HEADER)
         small = min((share - (large // 2 + large // 4) * _LARGE_BYTES) // _SMALL_BYTES, 128)
         self._small = FramePool(dma, _SMALL_BYTES, small, _HEADER)
@@ -118,6 +118,12 @@ class Tap:
         self._watched = 0
         self._is_full = False  # the kernel would not take a frame: watch for writability too
         self._retry_ms = 0
+
+    def join(self, mac):
+        """Nothing to be done: a TAP interface hands over every frame that its bridge sends to it."""
+
+    def leave(self, mac):
+        """As join()."""
 
     # --- receiving ---
 
@@ -193,7 +199,7 @@ class Tap:
                 frame = frames[sent]
                 pool = frame.pool
                 if pool is not small and pool is not large:
-                    frame = self._adopt(frame)
+                    frame = vnet.adopt(self, frame)
                     if frame is None:
                         break
                     frames[sent] = frame
@@ -222,13 +228,6 @@ class Tap:
         self.tx_packets += sent
         self.tx_bytes += total
         return sent
-
-    def _adopt(self, frame):
-        """A copy of another device's frame in a buffer of ours; the original is released. None: no buffer."""
-        own = self.alloc(frame.total())
-        if own is not None:
-            vnet.adopt(own, frame)
-        return own
 
     # --- sleeping and waking ---
 

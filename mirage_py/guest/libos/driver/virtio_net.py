@@ -120,7 +120,7 @@ class VirtioNet:
         )
         self._rx = Virtqueue(dma, _RX, rx_size)
         self._tx = Virtqueue(dma, _TX, tx_size)
-        self._rx_pool = FramePool(dma, rx_bytes, rx_count, _HEADER, vnet.describe)
+        self._rx_pool = FramePool(dma, rx_bytes, rx_count, _HEADER)
         self._small = FramePool(dma, small_bytes, small_count, _HEADER)
         self._large = FramePool(dma, large_bytes, large_count, _HEADER)
         self._small_max = small_bytes - _HEADER
@@ -247,6 +247,12 @@ class VirtioNet:
             status = self._transport.read_config(_CONFIG_STATUS, 1)
             self.link_up = bool(status[0] & _STATUS_LINK_UP)
 
+    def join(self, mac):
+        """Nothing to be done: without VIRTIO_NET_F_CTRL_RX, which is not asked for, the device filters no groups."""
+
+    def leave(self, mac):
+        """As join()."""
+
     # --- receiving ---
 
     def rx_batch(self, frames, limit):
@@ -257,6 +263,8 @@ class VirtioNet:
         index = self._rx_used
         available = self._rx_used16[1] - index & 0xFFFF
         if not available:
+            if not self._rx_posted and self._broken is None:
+                self._refill()  # all buffers were held above: nothing arrives until some go out again
             return 0
         if available > self._rx_posted:
             self._break("moved the receive ring's index by %d with %d buffers out" % (available, self._rx_posted))
@@ -450,10 +458,12 @@ class VirtioNet:
                     frame.release()
                     dropped += 1
                     continue
-                frame = self._adopt(frame)
+                frame = vnet.adopt(self, frame)
                 if frame is None:
                     count = position
                     break
+                if frame.flags & _CSUM_PARTIAL and not self.features & TX_CSUM:
+                    vnet.fill_checksum(frame)
                 headers = self._small_header if frame.pool is small else self._large_header
             key = 0
             if frame.flags & _CSUM_PARTIAL:
@@ -478,15 +488,6 @@ class VirtioNet:
         if not queue.used16[0] & _NO_NOTIFY:
             queue.doorbell[0] = _TX
         return count
-
-    def _adopt(self, frame):
-        """A copy of another device's frame in a buffer of ours; the original is released. None: no buffer."""
-        own = self.alloc(frame.total())
-        if own is not None:
-            vnet.adopt(own, frame)
-            if own.flags & _CSUM_PARTIAL and not self.features & TX_CSUM:
-                vnet.fill_checksum(own)
-        return own
 
     def _discard(self, frames, count):
         for position in range(count):

@@ -14,6 +14,7 @@ NEEDS_CSUM = 1
 DATA_VALID = 2
 
 _TCP_CSUM_OFFSET = const(16)
+_TCP_DATA_OFFSET = const(12)
 _UDP_CSUM_OFFSET = const(6)
 _GSO_MASK = const(0x7F)  # the type, without the ECN bit
 _RINGS_BYTES = const(14336)  # two virtqueues of 256 entries, aligned
@@ -34,32 +35,14 @@ def emit(frame, words, key):
     frame.note = key if not key or frame.csum_offset == _TCP_CSUM_OFFSET else -1
 
 
-def describe(frame):
-    """Notes in a received frame with a partial checksum what the header in front of it says is left to do with it.
+def adopt(device, frame):
+    """Copies another device's frame, chain or not, into one that `device` can send; the original is released.
 
-    The frame is then one to send, by any device. A header that does not fit the frame is not believed: the checksum
-    stays as it is, and whoever receives the frame drops it.
+    Returns the copy, or None (and the original stays) when the device has no buffer.
     """
-    buf = frame.buf
-    start = buf[6] | buf[7] << 8
-    offset = buf[8] | buf[9] << 8
-    gso_type = buf[1] & _GSO_MASK
-    gso_size = buf[4] | buf[5] << 8 if gso_type else 0
-    # Where the checksum is, and the octet of a TCP header that says how long it is.
-    if start + max(offset + 2, 13) > frame.length:
-        frame.flags = 0
-        return
-    frame.csum_start = start
-    frame.csum_offset = offset
-    frame.gso_type = gso_type
-    frame.gso_size = gso_size
-    # The header's own hdr_len may be any larger number (5.1.6.2).
-    frame.hdr_len = start + (buf[frame.start + start + 12] >> 4) * 4 if gso_size else 0
-    frame.flags = 2
-
-
-def adopt(own, frame):
-    """Copies another device's frame, chain or not, into `own`, a frame to send; the original is released."""
+    own = device.alloc(frame.total())
+    if own is None:
+        return None
     at = own.start
     part = frame
     while part is not None:
@@ -68,7 +51,7 @@ def adopt(own, frame):
         part = part.next
     own.length = at - own.start
     if frame.flags & 3 == 3:
-        frame.pool.describe(frame)
+        recall(frame)
     if frame.flags & 2:
         own.csum_start = frame.csum_start
         own.csum_offset = frame.csum_offset
@@ -77,6 +60,28 @@ def adopt(own, frame):
         own.hdr_len = frame.hdr_len
         own.flags = 2
     frame.release()
+    return own
+
+
+def recall(frame):
+    """Reads the header of a frame that was received with its checksum left partial: what is to be done on sending it.
+
+    The header's hdr_len is a hint only (5.1.6.4.2): the TCP header says where it ends. A header that does not fit the
+    frame is not believed: the checksum stays as it is, and whoever receives the frame drops it.
+    """
+    buf = frame.buf
+    at = frame.start - HEADER_BYTES
+    start = buf[at + 6] | buf[at + 7] << 8
+    offset = buf[at + 8] | buf[at + 9] << 8
+    if start + max(offset + 2, _TCP_DATA_OFFSET + 1) > frame.length:
+        frame.flags = 0
+        return
+    frame.flags = 2
+    frame.gso_type = buf[at + 1] & _GSO_MASK
+    frame.gso_size = buf[at + 4] | buf[at + 5] << 8 if frame.gso_type else 0
+    frame.csum_start = start
+    frame.csum_offset = offset
+    frame.hdr_len = start + (buf[frame.start + start + _TCP_DATA_OFFSET] >> 4) * 4 if frame.gso_size else start
 
 
 def fill_checksum(frame):

@@ -151,13 +151,9 @@ class Frame:
 
 
 class FramePool:
-    """`count` buffers of `buffer_bytes` each out of `dma`; a frame starts `headroom` octets into its buffer.
+    """`count` buffers of `buffer_bytes` each out of `dma`; a frame starts `headroom` octets into its buffer."""
 
-    describe: of the driver that receives into them: turns a received frame with a partial checksum into one to send,
-        csum_start and what follows filled in. Whoever sends another device's frame calls it.
-    """
-
-    def __init__(self, dma, buffer_bytes, count, headroom, describe=None):
+    def __init__(self, dma, buffer_bytes, count, headroom):
         if not 0 <= headroom < buffer_bytes or count < 1:
             raise ValueError("frame pool: bad sizes")
         memory, phys_addr = dma.alloc(buffer_bytes * count, 64)
@@ -165,7 +161,6 @@ class FramePool:
         self.buffer_bytes = buffer_bytes
         self.count = count
         self.headroom = headroom
-        self.describe = describe
         self.empty = 0  # how often alloc() found nothing
         self.all = []  # by index
         self.frames = []  # the free ones, last released first: still in the cache
