@@ -329,7 +329,7 @@ class _Main:
 
 
 # What `run` tells a stack about the network that it puts a card on.
-_ADDRESS_KEYS = ("ipv4", "ipv4-gateway")
+_ADDRESS_KEYS = ("dhcp", "ipv4", "ipv4-gateway")
 
 
 class _Documents:
