@@ -210,6 +210,18 @@ def test_relay_between_the_host_and_a_guest_on_a_wire(built: Callable[..., Path]
         assert relay.client("bulk", count=3_000_000)["equal"]
 
 
+def test_one_of_two_cards_that_dies_ends_the_guest_and_is_named(built: Callable[..., Path]) -> None:
+    image = built(APPS / "dual", "--nic", "ixgbe", "--lan-nic", "ixgbe")
+    with guests.start_hvt(image, {7}) as guest:
+        children = Path(f"/proc/{guest.process.pid}/task/{guest.process.pid}/children").read_text().split()
+        models = [int(pid) for pid in children if b"mirage_py.nic" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(models) == 2
+        os.kill(models[1], signal.SIGKILL)
+        assert guest.wait() == 1
+    assert "mirage-py: error: the emulated network card pci1 ended" in guest.text()
+    assert not [pid for pid in models if Path(f"/proc/{pid}").exists()]
+
+
 def refused(image: Path, *options: str) -> str:
     done = subprocess.run(
         [*guests.TOOL, "run", *options, str(image)], capture_output=True, text=True, timeout=60, check=False
