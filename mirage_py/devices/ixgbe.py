@@ -40,6 +40,12 @@ def ixgbe_of_pci(
     return IXGBE(pci, dma(), mtu=mtu, queues=queues, coalesce=coalesce)
 
 
-def ixgbe(mtu: int | Key | None = None, queues: int | Key | None = None, coalesce: bool | Key | None = None) -> Device:
-    """The first 82599 of the machine."""
-    return ixgbe_of_pci(pci_device(IXGBE_PCI), mtu, queues, coalesce)
+def ixgbe(
+    mtu: int | Key | None = None,
+    queues: int | Key | None = None,
+    coalesce: bool | Key | None = None,
+    *,
+    group: str = "",
+) -> Device:
+    """An 82599: the first of the machine, or with another `group` the next one."""
+    return ixgbe_of_pci(pci_device(IXGBE_PCI, group=group), mtu, queues, coalesce)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import pytest
 
 from mirage_py.nic.faults import SWITCHES
-from tests.boot.guests import build
+from tests.boot.guests import EXAMPLES, build
 from tests.conftest import Guest
 from tests.nic.linux_guest import qemu_with_vfio_user
 
@@ -39,7 +39,8 @@ def echo_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def relay_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(APPS / "relay", tmp_path_factory.mktemp("relay") / "app", "-t", "hvt")
+    nics = ["--left-nic", "ixgbe", "--right-nic", "ixgbe"]
+    return build(EXAMPLES / "relay", tmp_path_factory.mktemp("relay") / "app", "-t", "hvt", *nics)
 
 
 @pytest.fixture(scope="module")

@@ -263,6 +263,14 @@ class Ixgbe:
             self._watch_transmit()
         return taken
 
+    def reclaim(self):
+        """Takes back the buffers of what has been sent: another device may wait for its own.
+
+        Returns whether some are still out.
+        """
+        self._tx.clean()
+        return self._tx.is_busy
+
     # --- sleeping and waking ---
 
     def arm(self):

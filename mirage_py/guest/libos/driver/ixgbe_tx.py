@@ -18,8 +18,8 @@ from . import vnet
 _HOLDER = const(0)
 _POOL = const(1)
 _DEVICE = const(2)
-_CSUM_VALID = const(1)
 _CSUM_PARTIAL = const(2)
+_CSUM_LEFT = const(3)
 _DD = const(1)
 _DATA = const(1 << 29 | 3 << 20 | 1 << 25)  # DEXT, data descriptor, IFCS
 _PLAIN = const(1 << 29 | 3 << 20 | 1 << 25 | 1 << 24)  # _DATA, EOP
@@ -139,6 +139,9 @@ class TxRing:
                 done += 1
                 continue
             word = _PLAIN
+            if frame.flags & _CSUM_LEFT == _CSUM_LEFT:
+                # Relayed from virtio-net or a TAP, as it came.
+                vnet.recall(frame)
             if frame.flags & _CSUM_PARTIAL:
                 before = index
                 index, word, paylen = self._offload(frame, index, length)
@@ -228,9 +231,6 @@ class TxRing:
 
     def _offload(self, frame, index, length):
         """Sees to the context. Returns (index behind it, the data descriptor's word or -1, PAYLEN)."""
-        if frame.flags & _CSUM_VALID:
-            # Relayed from virtio-net or a TAP, as it came.
-            vnet.recall(frame)
         start = frame.csum_start
         ip_len = start - _ETHERNET
         if not 20 <= ip_len <= 511:

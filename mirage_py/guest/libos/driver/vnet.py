@@ -15,6 +15,8 @@ DATA_VALID = 2
 
 _TCP_CSUM_OFFSET = const(16)
 _TCP_DATA_OFFSET = const(12)
+_UDP_CSUM_OFFSET = const(6)
+_GSO_MASK = const(0x7F)  # the type, without the ECN bit
 _RINGS_BYTES = const(14336)  # two virtqueues of 256 entries, aligned
 
 
@@ -64,17 +66,33 @@ def adopt(device, frame):
 def recall(frame):
     """Reads the header of a frame that was received with its checksum left partial: what is to be done on sending it.
 
-    The header's hdr_len is a hint only (5.1.6.4.2): the TCP header says where it ends.
+    The header's hdr_len is a hint only (5.1.6.4.2): the TCP header says where it ends. A header that does not fit the
+    frame is not believed: the checksum stays as it is, and whoever receives the frame drops it.
     """
     buf = frame.buf
     at = frame.start - HEADER_BYTES
-    frame.gso_type = buf[at + 1]
-    frame.gso_size = buf[at + 4] | buf[at + 5] << 8
-    frame.csum_start = start = buf[at + 6] | buf[at + 7] << 8
-    frame.csum_offset = buf[at + 8] | buf[at + 9] << 8
-    frame.hdr_len = start
-    if frame.gso_size and start + _TCP_DATA_OFFSET < frame.length:
-        frame.hdr_len = start + (buf[frame.start + start + _TCP_DATA_OFFSET] >> 4) * 4
+    start = buf[at + 6] | buf[at + 7] << 8
+    offset = buf[at + 8] | buf[at + 9] << 8
+    if start + max(offset + 2, _TCP_DATA_OFFSET + 1) > frame.length:
+        frame.flags = 0
+        return
+    frame.flags = 2
+    frame.gso_type = buf[at + 1] & _GSO_MASK
+    frame.gso_size = buf[at + 4] | buf[at + 5] << 8 if frame.gso_type else 0
+    frame.csum_start = start
+    frame.csum_offset = offset
+    frame.hdr_len = start + (buf[frame.start + start + _TCP_DATA_OFFSET] >> 4) * 4 if frame.gso_size else start
+
+
+def fill_checksum(frame):
+    """Fills in the transport checksum of a frame to send, for a device that cannot: RFC 1071, RFC 768."""
+    value = 0xFFFF ^ frame.checksum(frame.csum_start, frame.length - frame.csum_start, 0)
+    at = frame.start + frame.csum_start + frame.csum_offset
+    if not value and frame.csum_offset == _UDP_CSUM_OFFSET:
+        value = 0xFFFF
+    frame.buf[at] = value >> 8
+    frame.buf[at + 1] = value & 0xFF
+    frame.flags = 0
 
 
 def buffer_plan(share_bytes, rx_slots, tx_slots):
