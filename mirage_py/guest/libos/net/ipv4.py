@@ -51,8 +51,8 @@ class Ipv4:
     """IPv4 on an Ethernet interface.
 
     random: below(n), u32(). address: "10.0.0.2/24", or None for none yet; gateway: "10.0.0.1" or None. AddressError
-    when one is not such a text, is no host's address, or the gateway is not on the network. ipv6_only: no address, whatever
-    `address` says.
+    when one is not such a text, is no host's address, or the gateway is not on the network. ipv6_only: no address,
+    whatever `address` says.
 
     ip: the (first) address as a number, 0 for none. accept_directed_broadcast: whether 10.0.0.255 is delivered; off,
     because what comes through a router so is an attack more often than not (RFC 2644). multicast_ttl: of what we send
