@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mirage_py import __version__, dsl, paths
-from mirage_py.device import HVT, LOCAL_NAME, TARGETS, USER_COUNT
+from mirage_py.device import HVT, LOCAL_NAME, TARGET, TARGETS, USER_COUNT
 from mirage_py.devices.loop import event_loop
 from mirage_py.devices.network import NIC
-from mirage_py.devices.signatures import NETWORK, STACK
+from mirage_py.devices.signatures import DNS, HAPPY_EYEBALLS, IPV4, IPV6, NETWORK, STACK
 from mirage_py.devices.stack import NET, generic_stack
 from mirage_py.errors import UserError
 from mirage_py.graph import Context, Graph, Placed, all_keys, check, resolve
@@ -198,16 +198,21 @@ class _Main:
         imports = {"libos.app.args": ["parse"]}
         if streams:
             imports[_STREAMS_MODULE] = [_STREAMS_FUNCTION]
-            devices.append(f"{_STREAMS_FUNCTION}({self._stack_for_streams()})")
+            devices.append(f"{_STREAMS_FUNCTION}({', '.join(self._stack_for_streams())})")
         for (module, name), shown in self.names.items():
             imports.setdefault(module, []).append(name if shown == name else f"{name} as {shown}")
         # What drives hardware finds it missing or broken when it starts: a line, not a traceback.
-        may_fail = any(placed.kind.hardware is not None for placed in self.graph.devices)
-        if may_fail:
+        failures = []
+        if any(placed.kind.hardware is not None for placed in self.graph.devices):
             imports.setdefault("libos.hal.mmio", []).append("DeviceError")
+            failures.append("DeviceError")
+        # So does an address among the boot arguments that is none of a host, or does not go with another.
+        if any(placed.kind.offers in (IPV4, IPV6) for placed in self.graph.devices):
+            imports.setdefault("libos.net.errors", []).append("AddressError")
+            failures.append("AddressError")
         text = _render(
             "main.py.j2",
-            may_fail=may_fail,
+            failures=f"({', '.join(failures)})" if len(failures) > 1 else "".join(failures),
             name=self.registration.name,
             target=self.graph.context.target,
             imports=[f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(imports.items())],
@@ -221,14 +226,23 @@ class _Main:
         )
         return text, resolve_imports(text, self.trees, without=_STREAMS_NAMES if streams else ())
 
-    def _stack_for_streams(self) -> str:
-        stacks = [placed.local for placed in self.graph.devices if placed.kind.offers is STACK]
+    def _stack_for_streams(self) -> list[str]:
+        """The stack, and what connects to names on it where there is such a thing."""
+        found = [placed for placed in self.graph.devices if placed.kind.offers is STACK]
+        below = [argument for placed in found for argument in placed.arguments]
+        stacks = [placed.local for placed in found if placed not in below]
         if len(stacks) != 1:
             raise UserError(
                 f"the application calls asyncio.start_server or open_connection, and has {len(stacks)} stacks",
                 "give unikernel(...) one generic_stack()" if not stacks else "use stack.tcp.listen and connect instead",
             )
-        return stacks[0]
+        connectors = [
+            placed.local
+            for offers in (HAPPY_EYEBALLS, DNS)
+            for placed in self.graph.devices
+            if placed.kind.offers is offers
+        ]
+        return [*stacks, *connectors[:1]]
 
     def _check_signature(self, placed: Placed, cls: GuestClass) -> None:
         missing = [name for name in placed.kind.offers.methods if not cls.has(name)]
@@ -263,7 +277,17 @@ class _Main:
         return lines
 
     def _class_name(self, module: str, name: str) -> str:
-        taken = {"SPEC", "KEYS", "parse", "sys", "_mirage", "DeviceError", _STREAMS_FUNCTION, *self.names.values()}
+        taken = {
+            "SPEC",
+            "KEYS",
+            "parse",
+            "sys",
+            "_mirage",
+            "DeviceError",
+            "AddressError",
+            _STREAMS_FUNCTION,
+            *self.names.values(),
+        }
         if (module, name) not in self.names:
             shown, number = name, 2
             while shown in taken:
@@ -278,6 +302,8 @@ class _Main:
         for parameter, what in placed.kind.derived.items():
             if what == LOCAL_NAME:
                 values[parameter] = literal(placed.local)
+            elif what == TARGET:
+                values[parameter] = literal(self.graph.context.target)
             elif what == USER_COUNT and (users := self.graph.users(placed)) > 1:
                 values[parameter] = str(users)
         given = self._by_parameter(placed, callee, devices, values)

@@ -22,6 +22,7 @@ TARGETS = (UNIX, HVT)
 
 LOCAL_NAME = "local name"
 USER_COUNT = "user count"
+TARGET = "target"
 
 _IMPLEMENTATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 _GROUP = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -62,8 +63,8 @@ class Kind:
     doc: one line. arguments: constructor parameter -> signature of the device it takes, in the constructor's order.
     keys: constructor parameter -> the key whose value it gets. settings: constructor parameter -> default, for values
         that config.py fixes; None leaves the parameter out. A setting may be a configure-time key.
-    derived: constructor parameter -> LOCAL_NAME (the device's name in main.py) or USER_COUNT (how many devices are
-        built directly on it).
+    derived: constructor parameter -> LOCAL_NAME (the device's name in main.py), USER_COUNT (how many devices are
+        built directly on it), or TARGET (what is built for).
     method: where given, the device is not constructed but got by calling this method of its first argument;
         `implementation` then names the class of what comes back.
     features: what it needs compiled into the runtime. targets: where it exists, and why only there: a clause that

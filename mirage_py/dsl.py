@@ -17,6 +17,7 @@ from typing import Any
 from mirage_py.device import (
     HVT,
     LOCAL_NAME,
+    TARGET,
     UNIX,
     USER_COUNT,
     Choice,
@@ -25,42 +26,58 @@ from mirage_py.device import (
     Node,
     Signature,
 )
+from mirage_py.devices.addressing import addressing
 from mirage_py.devices.application import application
 from mirage_py.devices.arp import arp
 from mirage_py.devices.clock import clock
 from mirage_py.devices.console import console
+from mirage_py.devices.dhcp import dhcp
 from mirage_py.devices.dma import dma
+from mirage_py.devices.dns import dns_client
 from mirage_py.devices.ethernet import ethernet
+from mirage_py.devices.happy_eyeballs import happy_eyeballs
 from mirage_py.devices.icmp import icmp
-from mirage_py.devices.ipv4 import ipv4
+from mirage_py.devices.icmp6 import icmp6
+from mirage_py.devices.ipv4 import ipv4, unnumbered_ipv4
+from mirage_py.devices.ipv6 import ipv6
 from mirage_py.devices.log import log
 from mirage_py.devices.loop import event_loop
-from mirage_py.devices.netstack import netstack, netstack_of
+from mirage_py.devices.ndp import ndp
+from mirage_py.devices.netstack import addressed_netstack, netstack, netstack_of
 from mirage_py.devices.network import default_network
+from mirage_py.devices.pcap import pcap, recorded_stack
 from mirage_py.devices.pci import PciInfo, pci_bus, pci_device
 from mirage_py.devices.random import random
 from mirage_py.devices.signatures import (
+    ADDRESSING,
     ARP,
     CLOCK,
     CONSOLE,
+    DHCP,
     DMA,
+    DNS,
     ETHERNET,
+    HAPPY_EYEBALLS,
     ICMP,
+    ICMP6,
     IPV4,
+    IPV6,
     LOG,
     LOOP,
+    NDP,
     NETSTACK,
     NETWORK,
     PCI_BUS,
     PCI_DEVICE,
     RANDOM,
+    RESOLVER,
     SOCKETS,
     STACK,
     TCP,
     UDP,
 )
 from mirage_py.devices.sockets import sockets
-from mirage_py.devices.stack import direct_stack, generic_stack, socket_stack
+from mirage_py.devices.stack import configured_stack, direct_stack, generic_stack, socket_stack
 from mirage_py.devices.tap import tap
 from mirage_py.devices.tcp import tcp
 from mirage_py.devices.udp import udp
@@ -69,24 +86,33 @@ from mirage_py.errors import UserError
 from mirage_py.keys import RUNTIME, Key, Value
 
 __all__ = [
+    "ADDRESSING",
     "ARP",
     "CLOCK",
     "CONSOLE",
+    "DHCP",
     "DMA",
+    "DNS",
     "ETHERNET",
+    "HAPPY_EYEBALLS",
     "HVT",
     "ICMP",
+    "ICMP6",
     "IPV4",
+    "IPV6",
     "LOCAL_NAME",
     "LOG",
     "LOOP",
+    "NDP",
     "NETSTACK",
     "NETWORK",
     "PCI_BUS",
     "PCI_DEVICE",
     "RANDOM",
+    "RESOLVER",
     "SOCKETS",
     "STACK",
+    "TARGET",
     "TCP",
     "UDP",
     "UNIX",
@@ -98,25 +124,36 @@ __all__ = [
     "Node",
     "PciInfo",
     "Signature",
+    "addressed_netstack",
+    "addressing",
     "arp",
     "choose",
     "clock",
+    "configured_stack",
     "console",
     "default_network",
+    "dhcp",
     "direct_stack",
     "dma",
+    "dns_client",
     "ethernet",
     "event_loop",
     "generic_stack",
+    "happy_eyeballs",
     "icmp",
+    "icmp6",
     "ipv4",
+    "ipv6",
     "key",
     "log",
+    "ndp",
     "netstack",
     "netstack_of",
+    "pcap",
     "pci_bus",
     "pci_device",
     "random",
+    "recorded_stack",
     "register",
     "socket_stack",
     "sockets",
@@ -124,6 +161,7 @@ __all__ = [
     "tcp",
     "udp",
     "unikernel",
+    "unnumbered_ipv4",
     "virtio_net",
     "virtio_of_pci",
 ]

@@ -7,6 +7,7 @@ surprise at boot. The guest's own parser (libos.app.args) reads the runtime type
 
 from __future__ import annotations
 
+import ipaddress
 import keyword
 import re
 from collections.abc import Callable
@@ -92,6 +93,26 @@ def _parse_ipv4_cidr(text: str) -> str:
     return f"{_parse_ipv4(address)}/{prefix}"
 
 
+def _parse_ipv6(text: str) -> str:
+    if "%" in text:
+        raise ValueError(text)
+    ipaddress.IPv6Address(text)
+    return text
+
+
+def _parse_ipv6_cidr(text: str) -> str:
+    address, slash, prefix = text.partition("/")
+    if not slash or not _OCTET.fullmatch(prefix) or int(prefix) > 128:
+        raise ValueError(text)
+    return f"{_parse_ipv6(address)}/{prefix}"
+
+
+def _parse_ip_list(text: str) -> str:
+    for address in text.split(","):
+        ipaddress.ip_address(address)
+    return text
+
+
 def _parse_duration(text: str) -> int:
     match = _DURATION.fullmatch(text)
     if not match:
@@ -119,6 +140,8 @@ TYPES: dict[str, KeyType] = {
     "udp_port": KeyType(_parse_port, _is_port, "a UDP port from 1 to 65535", "PORT"),
     "ipv4": _text_type(_parse_ipv4, "an IPv4 address such as 10.0.0.2", "ADDRESS"),
     "ipv4_cidr": _text_type(_parse_ipv4_cidr, "an IPv4 address with its prefix length such as 10.0.0.2/24", "CIDR"),
+    "ipv6": _text_type(_parse_ipv6, "an IPv6 address such as fd00::2", "ADDRESS"),
+    "ipv6_cidr": _text_type(_parse_ipv6_cidr, "an IPv6 address with its prefix length such as fd00::2/64", "CIDR"),
     "loglevel": _text_type(
         _parse_log_levels,
         f"a log level ({', '.join(_LOG_LEVELS)}) or a list such as tcp:debug,*:info",
@@ -130,6 +153,13 @@ TYPES: dict[str, KeyType] = {
         "a duration such as 500ms, 30s, 5m or 2h",
         "DURATION",
     ),
+    "interval": KeyType(
+        _parse_duration,
+        lambda value: _is_integer(value) and isinstance(value, int) and value >= 0,
+        "a duration such as 500ms, 30s, 5m or 2h",
+        "DURATION",
+    ),
+    "ip_list": _text_type(_parse_ip_list, "a list of IP addresses such as 8.8.8.8,1.1.1.1", "ADDRESSES"),
     "choice": KeyType(str, lambda value: isinstance(value, str), "one of its choices", "CHOICE"),
 }
 
@@ -201,7 +231,7 @@ class Key:
             return ""
         if isinstance(value, bool):
             return str(value).lower()
-        if self.type == "duration" and isinstance(value, int):
+        if self.type in ("duration", "interval") and isinstance(value, int):
             unit = next(unit for unit in ("h", "m", "s", "ms") if value % _DURATION_MS[unit] == 0)
             return f"{value // _DURATION_MS[unit]}{unit if value else 'ms'}"
         return str(value)
@@ -209,7 +239,8 @@ class Key:
     @property
     def spelled_default(self) -> Value:
         """The default for a boot argument's specification: a duration as text, anything else as it is."""
-        return self.show(self.default) if self.type == "duration" and self.default is not None else self.default
+        is_time = self.type in ("duration", "interval")
+        return self.show(self.default) if is_time and self.default is not None else self.default
 
     def parse(self, text: str) -> Value:
         """The value that a user wrote as `text`. Raises UserError."""

@@ -5,11 +5,17 @@ from mirage_py.device import HVT, UNIX, Choice, Device, Kind, Node
 from mirage_py.devices import sockets as sockets_kind
 from mirage_py.devices.log import log
 from mirage_py.devices.loop import event_loop
-from mirage_py.devices.netstack import netstack
+from mirage_py.devices.netstack import addressed_netstack
 from mirage_py.devices.network import default_network
-from mirage_py.devices.signatures import LOG, LOOP, NETSTACK, SOCKETS
+from mirage_py.devices.signatures import ADDRESSING, LOG, LOOP, NETSTACK, SOCKETS
 from mirage_py.devices.signatures import STACK as OFFERS
 from mirage_py.keys import CONFIGURE, Key
+
+STATS = Key(
+    "stats",
+    type="interval",
+    doc="print the network's counters at the end, and with a duration such as 10s so often",
+)
 
 DIRECT_STACK = Kind(
     name="direct_stack",
@@ -17,7 +23,19 @@ DIRECT_STACK = Kind(
     offers=OFFERS,
     implementation="libos.app.stack.Stack",
     doc="TCP and UDP for the application, over our own stack",
+    arguments={"netstack": NETSTACK, "loop": LOOP, "log": LOG, "addressing": ADDRESSING},
+    keys={"stats": STATS},
+    features=("net",),
+)
+
+STATIC_STACK = Kind(
+    name="direct_stack",
+    local="stack",
+    offers=OFFERS,
+    implementation=DIRECT_STACK.implementation,
+    doc="TCP and UDP for the application, over a stack of our own that has its address already",
     arguments={"netstack": NETSTACK, "loop": LOOP, "log": LOG},
+    keys={"stats": STATS},
     features=("net",),
 )
 
@@ -28,6 +46,7 @@ SOCKET_STACK = Kind(
     implementation="libos.app.socket_stack.SocketStack",
     doc="TCP and UDP for the application, over the system's sockets",
     arguments={"sockets": SOCKETS, "loop": LOOP, "log": LOG},
+    keys={"stats": STATS},
     features=("socket",),
     targets=(UNIX,),
     target_reason="uses the sockets of a Linux process, and there is no Linux in a virtual machine's image",
@@ -41,15 +60,24 @@ NET = Key(
     stage=CONFIGURE,
 )
 
-
-def direct_stack(netstack: Node) -> Device:
-    """TCP and UDP over our own stack."""
-    return DIRECT_STACK(netstack, event_loop(), log())
+NET_DEFAULTS = {UNIX: "socket", HVT: "direct"}
 
 
-def socket_stack(sockets: Node | None = None) -> Device:
+def direct_stack(netstack: Node, addressing: Node | None = None, *, group: str = "") -> Device:
+    """TCP and UDP over our own stack. addressing: what gives it its address, where it has none of its own."""
+    if addressing is None:
+        return STATIC_STACK(netstack, event_loop(), log(), group=group)
+    return DIRECT_STACK(netstack, event_loop(), log(), addressing, group=group)
+
+
+def configured_stack(network: Node, *, group: str = "") -> Device:
+    """TCP and UDP over our own stack on a network device, with its address by DHCP or from boot arguments."""
+    return direct_stack(*addressed_netstack(network, group=group), group=group)
+
+
+def socket_stack(sockets: Node | None = None, *, group: str = "") -> Device:
     """TCP and UDP over the system's sockets."""
-    return SOCKET_STACK(sockets or sockets_kind.sockets(), event_loop(), log())
+    return SOCKET_STACK(sockets or sockets_kind.sockets(), event_loop(), log(), group=group)
 
 
 def generic_stack(network: Node | None = None, *, group: str = "") -> Choice:
@@ -60,9 +88,9 @@ def generic_stack(network: Node | None = None, *, group: str = "") -> Choice:
     return Choice(
         NET.grouped(group),
         {
-            "direct": lambda: direct_stack(netstack(network or default_network(group), group=group)),
-            "socket": socket_stack,
+            "direct": lambda: configured_stack(network or default_network(group), group=group),
+            "socket": lambda: socket_stack(group=group),
         },
         OFFERS,
-        defaults={UNIX: "socket", HVT: "direct"},
+        defaults=NET_DEFAULTS,
     )

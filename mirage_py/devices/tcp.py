@@ -3,19 +3,29 @@
 
 from mirage_py.device import Device, Kind, Node
 from mirage_py.devices import random as random_kind
-from mirage_py.devices.signatures import IPV4, RANDOM
+from mirage_py.devices.signatures import IPV4, IPV6, RANDOM
 from mirage_py.devices.signatures import TCP as OFFERS
 
 TCP = Kind(
     name="tcp",
     offers=OFFERS,
     implementation="libos.net.tcp.Tcp",
-    doc="TCP",
+    doc="TCP over IPv4",
     arguments={"random": RANDOM, "ipv4": IPV4},
     features=("net",),
 )
 
+DUAL_TCP = Kind(
+    name="tcp",
+    offers=OFFERS,
+    implementation=TCP.implementation,
+    doc="TCP over both",
+    arguments={"random": RANDOM, "ipv4": IPV4, "ipv6": IPV6},
+    features=("net",),
+)
 
-def tcp(ipv4: Node, random: Node | None = None) -> Device:
-    """TCP on IPv4."""
-    return TCP(random or random_kind.random(), ipv4)
+
+def tcp(ipv4: Node, ipv6: Node | None = None, *, random: Node | None = None) -> Device:
+    """TCP on IPv4, or on both."""
+    random = random or random_kind.random()
+    return TCP(random, ipv4) if ipv6 is None else DUAL_TCP(random, ipv4, ipv6)

@@ -52,6 +52,28 @@ def argument(arguments: Iterable[str], key: str) -> str | None:
     return found
 
 
+def switch(arguments: Iterable[str], key: str) -> bool | None:
+    """What `--key`, `--no-key` or `--key=true` in boot arguments say; the last one counts, None where there is none."""
+    found = None
+    for word in arguments:
+        name, _, value = word.partition("=")
+        if name in (f"--{key}", f"--no-{key}"):
+            found = name == f"--{key}" and value in ("", "true", "yes", "1")
+    return found
+
+
+def uses_dhcp(image: Image, arguments: list[str], *, has_server: bool) -> bool:
+    """Whether the guest asks for its address. has_server: somebody will answer, if nothing else is said."""
+    if "dhcp" not in image.keys:
+        return False
+    asked = switch(arguments, "dhcp")
+    if asked is None and "dhcp" in image.defaults:
+        asked = image.defaults["dhcp"] == "True"
+    if asked is None:
+        asked = has_server and argument(arguments, "ipv4") is None and "ipv4" not in image.defaults
+    return asked
+
+
 def _given_address(arguments: list[str], key: str) -> str | None:
     # One that does not parse is the guest's to refuse: it knows the words for it.
     given = argument(arguments, key)
@@ -163,9 +185,11 @@ def plan(image: Image, options: RunOptions) -> Network:
             "give --ipv4 and --ipv4-gateway of one network, for example --ipv4 10.0.0.2/24 --ipv4-gateway 10.0.0.1",
         )
     added = []
-    if "ipv4" in image.keys and argument(arguments, "ipv4") is None:
+    # The user-mode network hands out the very same addresses.
+    is_told = not uses_dhcp(image, arguments, has_server=not options.tap)
+    if is_told and "ipv4" in image.keys and argument(arguments, "ipv4") is None:
         added += ["--ipv4", str(guest)]
-    if "ipv4-gateway" in image.keys and argument(arguments, "ipv4-gateway") is None:
+    if is_told and "ipv4-gateway" in image.keys and argument(arguments, "ipv4-gateway") is None:
         added += ["--ipv4-gateway", str(host)]
     return Network(
         guest=guest,

@@ -105,3 +105,53 @@ def test_help_lists_every_option_and_exits_0(capsys):
         assert f"--{name}" in text
         assert doc in text
     assert "(default 10.0.0.2/24)" in text
+
+
+ADDRESSES = (
+    ("resolver", "ip_list", None, "the name servers"),
+    ("stats", "interval", None, "print counters"),
+    ("dhcp", "bool", None, "ask"),
+)
+
+
+@pytest.mark.parametrize(
+    ("argv", "resolver", "stats", "dhcp"),
+    [
+        ([], None, None, None),
+        (["--resolver", "8.8.8.8,1.1.1.1"], ["8.8.8.8", "1.1.1.1"], None, None),
+        (["--resolver", "8.8.8.8", "--resolver=::1"], ["8.8.8.8", "::1"], None, None),
+        (["--stats"], None, 0, None),
+        (["--stats", "10s", "--no-dhcp"], None, 10_000, False),
+        (["--stats", "--dhcp"], None, 0, True),
+        (["--stats=250ms"], None, 250, None),
+    ],
+)
+def test_lists_and_intervals(argv, resolver, stats, dhcp):
+    assert parse_arguments(ADDRESSES, argv) == {"resolver": resolver, "stats": stats, "dhcp": dhcp}
+
+
+def test_list_on_the_command_line_replaces_the_default():
+    spec = (("resolver", "ip_list", "9.9.9.9", ""),)
+    assert parse_arguments(spec, []) == {"resolver": ["9.9.9.9"]}
+    assert parse_arguments(spec, ["--resolver", "8.8.8.8", "--resolver", "1.1.1.1"]) == {
+        "resolver": ["8.8.8.8", "1.1.1.1"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--resolver", "dns.example"], "--resolver: 'dns.example': not an IPv4 address"),
+        (["--resolver", "1:2"], "not an IP address"),
+        (["--stats", "often"], "--stats: 'often': not a duration"),
+        (["--resolver"], "--resolver needs a value"),
+    ],
+)
+def test_wrong_lists_and_intervals_are_named(argv, message):
+    with pytest.raises(ArgumentError) as caught:
+        parse_arguments(ADDRESSES, argv)
+    assert message in str(caught.value)
+
+
+def test_interval_shows_that_its_value_may_be_left_out():
+    assert "--stats [DURATION]" in help_text(ADDRESSES, "echo")

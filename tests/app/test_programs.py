@@ -107,3 +107,7 @@ def test_stack_over_our_own(run: Callable[..., str], link: str) -> None:
 
 def test_streams(run: Callable[..., str]) -> None:
     assert_passed(run("stream_checks"))
+
+
+def test_addresses_and_names(run: Callable[..., str]) -> None:
+    assert_passed(run("names_checks"))

@@ -8,11 +8,12 @@ its seed.
 import contextlib
 import os
 import random
+import struct
 import time
 
 import pytest
 
-from libos.wire import arp, ethernet, icmp, igmp, ipv4, tcp, udp
+from libos.wire import arp, dhcp, dns, ethernet, icmp, icmp6, igmp, ipv4, ipv6, tcp, udp
 
 SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "1.5"))
 SIZE = 128
@@ -44,6 +45,30 @@ def valid_arp(rng):
     return buf
 
 
+def valid_dhcp(rng):
+    options = [(rng.randrange(1, 255), rng.randbytes(rng.randrange(9))) for _ in range(rng.randrange(8))]
+    if rng.randrange(2):
+        options.insert(0, (dhcp.OPTION_OVERLOAD, bytes((rng.randrange(5),))))
+    data = bytearray(dhcp.emit(2, 1, 2, 0, 3, 4, rng.randbytes(6), options))
+    for _ in range(rng.randrange(4)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return data
+
+
+def valid_dns(rng):
+    name = dns.encode_name(rng.choice(["a", "www.example.com", "a.b.c.d.e"]))
+    records = b""
+    count = rng.randrange(5)
+    for _ in range(count):
+        kind = rng.choice([dns.A, dns.AAAA, dns.CNAME, dns.PTR, dns.SOA, 16])
+        value = rng.choice([rng.randbytes(4), rng.randbytes(16), name, b"\xc0\x0c", b"\xc0" + rng.randbytes(1)])
+        owner = rng.choice([name, b"\xc0\x0c", b"\xc0" + rng.randbytes(1), b"\x01a\xc0\x0c"])
+        records += owner + struct.pack(">HHIH", kind, 1, rng.getrandbits(32), len(value)) + value
+    answers = rng.randrange(count + 1)
+    head = struct.pack(">HHHHHH", 1, 0x8180 | rng.randrange(6), 1, answers, count - answers, 0)
+    return bytearray(head + name + b"\0\1\0\1" + records + rng.randbytes(rng.randrange(9)))
+
+
 def noise(rng):
     return bytearray(rng.randbytes(SIZE))
 
@@ -60,7 +85,7 @@ def check_ipv4(value, length):
     assert value[0] <= value[1] <= length
 
 
-def check_options(value, length):
+def check_ipv4_options(value, length):
     assert value in (ipv4.OPTIONS_SANE, ipv4.OPTIONS_MALFORMED, ipv4.OPTIONS_SOURCE_ROUTE)
 
 
@@ -68,15 +93,82 @@ def check_udp(value, length):
     assert 8 <= value[2] <= length
 
 
+def valid_ipv6(rng):
+    buf = bytearray(rng.randbytes(SIZE))
+    ipv6.emit(buf, 0, rng.randrange(SIZE), rng.randrange(256), 64, rng.randbytes(16), rng.randbytes(16))
+    return buf
+
+
+def valid_options(rng):
+    """Options of Neighbour Discovery, or of an extension header, one behind the other."""
+    buf = bytearray()
+    while len(buf) < SIZE:
+        buf += bytes([rng.randrange(32), rng.choice([0, 1, 1, 2, 4, 5])]) + rng.randbytes(6)
+    return buf[:SIZE]
+
+
+def message(parse):
+    """Of a parser that takes a whole message."""
+    return lambda buf, start, length: parse(bytes(buf[start : start + length]))
+
+
+def check_ipv6(value, length):
+    assert 40 + value[0] <= length
+
+
+def check_options(value, length):
+    assert sum(2 + len(data) for _, data in value) <= length
+
+
+def check_extension(value, length):
+    assert value == (0, 0) or (1 <= value[0] <= 3 and 2 <= value[1] < length)
+
+
+def check_dns_servers(value, length):
+    assert 6 + 16 * len(value[1]) == length
+
+
+def check_query(value, length):
+    assert value[1] < 1 << 24
+    assert value[0] == 1 or 28 + 16 * value[4] <= length
+
+
+def check_dhcp(value, length):
+    assert value.op in (1, 2)
+    assert len(value.chaddr) == 6
+    assert sum(map(len, value.options.values())) <= length
+
+
+def check_dns(value, length):
+    assert len(value.name) <= 255
+    assert len(value.answers) <= dns.MAX_RECORDS
+    for owner, kind, ttl_s, answer in value.answers:
+        assert 1 <= len(owner) <= 255
+        assert not owner[-1]
+        assert 0 <= ttl_s < 1 << 31
+        assert len(answer) == {dns.A: 4, dns.AAAA: 16}.get(kind, len(answer)) <= 255
+
+
 PARSERS = {
     "ethernet": (ethernet.parse, noise, lambda value, length: None),
     "arp": (arp.parse, valid_arp, lambda value, length: None),
     "ipv4": (ipv4.parse, valid_ipv4, check_ipv4),
-    "ipv4 options": (ipv4.check_options, noise, check_options),
+    "ipv4 options": (ipv4.check_options, noise, check_ipv4_options),
     "igmp": (igmp.parse, noise, lambda value, length: None),
     "icmp": (icmp.parse, noise, lambda value, length: None),
+    "ipv6": (ipv6.parse, valid_ipv6, check_ipv6),
+    "ipv6 fragment": (ipv6.parse_fragment, noise, lambda value, length: None),
+    "ipv6 options": (message(ipv6.check_options), valid_options, check_extension),
+    "icmp6": (icmp6.parse, noise, lambda value, length: None),
+    "icmp6 options": (message(lambda data: icmp6.parse_options(data, 0)), valid_options, check_options),
+    "icmp6 router": (message(icmp6.parse_router), noise, lambda value, length: None),
+    "icmp6 prefix": (message(lambda data: icmp6.parse_prefix(data[:30])), noise, lambda value, length: None),
+    "icmp6 dns": (message(icmp6.parse_dns_servers), noise, check_dns_servers),
+    "icmp6 query": (message(icmp6.parse_query), noise, check_query),
     "udp": (udp.parse, noise, check_udp),
     "tcp": (tcp.parse, valid_tcp, check_tcp),
+    "dhcp": (dhcp.parse, valid_dhcp, check_dhcp),
+    "dns": (dns.parse, valid_dns, check_dns),
 }
 
 
@@ -93,9 +185,11 @@ def test_parser_takes_any_octets(name):
             for _ in range(200):
                 buf = bytearray(base)
                 for _ in range(rng.randrange(4)):
-                    buf[rng.randrange(64)] = rng.randrange(256)
+                    buf[rng.randrange(min(len(buf), 64))] = rng.randrange(256)
                 start = rng.randrange(8)
-                length = rng.randrange(SIZE - start + 1)
+                length = rng.randrange(len(buf) - start + 1)
+                if not rng.randrange(4):
+                    start, length = 0, len(buf)
                 value = parse(buf, start, length)
                 runs += 1
                 if value is not None:
@@ -106,7 +200,9 @@ def test_parser_takes_any_octets(name):
     assert parsed > 0
 
 
-@pytest.mark.parametrize("parse", [ipv4.parse_address, ipv4.parse_cidr, ethernet.parse_mac])
+@pytest.mark.parametrize(
+    "parse", [ipv4.parse_address, ipv4.parse_cidr, ipv6.parse_address, ipv6.parse_cidr, ethernet.parse_mac]
+)
 def test_text_parser_takes_any_text(parse):
     rng = random.Random(1)
     for _ in range(20_000):

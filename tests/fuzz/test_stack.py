@@ -15,6 +15,7 @@ from functools import partial
 import pytest
 
 from libos.wire import tcp
+from tests.fuzz.ipv6_frames import Ipv6Frames, repair6
 from tests.net.link import ALL_OFFLOADS, RX_CSUM, World, fast_checksum, pattern
 from tests.net.peer import Peer, build, tcp_segment
 
@@ -27,8 +28,12 @@ class Fuzzer:
     def __init__(self, seed, features=0):
         self.rng = random.Random(seed)
         self.world = World(seed=seed)
-        self.host = self.world.host("10.0.0.2/24", features=features, device={"rx_frames": 64})
-        self.friend = self.world.host("10.0.0.3/24")
+        self.host = self.world.host(
+            "10.0.0.2/24", features=features, device={"rx_frames": 64},
+            ipv6={"address": "fd00::2/64", "accept_router_advertisements": True, "dad_transmits": 1},
+        )  # fmt: skip
+        self.friend = self.world.host("10.0.0.3/24", ipv6={"address": "fd00::3/64"})
+        self.ipv6_frames = Ipv6Frames(self.rng, self.host)
         self.host.echo(7)
         self.host.listen(8, reads=False)
         self.host.listen(9, closes_at_eof=True)
@@ -42,7 +47,10 @@ class Fuzzer:
         self.world.filter = lambda device, packet: self.corpus.append(packet) if len(self.corpus) < 300 else None
 
     def frame(self):
-        kind = self.rng.randrange(7)
+        kind = self.rng.randrange(9)
+        if kind >= 7:
+            packet = self.ipv6_frames.frame()
+            return packet if self.rng.random() < 0.7 else self.mutate(bytearray(packet))
         if kind == 0:
             return self.rng.randbytes(self.rng.randrange(14, 200))
         if kind == 1 and self.corpus:
@@ -122,13 +130,22 @@ class Fuzzer:
         assert len(tcp_.half_open) <= 3 * 128
         assert len(tcp_.by_key) < 500
         assert len(tcp_.time_waits.by_key) <= 1024
-        # Of ARP, TIME_WAIT, reassembly, path MTUs, the group, fragments to send, and frames to ourselves.
-        assert len(tcp_.timers) <= len(tcp_.by_key) + len(tcp_.half_open) + 7
+        # Of ARP, TIME_WAIT, and frames to ourselves; of addresses, routers and groups; of reassembly, path MTUs and
+        # fragments to send, twice; and of each neighbour.
+        others = len(host.ndp.entries()) + 14
+        assert len(tcp_.timers) <= len(tcp_.by_key) + len(tcp_.half_open) + others
         assert len(host.ipv4._reassembly) <= 64
         assert host.ipv4._reassembly._cost <= 262144
         assert len(host.ipv4._paths) <= 256
         assert len(host.arp.entries()) <= 256
-        assert host.device.in_use <= 32 + 1
+        assert len(host.ndp.entries()) <= 256
+        assert len(host.ipv6.addresses.all()) <= 16
+        assert len(host.ipv6.mld.groups()) <= 64
+        assert len(host.ipv6.path_mtus) <= 256
+        assert len(host.ipv6.reassembly) <= 64
+        assert len(host.ipv6.fragmenter) <= 8
+        assert [len(table) <= 16 for table in host.ipv6.routers.known()] == [True, True]
+        assert host.device.in_use <= 32 + 32 + 1
         for conn in tcp_.by_key.values():
             assert conn.rx_octets <= conn.rcv_buf
             assert conn.rx_octets == sum(map(len, conn.rx_chunks)) - conn.rx_head
@@ -173,16 +190,20 @@ class Fuzzer:
             assert bytes(self.healthy.received[500 * number : 500 * number + 500]) == pattern(500, 500 * number)
         for conn in list(self.host.tcp.by_key.values()):
             conn.abort()
-        self.world.run(limit_ms=2_000_000)
+        self.world.run(limit_ms=80_000_000)  # the longest lifetime of a router is 65,535 s
         assert not self.host.device.in_use
         assert not self.host.tcp.half_open
         assert not self.host.tcp.time_waits.by_key
         assert not len(self.host.tcp.timers)
         assert not self.host.arp.entries()
+        assert not self.host.ndp.entries()
+        assert not len(self.host.ipv6.reassembly)
 
 
 def repair(packet):
     """Right checksums, so that a mutation gets past them."""
+    if packet[12:14] == b"\x86\xdd":
+        repair6(packet)
     if len(packet) < 34 or packet[12:14] != b"\x08\x00":
         return
     header_len = (packet[14] & 15) * 4

@@ -176,7 +176,21 @@ def test_config_says_every_choice() -> None:
     }
     assert config["ports"] == [{"proto": "tcp", "key": "port", "port": 8080}]
     assert config["keys"]["configure"] == {"net": "direct", "nic": "virtio"}
-    assert [key["name"] for key in config["keys"]["runtime"]] == ["port", "ipv4", "ipv4-gateway", "logs"]
+    assert [key["name"] for key in config["keys"]["runtime"]] == [
+        "port",
+        "ipv6",
+        "ipv6-gateway",
+        "accept-router-advertisements",
+        "ipv6-secret",
+        "ipv4-only",
+        "logs",
+        "hostname",
+        "dhcp",
+        "ipv4",
+        "ipv4-gateway",
+        "ipv6-only",
+        "stats",
+    ]
     assert config["keys"]["runtime"][0]["default"] == 8080
     devices = {device["local"]: device for device in config["devices"]}
     assert devices["ethernet0"]["args"] == ["net0"]
@@ -358,7 +372,8 @@ register("cup", unikernel("cup.Clock", OTHER(), clock()))
 
 def test_unknown_key_lists_the_known(echo: Path) -> None:
     with pytest.raises(
-        UserError, match=r"--colour: .*; its keys: host-ipv4, interface, ipv4, ipv4-gateway, logs, net, nic, port"
+        UserError,
+        match=r"--colour: .*; its keys: accept-router-advertisements, dhcp, host-ipv4, hostname, .*, nic, port, stats",
     ):
         configure(request_for(echo, colour="blue"))
 
@@ -412,7 +427,23 @@ def test_asyncio_streams_are_put_on_the_stack_before_the_application_runs(stream
     assert "asyncio/stream.py" not in names
 
 
-@pytest.mark.parametrize(("devices", "count"), [("console()", 0), ("generic_stack(), socket_stack()", 2)])
+@pytest.mark.parametrize(
+    ("devices", "call"),
+    [
+        ("generic_stack()", "install(stack0)"),
+        ("dns_client(generic_stack())", "install(stack0, dns0)"),
+        ("happy_eyeballs(generic_stack())", "install(stack0, happy_eyeballs0)"),
+        ("happy_eyeballs(recorded_stack())", "install(stack1, happy_eyeballs0)"),
+    ],
+)
+def test_asyncio_streams_know_names_where_something_resolves_them(streams: Path, devices: str, call: str) -> None:
+    config = (streams / "config.py").read_text().replace("generic_stack()", devices, 1)
+    (streams / "config.py").write_text("from mirage_py.dsl import *\n" + config)
+    main = text_of(configure(request_for(streams, "unix-direct")), "mirage/main.py")
+    assert f"    {call}\n" in main
+
+
+@pytest.mark.parametrize(("devices", "count"), [("console()", 0), ('generic_stack(), socket_stack(group="lan")', 2)])
 def test_asyncio_streams_need_one_stack(streams: Path, devices: str, count: int) -> None:
     config = (streams / "config.py").read_text().replace("generic_stack()", devices, 1)
     (streams / "config.py").write_text("from mirage_py.dsl import *\n" + config)

@@ -42,6 +42,9 @@ def locals_of(found: Graph) -> list[str]:
 
 # --- what the three builds of an echo server become ---
 
+IPV4_KEYS = ("hostname", "dhcp", "ipv4", "ipv4-gateway", "ipv6-only")
+IPV6_KEYS = ("ipv6", "ipv6-gateway", "accept-router-advertisements", "ipv6-secret", "ipv4-only")
+
 
 def test_hvt_is_our_stack_on_a_virtio_card() -> None:
     found = graph(unikernel(dsl.generic_stack()))
@@ -51,17 +54,22 @@ def test_hvt_is_our_stack_on_a_virtio_card() -> None:
         "dma0",
         "net0",
         "ethernet0",
+        "random0",
         "arp0",
         "ipv4_0",
-        "icmp0",
-        "udp0",
-        "random0",
+        "ndp0",
+        "ipv6_0",
         "tcp0",
+        "udp0",
+        "icmp0",
+        "icmp6_0",
         "netstack0",
         "loop0",
         "console0",
         "clock0",
         "log0",
+        "dhcp0",
+        "addressing0",
         "stack0",
         "app",
     ]
@@ -90,9 +98,9 @@ def test_runtime_keys_come_from_the_devices_that_are_there() -> None:
         for variant in [(HVT,), (UNIX, ("net", "direct")), (UNIX, ("net", "socket"))]
     }
     assert list(names.values()) == [
-        ["port", "ipv4", "ipv4-gateway", "logs"],
-        ["port", "interface", "host-ipv4", "ipv4", "ipv4-gateway", "logs"],
-        ["port", "logs"],
+        ["port", *IPV6_KEYS, "logs", *IPV4_KEYS, "stats"],
+        ["port", "interface", "host-ipv4", *IPV6_KEYS, "logs", *IPV4_KEYS, "stats"],
+        ["port", "logs", "stats"],
     ]
 
 
@@ -163,8 +171,9 @@ def test_key_of_two_devices_is_refused_and_a_group_helps() -> None:
     with pytest.raises(UserError, match=r"two devices have the key --ipv4: ipv4_0 and ipv4_1; .*group"):
         graph(two(""), UNIX)
     names = [key.name for key in graph(two("lan"), UNIX).runtime_keys()]
-    first = ["interface", "host-ipv4", "ipv4", "ipv4-gateway"]
-    assert names == [*first, "other-interface", "other-host-ipv4", "lan-ipv4", "lan-ipv4-gateway"]
+    first = ["interface", "host-ipv4", "ipv4", "ipv4-gateway", "ipv6-only"]
+    second = ["other-interface", "other-host-ipv4", "lan-ipv4", "lan-ipv4-gateway", "lan-ipv6-only"]
+    assert names == [*first, *second]
 
 
 def test_key_of_application_and_device_is_refused() -> None:

@@ -52,6 +52,41 @@ def test_privileged_port_is_moved_to_8000_and_above(monkeypatch: pytest.MonkeyPa
     assert network.netdev(plan, None) == "user,id=net0,hostfwd=tcp:127.0.0.1:8007-10.0.2.15:7"
 
 
+def with_dhcp(**defaults: str) -> Image:
+    return Image(
+        Path("dist/echo.hvt"), "echo", "hvt", net="direct", keys=KEYS | {"dhcp"}, defaults=dict(defaults)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "defaults", "added"),
+    [
+        ([], {}, []),
+        (["--dhcp"], {}, []),
+        (["--dhcp", "--ipv4", "10.0.2.15/24"], {}, []),
+        (["--no-dhcp"], {}, ["--ipv4", "10.0.2.15/24", "--ipv4-gateway", "10.0.2.2"]),
+        (["--dhcp=false"], {}, ["--ipv4", "10.0.2.15/24", "--ipv4-gateway", "10.0.2.2"]),
+        (["--no-dhcp", "--dhcp"], {}, []),
+        (["--ipv4", "10.0.2.15/24"], {}, ["--ipv4-gateway", "10.0.2.2"]),
+        ([], {"ipv4": "10.0.0.2/24"}, ["--ipv4", "10.0.2.15/24", "--ipv4-gateway", "10.0.2.2"]),
+        ([], {"dhcp": "False"}, ["--ipv4", "10.0.2.15/24", "--ipv4-gateway", "10.0.2.2"]),
+        ([], {"dhcp": "True", "ipv4": "10.0.0.2/24"}, []),
+    ],
+)
+def test_user_mode_network_leaves_the_address_to_dhcp(
+    arguments: list[str], defaults: dict[str, str], added: list[str]
+) -> None:
+    plan = network.plan(with_dhcp(**defaults), RunOptions(guest_args=arguments))
+    assert plan.guest_args == added
+    assert str(plan.guest) == "10.0.2.15/24"
+
+
+@pytest.mark.parametrize(("arguments", "is_told"), [([], True), (["--dhcp"], False), (["--no-dhcp"], True)])
+def test_tap_has_a_static_address_unless_dhcp_is_asked_for(arguments: list[str], is_told: bool) -> None:
+    plan = network.plan(with_dhcp(), RunOptions(tap="tap0", guest_args=arguments))
+    assert plan.guest_args == (["--ipv4", "10.0.0.2/24", "--ipv4-gateway", "10.0.0.1"] if is_told else [])
+
+
 def test_taken_port_is_replaced_by_a_free_one(taken: int) -> None:
     (forward,) = network.plan(image(Port(taken, "tcp")), RunOptions()).forwards
     assert forward.guest_port == taken

@@ -20,7 +20,10 @@ from libos.hal import dma
 from libos.net.arp import Arp
 from libos.net.ethernet import Ethernet
 from libos.net.icmp import Icmp
+from libos.net.icmp6 import Icmp6
 from libos.net.ipv4 import Ipv4
+from libos.net.ipv6 import Ipv6
+from libos.net.ndp import Ndp
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.connection import Connection
@@ -69,8 +72,8 @@ class Device:
         self.rx_pool = dma.FramePool(Memory(), buffer_bytes, rx_frames, HEADROOM)
         self.tx_limit = tx_limit  # frames that one tx_batch takes at most: a full ring
         self.inbox = []
+        self.groups = set()  # multicast MACs that it lets through
         self.is_armed = False
-        self.groups = set()
         self.tx_log = None  # a list to append every frame on the wire to
         self.counters = {
             "rx_packets": 0,
@@ -339,21 +342,36 @@ class Flow:
 
 
 class Host:
-    """A complete stack on its own device."""
+    """A complete stack on its own device.
 
-    def __init__(self, world, address, mac, gateway=None, features=0, mtu=1500, tcp=None, device=None):
+    address: "10.0.0.1/24", or "fd00::1/64" for a stack over IPv6 alone. ipv6: of a stack over both; options for Ipv6.
+    """
+
+    def __init__(
+        self, world, address, mac, gateway=None, features=0, mtu=1500, tcp=None, device=None, ipv6=None
+    ):  # fmt: skip
         self.world = world
         self.address = address
         self.ip = address.split("/")[0]
         self.device = Device(world, mac, mtu, features, **(device or {}))
         self.random = Entropy(world.random)
         self.ethernet = Ethernet(self.device)
-        self.arp = Arp(self.ethernet, self.random)
-        self.ipv4 = Ipv4(self.ethernet, self.arp, self.random, address, gateway)
-        self.icmp = Icmp(self.ipv4)
-        self.udp = Udp(self.ipv4)
-        self.tcp = Tcp(self.random, self.ipv4, **(tcp or {}))
-        self.stack = NetStack(self.ethernet, self.tcp, self.udp, self.icmp)
+        self.ipv4 = self.ipv6 = None
+        if ":" in address:
+            ipv6 = {"address": address, "gateway": gateway, **(ipv6 or {})}
+        else:
+            self.arp = Arp(self.ethernet, self.random)
+            self.ipv4 = Ipv4(self.ethernet, self.arp, self.random, address, gateway)
+            self.icmp = Icmp(self.ipv4)
+        if ipv6 is not None:
+            # Without duplicate address detection addresses work at once, as tests of something else want it.
+            options = {"dad_transmits": 0, "accept_router_advertisements": False, **ipv6}
+            self.ndp = Ndp(self.ethernet, self.random)
+            self.ipv6 = Ipv6(self.ethernet, self.ndp, self.random, **options)
+            self.icmp6 = Icmp6(self.ipv6)
+        self.udp = Udp(self.ipv4, self.ipv6)
+        self.tcp = Tcp(self.random, self.ipv4, self.ipv6, **(tcp or {}))
+        self.stack = NetStack(self.ethernet, self.tcp, self.udp)
         self.ready = []
         self.accepted = []
 

@@ -5,13 +5,14 @@ import asyncio
 from errno import ETIMEDOUT
 
 import _mirage
+from cable import Link
 from harness import raises, run_all
 from stack_checks import CHECKS
 
 from libos.app.log import Log
 from libos.app.stack import Stack
 from libos.hal.console import Console
-from libos.hal.dma import Dma, FramePool
+from libos.hal.dma import Dma
 from libos.hal.loop import EventLoop
 from libos.hal.random import Random
 from libos.net.arp import Arp
@@ -21,50 +22,6 @@ from libos.net.ipv4 import Ipv4
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.udp import Udp
-
-
-class Link:
-    """One end of a cable, as a network device. With offloads, frames cross it uncut and unsummed, as over a TAP."""
-
-    def __init__(self, dma, mac, has_offloads):
-        self.name = "link"
-        self.mac = mac
-        self.mtu = 1500
-        self.features = 31 if has_offloads else 0
-        self.max_gso_bytes = 65549
-        self.link_up = True
-        self.counters = {}
-        self.peer = None
-        self.is_cut = False
-        self.waiting = []
-        self._pool = FramePool(dma, 66048, 24, 16)
-
-    def rx_batch(self, frames, limit):
-        count = min(limit, len(self.waiting))
-        for index in range(count):
-            frames[index] = self.waiting[index]
-        self.waiting = self.waiting[count:]
-        return count
-
-    def tx_batch(self, frames, count):
-        for index in range(count):
-            frame = frames[index]
-            if self.peer.is_cut:
-                frame.release()
-            else:
-                frame.flags = 1 if frame.flags & 2 else 0
-                self.peer.waiting.append(frame)
-        return count
-
-    def alloc(self, length):
-        return self._pool.alloc()
-
-    def arm(self):
-        return bool(self.waiting)
-
-    def disarm(self):
-        pass
-
 
 loop = EventLoop()
 dma = Dma()

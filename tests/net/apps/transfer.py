@@ -11,7 +11,10 @@ from libos.hal import dma
 from libos.net.arp import Arp
 from libos.net.ethernet import Ethernet
 from libos.net.icmp import Icmp
+from libos.net.icmp6 import Icmp6
 from libos.net.ipv4 import Ipv4
+from libos.net.ipv6 import Ipv6
+from libos.net.ndp import Ndp
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.connection import Connection
@@ -77,6 +80,12 @@ class Device:
         self.other = None
         self.counters = {}
 
+    def join(self, mac):
+        pass
+
+    def leave(self, mac):
+        pass
+
     def alloc(self, length):
         return self.tx_pool.alloc()
 
@@ -110,14 +119,23 @@ class Device:
 
 
 class Host:
+    """address: of IPv4, or of IPv6, which then comes beside it, with all it says when it begins."""
+
     def __init__(self, world, mac, address):
         self.device = Device(world, mac)
         ethernet = Ethernet(self.device)
         arp = Arp(ethernet, world)
-        ipv4 = Ipv4(ethernet, arp, world, address)
+        if ":" in address:
+            ipv4 = Ipv4(ethernet, arp, world, None)
+            ipv6 = Ipv6(ethernet, Ndp(ethernet, world), world, address, stable_secret="secret")
+            Icmp6(ipv6)
+        else:
+            ipv4 = Ipv4(ethernet, arp, world, address)
+            ipv6 = None
         self.ipv4 = ipv4
-        self.tcp = Tcp(world, ipv4)
-        self.udp = Udp(ipv4)
+        self.ipv6 = ipv6
+        self.tcp = Tcp(world, ipv4, ipv6)
+        self.udp = Udp(ipv4, ipv6)
         self.icmp = Icmp(ipv4)
         self.stack = NetStack(ethernet, self.tcp, self.udp, self.icmp)
 
@@ -175,19 +193,32 @@ def has_mail(hosts):
     return bool(hosts[0].device.inbox or hosts[1].device.inbox)
 
 
-def pair(world):
-    hosts = [Host(world, b"\x52\x54\0\0\0\1", "10.0.0.1/24"), Host(world, b"\x52\x54\0\0\0\2", "10.0.0.2/24")]
+def begin(world, hosts):
+    """Until the addresses of IPv6 are nobody else's."""
+    for host in hosts:
+        while host.ipv6 is not None and len([1 for address in host.ipv6.addresses.all() if address.state != 2]):
+            for other in hosts:
+                other.stack.poll(world.now_ms)
+            if not has_mail(hosts):
+                advance(world, hosts)
+
+
+def pair(world, network="10.0.0.", prefix_len=24):
+    macs = (b"\x52\x54\0\0\0\1", b"\x52\x54\0\0\0\2")
+    hosts = [Host(world, macs[index], network + str(index + 1) + "/" + str(prefix_len)) for index in range(2)]
     hosts[0].device.other = hosts[1].device
     hosts[1].device.other = hosts[0].device
+    begin(world, hosts)
     return hosts
 
 
-def transfer(seed, loss, locked):
-    world = World(seed, loss, 0)
-    hosts = pair(world)
+def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24):
+    world = World(seed, 0, 0)
+    hosts = pair(world, network, prefix_len)
+    world.loss = loss
     echoes = []
     hosts[1].tcp.listen(7, lambda conn: echoes.append(Echo(conn)))
-    conn = hosts[0].tcp.connect("10.0.0.2", 7, world.now_ms)
+    conn = hosts[0].tcp.connect(network + "2", 7, world.now_ms)
     data = bytes([(index * 7 + index // 251) & 255 for index in range(SIZE)])
     sent = 0
     received = []
@@ -263,6 +294,10 @@ for number in range(1, 4):
     transfer(number, 2 * number, 0)
 for number in range(1, 11):
     transfer(number, 2, 2 * number)
+for number in range(1, 4):
+    transfer(number, 2 * number, 0, "fd00::", 64)
+for number in range(1, 11):
+    transfer(number, 2, 2 * number, "fd00::", 64)
 datagrams(1, 0)
 for number in range(2, 8):
     datagrams(number, 5 * number)

@@ -9,8 +9,12 @@ A specification is a sequence of (name, type, default, doc). Types and what come
     tcp_port    1 to 65535; udp_port as well
     ipv4        "10.0.0.1", checked
     ipv4_cidr   "10.0.0.2/24", checked
+    ipv6        "2001:db8::1", checked
+    ipv6_cidr   "2001:db8::2/64", checked
     loglevel    what app.log.parse_levels() makes of it
+    ip_list     ["8.8.8.8", "2001:db8::1"], checked, from a list with commas; given twice, the lists are joined
     duration    milliseconds, from `250ms`, `3s`, `2m`, `1h`
+    interval    the same; `--name` alone is 0
     choice:a,b  one of the texts after the colon
 """
 
@@ -61,6 +65,49 @@ def _parse_ipv4_cidr(text):
     return text
 
 
+def _parse_ipv6(text):
+    if "%" in text:
+        raise ValueError("an IPv6 address with a zone is not supported")
+    head, gap, tail = text.partition("::")
+    groups = _count_groups(head, not gap) + _count_groups(tail, True)
+    if groups > 7 if gap else groups != 8:
+        raise ValueError("not an IPv6 address")
+    return text
+
+
+def _count_groups(part, is_end):
+    """How many groups of 16 bits are between double colons. The last of an address may be dotted: two groups."""
+    if not part:
+        return 0
+    groups = part.split(":")
+    count = len(groups)
+    if is_end and "." in groups[-1]:
+        _parse_ipv4(groups.pop())
+        count += 1
+    for group in groups:
+        if not 1 <= len(group) <= 4 or group.strip("0123456789abcdefABCDEF"):
+            raise ValueError("not an IPv6 address")
+    return count
+
+
+def _parse_ipv6_cidr(text):
+    address, slash, prefix = text.partition("/")
+    _parse_ipv6(address)
+    if not slash or not prefix.isdigit() or len(prefix) > 3 or int(prefix) > 128:
+        raise ValueError("not ADDRESS/PREFIX with a prefix from 0 to 128")
+    return text
+
+
+def _parse_ip_list(text):
+    addresses = text.split(",")
+    for address in addresses:
+        if ":" in address:
+            _parse_ipv6(address)
+        else:
+            _parse_ipv4(address)
+    return addresses
+
+
 def _parse_duration(text):
     digits = text.rstrip("hms")
     unit = _DURATION_MS.get(text[len(digits) :])
@@ -77,8 +124,12 @@ _PARSERS = {
     "udp_port": _parse_port,
     "ipv4": _parse_ipv4,
     "ipv4_cidr": _parse_ipv4_cidr,
+    "ipv6": _parse_ipv6,
+    "ipv6_cidr": _parse_ipv6_cidr,
     "loglevel": parse_levels,
+    "ip_list": _parse_ip_list,
     "duration": _parse_duration,
+    "interval": _parse_duration,
 }
 
 
@@ -106,10 +157,11 @@ def parse_arguments(spec, argv):
     """Parses without printing or leaving.
 
     Returns a dict of name -> value, every name of the specification in it, or None when help was asked for.
-    Raises ArgumentError. An option given twice has its last value.
+    Raises ArgumentError. An option given twice has its last value, or both where it is a list.
     """
     kinds = {}
     values = {}
+    given = set()
     for name, kind, default, _ in spec:
         kinds[name] = kind
         # Defaults may come as text (from the command line of `configure`) or as values.
@@ -132,11 +184,18 @@ def parse_arguments(spec, argv):
             if kinds[name] == "bool":
                 values[name] = True
                 continue
+            if kinds[name] == "interval" and (index == len(argv) or argv[index].startswith("--")):
+                values[name] = 0
+                continue
             if index == len(argv):
                 raise ArgumentError("--%s needs a value" % name)
             text = argv[index]
             index += 1
-        values[name] = convert(name, kinds[name], text)
+        value = convert(name, kinds[name], text)
+        if kinds[name] == "ip_list" and name in given:
+            value = values[name] + value
+        values[name] = value
+        given.add(name)
     return values
 
 
@@ -145,6 +204,8 @@ def help_text(spec, program):
     lines = ["usage: %s [--OPTION VALUE]..." % program, ""]
     for name, kind, default, doc in spec:
         metavar = kind[len(_CHOICE) :].replace(",", "|") if kind.startswith(_CHOICE) else kind.upper()
+        if kind == "interval":
+            metavar = "[DURATION]"
         option = "--" + name if kind == "bool" else "--%s %s" % (name, metavar)
         note = "" if default is None else " (default %s)" % (default,)
         lines.append("  %-28s %s%s" % (option, doc, note))

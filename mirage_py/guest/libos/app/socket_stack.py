@@ -7,6 +7,7 @@ from errno import ECONNABORTED, EOPNOTSUPP, ETIMEDOUT
 from time import ticks_add, ticks_ms
 
 from .flow import READ_TWICE, Alarm, Waiters, guarded, serve
+from .stats import Stats
 
 _CONNECT_TIMEOUT_MS = 30000
 _ACCEPTS_AT_ONCE = 64
@@ -122,6 +123,7 @@ class _Listener:
             if accepted is None:
                 return
             fd, ip, port = accepted
+            self._stack.counters["tcp"]["PassiveOpens"] += 1
             flow = SocketFlow(sockets, fd, (ip, port))
             core.create_task(serve(flow, self._handler, self._stack.log))
         sockets.call_again(self)
@@ -158,6 +160,8 @@ class _Tcp:
     async def connect(self, ip, port, timeout_ms=_CONNECT_TIMEOUT_MS):
         deadline_ms = ticks_add(ticks_ms(), timeout_ms)
         sockets = self._stack.sockets
+        counters = self._stack.counters["tcp"]
+        counters["ActiveOpens"] += 1
         fd = sockets.connect(ip, port)
         attempt = _Attempt()
         sockets.watch(fd, attempt)
@@ -168,6 +172,7 @@ class _Tcp:
                 raise OSError(error)
             return SocketFlow(sockets, fd, (ip, port))
         except BaseException:
+            counters["AttemptFails"] += 1
             sockets.close(fd, True)
             raise
 
@@ -187,6 +192,16 @@ class _Udp:
         self._open(port).callback = guarded(callback, self._stack.log)
         self._stack.log.info("udp", "listening on udp port %d" % port)
 
+    def open(self, port, callback):
+        """The same for a port that is only ours for a moment: no line in the log. False when it is taken."""
+        if port in self._ports:
+            return False
+        try:
+            self._open(port).callback = callback
+        except OSError:
+            return False
+        return True
+
     def join(self, group):
         raise OSError(EOPNOTSUPP)  # multicast needs our own stack
 
@@ -203,15 +218,16 @@ class _Udp:
     def _open(self, port):
         bound = self._ports.get(port)
         if bound is None:
-            bound = self._ports[port] = _Port(self._stack.sockets, port)
+            bound = self._ports[port] = _Port(self._stack.sockets, port, self._stack.counters["udp"])
         return bound
 
 
 class _Port:
     """A bound UDP socket. callback: who gets its datagrams; without one they are dropped."""
 
-    def __init__(self, sockets, port):
+    def __init__(self, sockets, port, counters):
         self.callback = None
+        self._counters = counters
         self._sockets = sockets
         self._fd = sockets.listen_udp("", port)
         sockets.watch(self._fd, self)
@@ -225,18 +241,24 @@ class _Port:
             try:
                 datagram = self._sockets.recvfrom(self._fd, 65535)
             except OSError:
+                self._counters["InErrors"] += 1
                 continue  # an ICMP error for something sent earlier; reading it has cleared it
             if datagram is None:
                 return
-            if self.callback is not None:
+            if self.callback is None:
+                self._counters["NoPorts"] += 1
+            else:
+                self._counters["InDatagrams"] += 1
                 self.callback(datagram[0], datagram[1], datagram[2])
         self._sockets.call_again(self)
 
     def send(self, data, dst_ip, dst_port):
         try:
-            return self._sockets.sendto(self._fd, data, dst_ip, dst_port) >= 0
+            is_sent = self._sockets.sendto(self._fd, data, dst_ip, dst_port) >= 0
         except OSError:
-            return False
+            is_sent = False
+        self._counters["OutDatagrams" if is_sent else "OutErrors"] += 1
+        return is_sent
 
     def close(self):
         fd = self._fd
@@ -245,14 +267,35 @@ class _Port:
 
 
 class SocketStack:
-    """sockets: hal.sockets.Sockets; loop: hal.loop.EventLoop, to which main attached the sockets; log: app.log.Log."""
+    """sockets: hal.sockets.Sockets; loop: hal.loop.EventLoop, to which main attached the sockets; log: app.log.Log.
 
-    def __init__(self, sockets, loop, log):
+    counters: those of app.stack that can be known here. stats: as there.
+    """
+
+    def __init__(self, sockets, loop, log, stats=None):
         self.sockets = sockets
         self.loop = loop
         self.log = log
+        self.counters = self.more_counters = {
+            "tcp": {"ActiveOpens": 0, "PassiveOpens": 0, "AttemptFails": 0},  # RFC 4022
+            "udp": {"InDatagrams": 0, "NoPorts": 0, "InErrors": 0, "OutDatagrams": 0, "OutErrors": 0},  # RFC 4113
+        }
         self.tcp = _Tcp(self)
         self.udp = _Udp(self)
+        if stats is not None:
+            Stats(self, loop, log.console, stats)
+
+    async def wait_until_up(self, timeout_ms=None):
+        """True: the system has its addresses."""
+        return True
+
+    def families(self):
+        """The IP versions that there may be: 4, 6."""
+        return [4, 6]
+
+    def resolvers(self):
+        """None: those of the system are in its files, which an image cannot read."""
+        return []
 
     async def listen(self):
         """Serves until the image ends."""

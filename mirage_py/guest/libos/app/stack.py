@@ -7,6 +7,7 @@ from errno import ECONNABORTED, ETIMEDOUT
 from time import ticks_add, ticks_ms
 
 from .flow import READ_TWICE, Alarm, Waiters, guarded, serve
+from .stats import Stats
 
 _CONNECT_TIMEOUT_MS = 30000
 
@@ -113,11 +114,14 @@ class _Tcp:
         self._tcp.unlisten(port)
 
     async def connect(self, ip, port, timeout_ms=_CONNECT_TIMEOUT_MS):
-        """Connects to ("10.0.0.1", port). Returns a Flow.
+        """Connects to ("10.0.0.1", port). Returns a Flow. Waits for an address of ours first, where there is none yet.
 
         Raises OSError: ETIMEDOUT, ECONNREFUSED, EHOSTUNREACH …; ValueError for what is no address.
         """
         deadline_ms = ticks_add(ticks_ms(), timeout_ms)
+        addressing = self._stack.addressing
+        if addressing is not None and not await addressing.wait_for(ip, timeout_ms):
+            raise OSError(ETIMEDOUT)
         conn = self._tcp.connect(ip, port, self._stack.loop.now_ms())
         alarm = Alarm()
         conn.on_writable = alarm.wake  # established, or failed
@@ -150,6 +154,14 @@ class _Udp:
         self._udp.listen(port, guarded(callback, log), None if on_error is None else guarded(on_error, log))
         self._stack.log.info("udp", "listening on udp port %d" % port)
 
+    def open(self, port, callback):
+        """The same for a port that is only ours for a moment: no line in the log. False when it is taken."""
+        try:
+            self._udp.listen(port, callback)
+        except ValueError:
+            return False
+        return True
+
     def unlisten(self, port):
         self._udp.unlisten(port)
 
@@ -167,14 +179,48 @@ class _Udp:
 
 
 class Stack:
-    """netstack: net.stack.NetStack; loop: hal.loop.EventLoop, to which main attached the netstack; log: app.log.Log."""
+    """netstack: net.stack.NetStack; loop: hal.loop.EventLoop, to which main attached the netstack; log: app.log.Log.
 
-    def __init__(self, netstack, loop, log):
+    addressing: app.addressing.Addressing, None where the address was there from the start.
+    stats: None, or how often the counters are printed, in milliseconds; 0: only at the end.
+    more_counters: name -> counters of what an application has on top, for `counters`.
+    """
+
+    def __init__(self, netstack, loop, log, addressing=None, stats=None):
         self.netstack = netstack
         self.loop = loop
         self.log = log
+        self.addressing = addressing
         self.tcp = _Tcp(self)
         self.udp = _Udp(self)
+        self.more_counters = {}
+        if addressing is not None:
+            loop.exits.append(addressing.release)
+        if stats is not None:
+            Stats(self, loop, log.console, stats)
+
+    async def wait_until_up(self, timeout_ms=None):
+        """Returns True when there is an address to connect from; False when timeout_ms have passed without one."""
+        return self.addressing is None or await self.addressing.wait_until_up(timeout_ms)
+
+    def families(self):
+        """The IP versions that there are: 4, 6."""
+        tcp = self.netstack.tcp
+        has_ipv4 = tcp.ipv4 is not None and not (self.addressing is not None and self.addressing.ipv6_only)
+        has_ipv6 = tcp.ipv6 is not None and tcp.ipv6.is_enabled
+        return ([4] if has_ipv4 else []) + ([6] if has_ipv6 else [])
+
+    def resolvers(self):
+        """The name servers that the network has told us of, as text."""
+        return [] if self.addressing is None else self.addressing.resolvers()
+
+    def __getattr__(self, name):
+        """counters: protocol name -> (counter name -> value)."""
+        if name != "counters":
+            raise AttributeError(name)
+        counters = dict(self.netstack.counters)
+        counters.update(self.more_counters)
+        return counters
 
     async def listen(self):
         """Serves until the image ends."""

@@ -2,7 +2,7 @@
 """asyncio's streams over a stack: start_server and open_connection for MicroPython packages that bring their own.
 
 Behaves as extmod/asyncio/stream.py does, whose interface this is, also in what differs from CPython: write() buffers,
-drain() sends; reader and writer are one object; hosts are numeric addresses, for there is no resolver yet.
+drain() sends; reader and writer are one object; hosts are numeric addresses, unless there is a resolver.
 """
 
 import asyncio
@@ -162,9 +162,10 @@ class Server:
         await self.wait_closed()
 
 
-def install(stack):
+def install(stack, connector=None):
     """Puts start_server, open_connection, StreamReader and StreamWriter into asyncio, over `stack`.
 
+    connector: app.happy_eyeballs.HappyEyeballs or app.dns.DnsClient, which connect to names too.
     Done once by the generated main, before the application starts.
     """
 
@@ -182,12 +183,13 @@ def install(stack):
         return Server(stack, port)
 
     async def open_connection(host, port, ssl=None, server_hostname=None):
-        """(reader, writer) of a connection to a numeric address. OSError, or ValueError for a name."""
+        """(reader, writer) of a connection. OSError; ValueError for a name where nothing resolves names."""
         if ssl:
             raise NotImplementedError("ssl")
-        stream = Stream(await stack.tcp.connect(host, port))
+        stream = Stream(await connect(host, port))
         return stream, stream
 
+    connect = stack.tcp.connect if connector is None else connector.connect
     asyncio.start_server = start_server
     asyncio.open_connection = open_connection
     asyncio.StreamReader = asyncio.StreamWriter = Stream

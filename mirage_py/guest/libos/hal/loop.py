@@ -36,6 +36,7 @@ class EventLoop:
     def __init__(self):
         self.map = []  # the services; asyncio.core looks whether it is empty
         self.sleeps = 0
+        self.exits = []  # called with now_ms when run() ends, in order; their work still leaves
         self._steps = 0
         self._streams = []  # [stream, reading task or None, writing task or None]
         core._io_queue = self
@@ -58,6 +59,16 @@ class EventLoop:
 
     def run(self, coroutine):
         """Runs a coroutine, and the tasks that it starts, until it returns. Its value, or its exception, is ours."""
+        try:
+            return self._run(coroutine)
+        finally:
+            for leave in self.exits:
+                leave(_mirage.now_ms())
+            if self.exits:
+                for service in self.map:
+                    service.poll(_mirage.now_ms())
+
+    def _run(self, coroutine):
         main_task = core.create_task(coroutine)
         excs = (core.CancelledError, Exception)
         now_ms = _mirage.now_ms()

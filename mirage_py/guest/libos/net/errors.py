@@ -10,3 +10,7 @@ UNREACHABLE_PROTOCOL = 2
 UNREACHABLE_PORT = 3
 TOO_BIG = 4  # mtu: octets of an IP packet that the next link takes
 TIME_EXCEEDED = 5
+
+
+class AddressError(ValueError):
+    """An address among the boot arguments that cannot be ours, or does not go with another. str() says why."""

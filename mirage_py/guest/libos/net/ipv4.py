@@ -7,6 +7,7 @@ their next hop here. What an IP layer offers: docs/architecture.md.
 
 from struct import pack
 
+from libos.net.errors import AddressError
 from libos.net.fragmenter import Fragmenter, Idents, Outgoing
 from libos.net.igmp import Igmp
 from libos.net.pmtu import PathMtus
@@ -49,8 +50,9 @@ class Packet:
 class Ipv4:
     """IPv4 on an Ethernet interface.
 
-    random: below(n), u32(). address: "10.0.0.2/24", or None for none yet; gateway: "10.0.0.1" or None. ValueError when
-    one is not such a text, is no host's address, or the gateway is not on the network.
+    random: below(n), u32(). address: "10.0.0.2/24", or None for none yet; gateway: "10.0.0.1" or None. AddressError
+    when one is not such a text, is no host's address, or the gateway is not on the network. ipv6_only: no address,
+    whatever `address` says.
 
     ip: the (first) address as a number, 0 for none. accept_directed_broadcast: whether 10.0.0.255 is delivered; off,
     because what comes through a router so is an attack more often than not (RFC 2644). multicast_ttl: of what we send
@@ -64,7 +66,7 @@ class Ipv4:
     parse_address = staticmethod(wire.parse_address)
     format_address = staticmethod(wire.format_address)
 
-    def __init__(self, ethernet, arp, random, address="10.0.0.2/24", gateway=None):
+    def __init__(self, ethernet, arp, random, address=None, gateway=None, ipv6_only=False):
         self.ethernet = ethernet
         self.neighbours = arp
         self.random = random
@@ -101,7 +103,10 @@ class Ipv4:
         self._reassembly.on_timeout = self._reassembly_timeout
         self.igmp = Igmp(self, ethernet.timers, random)
         arp.on_failure = self._neighbour_lost
-        self.set_address(address, gateway)
+        try:
+            self.set_address(None if ipv6_only else address, None if ipv6_only else gateway)
+        except ValueError as error:
+            raise AddressError("--ipv4: %s" % error)
         ethernet.parts["ipv4"] = self
         ethernet.register(wire_ethernet.ETHERTYPE_IPV4, self)
 

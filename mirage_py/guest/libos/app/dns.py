@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""Names to addresses for an application, over either stack: `await dns.resolve("example.com")`.
+
+The protocol is net.dns; here are its sockets: a UDP port of its own for every question, drawn at random (RFC 5452
+section 9.2), and TCP where an answer does not fit a datagram.
+"""
+
+import asyncio
+from errno import EAGAIN, EHOSTUNREACH, EIO, ENOENT, ETIMEDOUT
+from time import ticks_add, ticks_ms
+
+from libos.wire import dns as wire
+from libos.wire.ipv4 import format_address, parse_address
+
+from .flow import Alarm
+
+MAX_LOOKUPS = 64  # at once
+_CONNECT_TIMEOUT_MS = 30000
+_FIRST_PORT = 32768
+_PORT_TRIES = 16
+_UNSENT_MS = 20  # before another server is asked, when there is no buffer or no route to one
+
+# net.dns says why by number: (errno, text) of each.
+_FAILURES = (
+    None,
+    (EHOSTUNREACH, "no name server is known (give --resolver ADDRESS)"),
+    (ETIMEDOUT, "no name server answers"),
+    (EIO, "the name servers refuse"),
+    (ENOENT, "there is no such name"),
+    (ENOENT, "the name has no address"),
+    (EIO, "its aliases lead on without end"),
+)
+
+
+class ResolveError(OSError):
+    """A name that could not be resolved; str() says which and why."""
+
+    def __str__(self):
+        return self.args[1]
+
+
+class DnsClient:
+    """stack: app.stack.Stack or app.socket_stack.SocketStack; resolver: net.dns.Resolver; random: hal.random.Random.
+
+    servers: whom to ask, as text; None: those of whom the network has told us.
+    """
+
+    def __init__(self, stack, resolver, random, servers=None):
+        self.stack = stack
+        self.resolver = resolver
+        self._random = random
+        self._servers = servers
+        self._count = 0
+        stack.more_counters["dns"] = resolver.counters
+
+    async def resolve(self, host):
+        """The addresses of a host as text, IPv6 first; of a numeric address, that alone. Never an empty list.
+
+        Raises ResolveError, an OSError, when there are none; ValueError for what is no host name.
+        """
+        if is_numeric(host):
+            return [host]
+        families = self.stack.families()
+        found = []
+        failure = None
+        if 6 in families and 4 in families:
+            task = asyncio.create_task(self._addresses(host, wire.A))
+            try:
+                found = await self._addresses(host, wire.AAAA)
+            except ResolveError:
+                pass  # what IPv4 says counts
+            except BaseException:
+                task.cancel()
+                raise
+            try:
+                found += await task
+            except ResolveError as error:
+                failure = error
+        else:
+            found = await self._addresses(host, wire.AAAA if 6 in families else wire.A)
+        if not found:
+            raise failure
+        return found
+
+    async def connect(self, host, port, timeout_ms=_CONNECT_TIMEOUT_MS):
+        """Connects to a name or an address: to its addresses one after the other. Returns a flow.
+
+        timeout_ms: for each. Raises as resolve() and stack.tcp.connect() do. app.happy_eyeballs does not wait so long.
+        """
+        failure = None
+        for address in await self.resolve(host):
+            try:
+                return await self.stack.tcp.connect(address, port, timeout_ms)
+            except OSError as error:
+                failure = error
+        raise failure
+
+    async def addresses(self, host, family):
+        """The addresses of one family (4, 6) as text. Raises as resolve() does."""
+        return await self._addresses(host, wire.AAAA if family == 6 else wire.A)
+
+    async def reverse(self, ip):
+        """The names of an IPv4 address ("10.0.0.1"), from its PTR records. Raises as resolve() does."""
+        name = wire.reverse_name(parse_address(ip).to_bytes(4, "big"))
+        return [wire.decode_name(value) for value in await self._look_up(ip, name, wire.PTR)]
+
+    async def _addresses(self, host, kind):
+        return [address_text(value) for value in await self._look_up(host, wire.encode_name(host), kind)]
+
+    async def _look_up(self, host, name, kind):
+        if self._count >= MAX_LOOKUPS:
+            raise ResolveError(EAGAIN, "%s: too many names are being looked up" % host)
+        self._count += 1
+        try:
+            servers = self._servers
+            if servers is None:
+                await self.stack.wait_until_up(self.resolver.timeout_ms)
+                servers = self.stack.resolvers()
+            lookup = self.resolver.look_up(name, kind, servers, self.stack.loop.now_ms())
+            while not lookup.is_done:
+                if lookup.is_stream:
+                    await self._by_stream(lookup)
+                else:
+                    await self._by_datagram(lookup)
+        finally:
+            self._count -= 1
+        if lookup.failure is not None:
+            number, text = _FAILURES[lookup.failure]
+            raise ResolveError(number, "%s: %s" % (host, text))
+        return lookup.values
+
+    async def _by_datagram(self, lookup):
+        """One question from a port of its own, until it is answered or its time is over."""
+        loop = self.stack.loop
+        alarm = Alarm()
+
+        def receive(data, src_ip, src_port):
+            if not alarm.is_woken and lookup.input(data, src_ip, src_port, loop.now_ms()):
+                alarm.wake()
+
+        port = self._open(receive)
+        try:
+            wait_ms = lookup.deadline_ms - loop.now_ms()
+            if port is None or not self.stack.udp.write(lookup.packet, lookup.server, wire.PORT, port):
+                wait_ms = _UNSENT_MS
+            if not await alarm.sleep_until(ticks_add(ticks_ms(), max(wait_ms, 0))):
+                lookup.on_timeout(loop.now_ms())
+        finally:
+            if port is not None:
+                self.stack.udp.unlisten(port)
+
+    def _open(self, receive):
+        for _ in range(_PORT_TRIES):
+            port = _FIRST_PORT + self._random.below(65536 - _FIRST_PORT)
+            if self.stack.udp.open(port, receive):
+                return port
+        return None
+
+    async def _by_stream(self, lookup):
+        loop = self.stack.loop
+        timeout_ms = max(lookup.deadline_ms - loop.now_ms(), 1)
+        try:
+            data = await asyncio.wait_for_ms(self._exchange(lookup.packet, lookup.server), timeout_ms)
+        except (OSError, EOFError, asyncio.TimeoutError):
+            data = None
+        if data is None or not lookup.input(data, lookup.server, wire.PORT, loop.now_ms()):
+            lookup.on_timeout(loop.now_ms())
+
+    async def _exchange(self, packet, server):
+        """RFC 7766: the length in two octets before each message."""
+        flow = await self.stack.tcp.connect(server, wire.PORT)
+        try:
+            await flow.write(len(packet).to_bytes(2, "big") + packet)
+            size = int.from_bytes(await _read_exactly(flow, 2), "big")
+            return await _read_exactly(flow, size)
+        finally:
+            flow.abort()
+
+
+async def _read_exactly(flow, count):
+    parts = []
+    while count:
+        data = await flow.read(count)
+        if not data:
+            raise EOFError
+        parts.append(data)
+        count -= len(data)
+    return b"".join(parts)
+
+
+def is_numeric(host):
+    """True for an address of either family, as text."""
+    if ":" in host:
+        return True
+    try:
+        parse_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def address_text(value):
+    """The text of an address of 4 or 16 octets."""
+    if len(value) == 4:
+        return format_address(int.from_bytes(value, "big"))
+    return ":".join(["%x" % (value[at] << 8 | value[at + 1]) for at in range(0, 16, 2)])

@@ -1,0 +1,460 @@
+# SPDX-License-Identifier: MIT
+"""DHCP client (RFC 2131, 2132). No I/O, no clock.
+
+It finds a lease, keeps it, and says so: on_bound(lease, now_ms) for a new one and for one that was extended,
+on_lost(reason, now_ms) when it must not be used any longer, on_silence(now_ms) when no server has answered for
+SILENCE_MS. What the lease is good for is up to whoever listens; the client itself sets no address.
+
+The first message leaves at once and is repeated after about one, two, four … seconds: RFC 2131 section 4.1 would have
+a delay at start and four seconds, so that a floor of computers does not ask in step after a power cut. A virtual
+machine that boots in milliseconds is not one of those; what is repeated is randomised all the same.
+"""
+
+from libos.net.timers import FAR_MS
+from libos.wire import dhcp as wire
+from libos.wire import ipv4 as wire_ipv4
+from libos.wire import udp as wire_udp
+
+RETRY_MS = 1000  # doubled with every repetition
+MAX_RETRY_MS = 64000  # RFC 2131 section 4.1
+REQUEST_TRIES = 4  # for an offer; then any other will do
+SILENCE_MS = 4000
+DECLINED_MS = 10000  # RFC 2131 section 3.1: at least so long after a DECLINE
+RENEW_RETRY_MS = 60000  # section 4.4.5; less for a lease that is short itself
+MIN_LEASE_S = 10  # shorter ones would only be renewed
+MIN_MTU = 576  # RFC 2132 section 5.1 says 68, which is more often a mistake or an attack than a link
+MAX_RESOLVERS = 3
+
+STOPPED = 0
+INIT = 1
+SELECTING = 2
+REQUESTING = 3
+BOUND = 4
+RENEWING = 5
+REBINDING = 6
+
+_PARAMETERS = bytes(
+    (
+        wire.OPTION_MASK,
+        wire.OPTION_ROUTER,
+        wire.OPTION_DNS,
+        wire.OPTION_MTU,
+        wire.OPTION_LEASE_TIME,
+        wire.OPTION_T1,
+        wire.OPTION_T2,
+    )
+)
+
+
+class Lease:
+    """What a server gave. Addresses are 32-bit numbers.
+
+    router: the gateway, or None. resolvers: at most MAX_RESOLVERS name servers. mtu: None where the server has none.
+    duration_s: INFINITE_S for ever; renew_s, rebind_s: T1 and T2 of RFC 2131 section 4.4.5.
+    """
+
+    def __init__(self, ip, prefix_len, router, resolvers, mtu, server_ip, duration_s, renew_s, rebind_s):
+        self.ip = ip
+        self.prefix_len = prefix_len
+        self.router = router
+        self.resolvers = resolvers
+        self.mtu = mtu
+        self.server_ip = server_ip
+        self.duration_s = duration_s
+        self.renew_s = renew_s
+        self.rebind_s = rebind_s
+
+
+def read_lease(message):
+    """The Lease in an OFFER or ACK; None when it makes no sense.
+
+    Refused: an address or a server that is no host's, a mask with holes, routers none of which is on the link, no lease
+    time or one below MIN_LEASE_S.
+    """
+    ip = message.yiaddr
+    server_ip = message.number(wire.OPTION_SERVER, 4)
+    duration_s = message.number(wire.OPTION_LEASE_TIME, 4)
+    if server_ip is None or duration_s is None or duration_s < MIN_LEASE_S or server_ip == ip:
+        return None
+    if not wire_ipv4.is_unicast(ip) or not wire_ipv4.is_unicast(server_ip):
+        return None
+    prefix_len = _prefix_len(message, ip)
+    if prefix_len is None or not _is_host(ip, ip, prefix_len):
+        return None
+    router = None
+    if wire.OPTION_ROUTER in message.options:
+        for candidate in message.addresses(wire.OPTION_ROUTER, 8):
+            if candidate != ip and _is_host(candidate, ip, prefix_len):
+                router = candidate
+                break
+        else:
+            return None
+    resolvers = [other for other in message.addresses(wire.OPTION_DNS, MAX_RESOLVERS) if wire_ipv4.is_unicast(other)]
+    mtu = message.number(wire.OPTION_MTU, 2)
+    if mtu is not None and mtu < MIN_MTU:
+        mtu = None
+    renew_s = message.number(wire.OPTION_T1, 4)
+    rebind_s = message.number(wire.OPTION_T2, 4)
+    if renew_s is None or rebind_s is None or not 0 < renew_s < rebind_s < duration_s:
+        renew_s = duration_s // 2
+        rebind_s = duration_s * 7 // 8
+    return Lease(ip, prefix_len, router, resolvers, mtu, server_ip, duration_s, renew_s, rebind_s)
+
+
+def _prefix_len(message, ip):
+    """From the mask; without one from the address's class, as RFC 950 has it. None for a mask with holes."""
+    if wire.OPTION_MASK not in message.options:
+        top = ip >> 24
+        return 8 if top < 128 else 16 if top < 192 else 24
+    mask = message.number(wire.OPTION_MASK, 4)
+    if not mask:
+        return None
+    host_bits = mask ^ 0xFFFFFFFF
+    if host_bits & (host_bits + 1):
+        return None
+    prefix_len = 32
+    while host_bits:
+        host_bits >>= 1
+        prefix_len -= 1
+    return prefix_len
+
+
+def _is_host(candidate, ip, prefix_len):
+    """Whether `candidate` is the address of a host on the network of `ip`."""
+    netmask = wire_ipv4.netmask(prefix_len)
+    if candidate & netmask != ip & netmask:
+        return False
+    host = candidate & (netmask ^ 0xFFFFFFFF)
+    return prefix_len > 30 or 0 < host < netmask ^ 0xFFFFFFFF
+
+
+class Dhcp:
+    """The client of one interface. ipv4: it sends by; udp: it listens by; hostname: what to call ourselves, or None.
+
+    lease: the current Lease, or None. state: one of the numbers above.
+    """
+
+    def __init__(self, ipv4, udp, random, hostname=None):
+        self.ipv4 = ipv4
+        self.udp = udp
+        self.random = random
+        self.timers = ipv4.ethernet.timers
+        self.timer_at = FAR_MS
+        self.timer_serial = 0
+        self.state = STOPPED
+        self.lease = None
+        self.on_bound = None
+        self.on_lost = None
+        self.on_silence = None
+        self.counters = {
+            "InMessages": 0,
+            "InErrors": 0,  # malformed
+            "InUnexpected": 0,  # another transaction's, another client's, or not to be expected now
+            "InOtherServer": 0,
+            "InRefused": 0,  # leases that make no sense
+            "InNaks": 0,
+            "OutMessages": 0,
+            "OutErrors": 0,
+            "Declined": 0,
+            "Bound": 0,
+            "Lost": 0,
+        }
+        self._mac = ipv4.ethernet.mac
+        self._client_id = b"\x01" + self._mac  # RFC 2132 section 9.14
+        self._hostname = hostname.encode() if hostname else None
+        self._deadline_ms = FAR_MS
+        self._xid = 0
+        self._offer = None
+        self._began_ms = None  # when the search began; None until its first message
+        self._sent_ms = 0
+        self._requested_ms = 0
+        self._tries = 0
+        self._failures = 0
+        self._is_silence_told = False
+        self._repeat_ms = 0
+        self._renew_ms = self._rebind_ms = self._end_ms = FAR_MS
+        self.timers.restorers.append(self._restore)
+        ipv4.ethernet.parts["dhcp"] = self
+
+    def start(self, now_ms=0):
+        """Looks for a lease from now on. Nothing happens when it does already. ValueError when UDP port 68 is taken."""
+        if self.state == STOPPED:
+            self.udp.listen(wire.CLIENT_PORT, self._receive)
+            self._is_silence_told = False
+            self._restart(now_ms)
+
+    def stop(self, now_ms):
+        """Gives the lease back (RFC 2131 section 4.4.6) and forgets it. on_lost is not called."""
+        if self.state == STOPPED:
+            return
+        lease = self.lease
+        if lease is not None:
+            self._new_xid()
+            options = [self._kind(wire.RELEASE), self._server(lease.server_ip), self._client()]
+            self._send(options, lease.ip, lease.server_ip, now_ms, is_configured=True)
+        self.udp.unlisten(wire.CLIENT_PORT)
+        self.timers.cancel(self)
+        self.state = STOPPED
+        self.lease = None
+
+    def decline(self, now_ms):
+        """Somebody else has the address (RFC 2131 section 4.4.4): refuses it, and looks for another after a while."""
+        lease = self.lease
+        if lease is None:
+            return
+        self.counters["Declined"] += 1
+        self._new_xid()
+        options = [
+            self._kind(wire.DECLINE),
+            self._server(lease.server_ip),
+            self._client(),
+            (wire.OPTION_REQUESTED_ADDRESS, lease.ip.to_bytes(4, "big")),
+        ]
+        self._send(options, 0, wire_ipv4.LIMITED_BROADCAST, now_ms)
+        self._lose("another host has it", now_ms)
+        self._restart(now_ms, DECLINED_MS)
+
+    def _restore(self, now_ms):
+        """Arms the timer again after memory ran out."""
+        if self.state != STOPPED and self.timer_at == FAR_MS:
+            self._schedule(max(now_ms, self._deadline_ms))
+
+    def _schedule(self, deadline_ms):
+        self._deadline_ms = deadline_ms
+        self.timers.schedule(self, deadline_ms)
+
+    def on_timer(self, now_ms):
+        """The deadline of the current state has come."""
+        state = self.state
+        if state == INIT:
+            self._select(now_ms)
+        elif state == SELECTING:
+            self._wait_for_offers(now_ms)
+        elif state == REQUESTING:
+            if self._tries < REQUEST_TRIES:
+                self._request(now_ms)
+            else:
+                self._fail(now_ms)
+        elif state != STOPPED:
+            self._extend(now_ms)
+
+    # --- finding a lease ---
+
+    def _restart(self, now_ms, delay_ms=0):
+        self.state = INIT
+        self._began_ms = None
+        self._schedule(now_ms + delay_ms)
+
+    def _fail(self, now_ms):
+        """An offer came to nothing. Servers that offer and refuse in turn are asked ever less often."""
+        self._offer = None
+        self._failures = min(self._failures + 1, 7)
+        self.state = INIT
+        self._schedule(now_ms + self._jittered(min(RETRY_MS << self._failures, MAX_RETRY_MS)))
+
+    def _select(self, now_ms):
+        self.state = SELECTING
+        self._new_xid()
+        self._tries = 0
+        if self._began_ms is None:
+            self._began_ms = now_ms
+        self._repeat_ms = now_ms
+        self._wait_for_offers(now_ms)
+
+    def _wait_for_offers(self, now_ms):
+        if now_ms >= self._repeat_ms:
+            self._repeat_ms = now_ms + self._backoff()
+            options = [self._kind(wire.DISCOVER)] + self._common()
+            self._sent_ms = now_ms
+            self._send(options, 0, wire_ipv4.LIMITED_BROADCAST, now_ms)
+        silent_ms = self._began_ms + SILENCE_MS
+        if self._is_silence_told:
+            self._schedule(self._repeat_ms)
+        elif now_ms < silent_ms:
+            self._schedule(min(self._repeat_ms, silent_ms))
+        else:
+            self._is_silence_told = True
+            self._schedule(self._repeat_ms)
+            if self.on_silence is not None:
+                self.on_silence(now_ms)
+
+    def _request(self, now_ms):
+        """Takes an offer (RFC 2131 section 4.3.2, "generated during SELECTING state")."""
+        offer = self._offer
+        if self._tries == 0:
+            self._requested_ms = now_ms
+        self._schedule(now_ms + self._backoff())
+        options = [
+            self._kind(wire.REQUEST_LEASE),
+            self._server(offer.server_ip),
+            (wire.OPTION_REQUESTED_ADDRESS, offer.ip.to_bytes(4, "big")),
+        ] + self._common()
+        self._send(options, 0, wire_ipv4.LIMITED_BROADCAST, now_ms)
+
+    # --- keeping it ---
+
+    def _bind(self, lease, requested_ms, now_ms):
+        """The lease counts from when it was asked for (RFC 2131 section 4.4.1)."""
+        self.state = BOUND
+        self.lease = lease
+        self._offer = None
+        self._failures = 0
+        self._is_silence_told = False
+        if lease.duration_s == wire.INFINITE_S:
+            self._renew_ms = self._rebind_ms = self._end_ms = FAR_MS
+            self.timers.cancel(self)
+            self._deadline_ms = FAR_MS
+        else:
+            renew_ms = lease.renew_s * 1000
+            # Machines that booted together need not renew together.
+            self._renew_ms = requested_ms + renew_ms - self.random.u32() % (renew_ms // 16 + 1)
+            self._rebind_ms = requested_ms + lease.rebind_s * 1000
+            self._end_ms = requested_ms + lease.duration_s * 1000
+            self._schedule(self._renew_ms)
+        self.counters["Bound"] += 1
+        if self.on_bound is not None:
+            self.on_bound(lease, now_ms)
+
+    def _extend(self, now_ms):
+        """RFC 2131 section 4.4.5: asks the server from T1 on, everybody from T2 on, and gives up at the end."""
+        lease = self.lease
+        if now_ms >= self._end_ms:
+            self._lose("its lease ended", now_ms)
+            self._restart(now_ms)
+            return
+        if now_ms < self._renew_ms:
+            self._schedule(self._renew_ms)
+            return
+        is_rebinding = now_ms >= self._rebind_ms
+        state = REBINDING if is_rebinding else RENEWING
+        if state != self.state:
+            self.state = state
+            self._new_xid()
+            self._requested_ms = now_ms
+        until_ms = self._end_ms if is_rebinding else self._rebind_ms
+        least_ms = min(RENEW_RETRY_MS, max(lease.duration_s * 1000 // 16, 1000))
+        self._schedule(min(until_ms, now_ms + max((until_ms - now_ms) // 2, least_ms)))
+        options = [self._kind(wire.REQUEST_LEASE)] + self._common()
+        server_ip = wire_ipv4.LIMITED_BROADCAST if is_rebinding else lease.server_ip
+        self._send(options, lease.ip, server_ip, now_ms, is_configured=True)
+
+    def _lose(self, reason, now_ms):
+        self.lease = None
+        self.counters["Lost"] += 1
+        self._renew_ms = self._rebind_ms = self._end_ms = FAR_MS
+        if self.on_lost is not None:
+            self.on_lost(reason, now_ms)
+
+    # --- messages ---
+
+    def _receive(self, data, _src_ip, src_port):
+        self.input(data, src_port, self.udp.now_ms)
+
+    def input(self, data, src_port, now_ms):
+        """A datagram to port 68. Everything that is not the answer to our question is dropped and counted."""
+        counters = self.counters
+        counters["InMessages"] += 1
+        message = wire.parse(data, 0, len(data)) if src_port == wire.SERVER_PORT else None
+        kind = None if message is None else message.number(wire.OPTION_TYPE, 1)
+        if kind is None:
+            counters["InErrors"] += 1
+            return
+        state = self.state
+        wanted = (wire.OFFER,) if state == SELECTING else (wire.ACK, wire.NAK)
+        if (
+            message.op != wire.REPLY
+            or message.xid != self._xid
+            or message.chaddr != self._mac
+            or state not in (SELECTING, REQUESTING, RENEWING, REBINDING)
+            or kind not in wanted
+        ):
+            counters["InUnexpected"] += 1
+            return
+        server_ip = message.number(wire.OPTION_SERVER, 4)
+        asked = self._offer if state == REQUESTING else self.lease if state == RENEWING else None
+        if asked is not None and server_ip != asked.server_ip:
+            counters["InOtherServer"] += 1
+            return
+        if kind == wire.NAK:
+            self._refused(now_ms)
+            return
+        lease = read_lease(message)
+        expected = self._offer if state == REQUESTING else self.lease
+        if lease is None or (expected is not None and lease.ip != expected.ip):
+            counters["InRefused"] += 1
+            return
+        if state == SELECTING:
+            self._offer = lease
+            self._tries = 0
+            self.state = REQUESTING
+            self._request(now_ms)
+        else:
+            self._bind(lease, self._requested_ms, now_ms)
+
+    def _refused(self, now_ms):
+        self.counters["InNaks"] += 1
+        if self.lease is not None:
+            self._lose("the server took it back", now_ms)
+            self._restart(now_ms)
+        else:
+            self._fail(now_ms)
+
+    def _new_xid(self):
+        self._xid = self.random.u32()
+
+    def _backoff(self):
+        """How long to wait after this try."""
+        wait_ms = min(RETRY_MS << self._tries, MAX_RETRY_MS) if self._tries < 7 else MAX_RETRY_MS
+        self._tries += 1
+        return self._jittered(wait_ms)
+
+    def _jittered(self, wait_ms):
+        return wait_ms - wait_ms // 4 + self.random.u32() % (wait_ms // 2)
+
+    def _kind(self, kind):
+        return (wire.OPTION_TYPE, bytes((kind,)))
+
+    def _server(self, server_ip):
+        return (wire.OPTION_SERVER, server_ip.to_bytes(4, "big"))
+
+    def _client(self):
+        return (wire.OPTION_CLIENT_ID, self._client_id)
+
+    def _common(self):
+        """What belongs into every question."""
+        size = min(self.ipv4.ethernet.mtu, wire.MAX_BYTES)
+        options = [
+            self._client(),
+            (wire.OPTION_MAX_SIZE, size.to_bytes(2, "big")),
+            (wire.OPTION_PARAMETERS, _PARAMETERS),
+        ]
+        if self._hostname:
+            options.append((wire.OPTION_HOST_NAME, self._hostname))
+        return options
+
+    def _send(self, options, src_ip, dst_ip, now_ms, is_configured=False):
+        """is_configured: src_ip is ours, and the answer may come to it; else it must be a broadcast."""
+        if is_configured:
+            secs, ciaddr, flags = 0, src_ip, 0
+        else:
+            # A REQUEST has the seconds of its DISCOVER (RFC 2131 section 4.3.2).
+            secs, ciaddr, flags = min((self._sent_ms - self._began_ms) // 1000, 0xFFFF), 0, wire.BROADCAST
+        data = wire.emit(wire.REQUEST, self._xid, secs, flags, ciaddr, 0, self._mac, options)
+        ipv4 = self.ipv4
+        datagram_len = wire_udp.HEADER_BYTES + len(data)
+        frame = ipv4.alloc(datagram_len)
+        if frame is None:
+            self.counters["OutErrors"] += 1
+            return
+        start = ipv4.start
+        frame.put(start + wire_udp.HEADER_BYTES, data, 0, len(data))
+        initial = ipv4.pseudo_sum(src_ip, dst_ip, wire_ipv4.PROTOCOL_UDP, datagram_len)
+        initial = (initial + wire.CLIENT_PORT + wire.SERVER_PORT + datagram_len) % 0xFFFF
+        total = frame.checksum(start + wire_udp.HEADER_BYTES, len(data), initial)
+        wire_udp.emit(
+            frame.buf, frame.start + start, wire.CLIENT_PORT, wire.SERVER_PORT, datagram_len, total ^ 0xFFFF or 0xFFFF
+        )
+        if ipv4.send(frame, src_ip, dst_ip, wire_ipv4.PROTOCOL_UDP, now_ms):
+            self.counters["OutMessages"] += 1
+        else:
+            self.counters["OutErrors"] += 1

@@ -1,0 +1,517 @@
+# SPDX-License-Identifier: MIT
+"""DHCP, DNS and happy eyeballs for an application: a client's stack on a cable, with servers at the other end."""
+
+import asyncio
+import struct
+from errno import EAGAIN, EHOSTUNREACH, ENOENT, ETIMEDOUT
+
+import _mirage
+from cable import Link
+from harness import raises, run_all
+
+from libos.app.addressing import Addressing
+from libos.app.dns import DnsClient
+from libos.app.happy_eyeballs import HappyEyeballs
+from libos.app.log import Log
+from libos.app.stack import Stack
+from libos.app.stats import Stats
+from libos.app.streams import install
+from libos.hal.console import Console
+from libos.hal.dma import Dma
+from libos.hal.loop import EventLoop
+from libos.hal.random import Random
+from libos.net.arp import Arp
+from libos.net.dhcp import Dhcp
+from libos.net.dns import Resolver
+from libos.net.ethernet import Ethernet
+from libos.net.icmp import Icmp
+from libos.net.ipv4 import Ipv4
+from libos.net.stack import NetStack
+from libos.net.tcp import Tcp
+from libos.net.udp import Udp
+from libos.wire import dhcp as wire
+from libos.wire import dns as wire_dns
+
+SERVER = "10.0.0.1"
+SERVER_IP = 0x0A000001
+CLIENT_MAC = b"\x02\0\0\0\0\2"
+BROADCAST = b"\xff\xff\xff\xff\xff\xff"
+
+
+class Recorder:
+    """A console that keeps what is written."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+
+class DhcpServer:
+    """Sits in the client's cable: answers DHCP by itself, and lets all else pass to the server's stack."""
+
+    def __init__(self, client_link, server_link):
+        self.client_link = client_link
+        self.server_link = server_link
+        self.is_cut = False
+        self.waiting = self
+        self.is_silent = False
+        self.refuses = False
+        self.address = 0x0A000009
+        self.lease_s = 3600
+        self.seen = []  # message types
+
+    def append(self, frame):
+        data = frame.take(0, frame.length)
+        if data[12:14] != b"\x08\x00" or data[23] != 17 or data[36:38] != b"\x00\x43":
+            if self.server_link is None:
+                frame.release()
+            else:
+                self.server_link.waiting.append(frame)
+            return
+        frame.release()
+        message = wire.parse(data, 42, len(data) - 42)
+        kind = message.number(wire.OPTION_TYPE, 1)
+        self.seen.append(kind)
+        if self.is_silent:
+            return
+        if kind == wire.DISCOVER:
+            self.answer(message, wire.OFFER)
+        elif kind == wire.REQUEST_LEASE:
+            self.answer(message, wire.NAK if self.refuses else wire.ACK)
+
+    def answer(self, question, kind):
+        options = [(wire.OPTION_TYPE, bytes((kind,))), (wire.OPTION_SERVER, SERVER_IP.to_bytes(4, "big"))]
+        if kind != wire.NAK:
+            options += [
+                (wire.OPTION_MASK, b"\xff\xff\xff\x00"),
+                (wire.OPTION_ROUTER, SERVER_IP.to_bytes(4, "big")),
+                (wire.OPTION_DNS, SERVER_IP.to_bytes(4, "big")),
+                (wire.OPTION_LEASE_TIME, self.lease_s.to_bytes(4, "big")),
+                (wire.OPTION_T1, b"\0\0\0\1"),
+                (wire.OPTION_T2, b"\0\0\0\6"),
+                (wire.OPTION_MTU, struct.pack(">H", 1400)),
+            ]
+        address = 0 if kind == wire.NAK else self.address
+        data = wire.emit(wire.REPLY, question.xid, 0, 0, 0, address, CLIENT_MAC, options)
+        total_len = 28 + len(data)
+        header = struct.pack(">BBHHHBBHII", 0x45, 0, total_len, 0, 0, 64, 17, 0, SERVER_IP, 0xFFFFFFFF)
+        total = _mirage.checksum(header, 0, 20, 0) ^ 0xFFFF
+        header = header[:10] + struct.pack(">H", total) + header[12:]
+        packet = BROADCAST + b"\x02\0\0\0\0\1\x08\x00" + header + struct.pack(">HHHH", 67, 68, 8 + len(data), 0) + data
+        frame = self.server_link.alloc(len(packet))
+        frame.put(0, packet, 0, len(packet))
+        frame.length = len(packet)
+        self.client_link.waiting.append(frame)
+
+
+class NameServer:
+    """Answers what a check says: name -> list of (type, octets, ttl) of its records; other names do not exist."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.zone = {}
+        self.truncates = False
+        self.is_silent = False
+        self.forges = False
+        self.ports = []  # source ports of questions
+        self.idents = []
+        self.streams = 0
+        stack.udp.listen(53, self.receive)
+        stack.tcp.listen(53, self.serve)
+
+    def receive(self, data, ip, port):
+        self.ports.append(port)
+        self.idents.append(data[:2])
+        if self.is_silent:
+            return
+        if self.forges:
+            # All of it right but for the identifier, and but for the port that it comes from.
+            evil = self.answer(data, False, evil=True)
+            self.stack.udp.write(bytes((evil[0] ^ 1,)) + evil[1:], ip, port, 53)
+            self.stack.udp.write(evil, ip, port, 5353)
+        self.stack.udp.write(self.answer(data, self.truncates), ip, port, 53)
+
+    async def serve(self, flow):
+        self.streams += 1
+        head = await flow.read(2)
+        data = await flow.read(head[0] << 8 | head[1])
+        answer = self.answer(data, False)
+        await flow.write(struct.pack(">H", len(answer)) + answer)
+
+    def answer(self, data, truncated, evil=False):
+        end = data.index(b"\0", 12) + 5
+        name = wire_dns.decode_name(data[12:end])
+        asked = data[end - 3]
+        records = self.zone.get(name)
+        code = 3 if records is None else 0
+        body = b""
+        count = 0
+        for kind, value, ttl in records or ():
+            if kind in (asked, wire_dns.CNAME) and not truncated:
+                if evil:
+                    value = b"\x06\x06\x06\x06"
+                body += b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, ttl, len(value)) + value
+                count += 1
+        flags = 0x8180 | code | (0x0200 if truncated else 0)
+        return data[:2] + struct.pack(">HHHHH", flags, 1, count, 0, 0) + data[12:end] + body
+
+
+loop = EventLoop()
+dma = Dma()
+random = Random()
+
+
+def parts(mac, address=None):
+    link = Link(dma, mac, False)
+    ethernet = Ethernet(link)
+    ipv4 = Ipv4(ethernet, Arp(ethernet), address)
+    udp = Udp(ipv4)
+    netstack = NetStack(ethernet, Tcp(random, ipv4), udp, Icmp(ipv4))
+    return link, ipv4, udp, netstack
+
+
+server_link, _, _, server_netstack = parts(b"\x02\0\0\0\0\1", "10.0.0.1/24")
+loop.attach(server_netstack)
+server = Stack(server_netstack, loop, Log("error", Console()))
+console = Recorder()
+client_link, client_ipv4, client_udp, client_netstack = parts(CLIENT_MAC)
+loop.attach(client_netstack)
+log = Log("info", console)
+dhcp_server = DhcpServer(client_link, server_link)
+client_link.peer = dhcp_server
+server_link.peer = client_link
+addressing = Addressing(client_ipv4, Dhcp(client_ipv4, client_udp, random), log)
+client = Stack(client_netstack, loop, log, addressing)
+resolver = Resolver(random)
+dns = DnsClient(client, resolver, random)
+happy = HappyEyeballs(client, dns)
+names = NameServer(server)
+
+
+def ipv4(text):
+    return bytes([int(part) for part in text.split(".")])
+
+
+def zone(**hosts):
+    """Names under .test with A records; '_' is '.'."""
+    resolver.flush()
+    names.zone = {
+        name.replace("_", ".") + ".test": [(wire_dns.A, ipv4(ip), 60) for ip in ips] for name, ips in hosts.items()
+    }
+
+
+async def echo(flow):
+    while data := await flow.read():
+        await flow.write(data)
+
+
+# --- DHCP ---
+
+
+async def connect_waits_for_the_address():
+    server.tcp.listen(7001, echo)
+    assert not addressing.is_up
+    assert await client.wait_until_up(1) is False or addressing.is_up
+    flow = await client.tcp.connect(SERVER, 7001)
+    assert flow.local[0] == "10.0.0.9"
+    await flow.close()
+    assert await client.wait_until_up()
+    assert console.text == "link: 10.0.0.9/24 by DHCP, gateway 10.0.0.1\n", console.text
+    assert addressing.address == "10.0.0.9/24"
+    assert client.resolvers() == [SERVER]
+    assert client_ipv4.mtu == 1400
+
+
+async def lease_is_renewed_in_silence():
+    before = console.text
+    count = client.counters["dhcp"]["Bound"]
+    flow = await client.tcp.connect(SERVER, 7001)
+    await asyncio.sleep_ms(1200)
+    assert client.counters["dhcp"]["Bound"] > count
+    await flow.write(b"still there")
+    assert await flow.read() == b"still there"
+    await flow.close()
+    assert console.text == before
+
+
+async def refusal_takes_the_address_and_the_connections_over_it():
+    flow = await client.tcp.connect(SERVER, 7001)
+    reader = asyncio.create_task(flow.read())
+    dhcp_server.refuses = True
+    dhcp_server.address = 0x0A00000A
+    try:
+        await asyncio.wait_for(reader, 5)
+        raise AssertionError("no error")
+    except OSError:
+        pass
+    assert "10.0.0.9/24 is lost: the server took it back" in console.text, console.text
+    dhcp_server.refuses = False
+    assert await client.wait_until_up(10000)
+    flow = await client.tcp.connect(SERVER, 7001)
+    assert flow.local[0] == "10.0.0.10"
+    await flow.close()
+
+
+async def silence_falls_back_aloud_and_asks_on():
+    # A second client, on a cable that ends nowhere.
+    recorder = Recorder()
+    link, ipv4_layer, udp, netstack = parts(b"\x02\0\0\0\0\3")
+    quiet = DhcpServer(link, None)
+    quiet.is_silent = True
+    link.peer = quiet
+    alone = Addressing(ipv4_layer, Dhcp(ipv4_layer, udp, random), Log("info", recorder))
+    loop.attach(netstack)
+    changes = []
+    alone.on_change = lambda: changes.append(alone.address)
+    assert await alone.wait_until_up(8000)
+    assert alone.address == "10.0.0.2/24"
+    assert "warning: no answer by DHCP: falling back to the default address 10.0.0.2/24" in recorder.text
+    count = len(quiet.seen)
+    await asyncio.sleep_ms(5000)
+    assert len(quiet.seen) > count
+    loop.detach(netstack)
+    assert changes == ["10.0.0.2/24"]
+
+
+async def static_addresses_ask_nobody():
+    for options in (
+        {"address": "10.9.0.2/24", "gateway": "10.9.0.1"},
+        {"target": "unix"},
+        {"dhcp": False},
+    ):
+        recorder = Recorder()
+        link, ipv4_layer, udp, netstack = parts(b"\x02\0\0\0\0\4")
+        link.peer = quiet = DhcpServer(link, None)
+        static = Addressing(ipv4_layer, Dhcp(ipv4_layer, udp, random), Log("info", recorder), **options)
+        assert static.is_up
+        assert static.address == options.get("address", "10.0.0.2/24")
+        assert recorder.text.startswith("link: " + static.address), recorder.text
+        assert quiet.seen == []
+        assert len(netstack.ethernet.timers.owners()) <= 1  # ARP's
+
+
+async def static_addresses_that_do_not_fit_are_refused():
+    for options in ({"address": "10.9.0.0/24"}, {"address": "10.9.0.2/24", "gateway": "10.8.0.1"}):
+        _, ipv4_layer, udp, _ = parts(b"\x02\0\0\0\0\5")
+        try:
+            Addressing(ipv4_layer, Dhcp(ipv4_layer, udp, random), log, **options)
+        except SystemExit as error:
+            assert error.args[0] == 64
+        else:
+            raise AssertionError("taken")
+
+
+# --- DNS ---
+
+
+async def names_have_addresses():
+    zone(www=["10.0.0.1", "10.0.0.77"])
+    assert await dns.resolve("www.test") == ["10.0.0.1", "10.0.0.77"]
+    asked = len(names.ports)
+    assert await dns.resolve("WWW.test.") == ["10.0.0.1", "10.0.0.77"]
+    assert len(names.ports) == asked
+
+
+async def numbers_are_their_own_addresses():
+    asked = len(names.ports)
+    assert await dns.resolve("10.1.2.3") == ["10.1.2.3"]
+    assert await dns.resolve("fd00::1") == ["fd00::1"]
+    assert len(names.ports) == asked
+
+
+async def unknown_names_are_an_oserror_that_says_so():
+    zone()
+    await raises(ENOENT, dns.resolve("nowhere.test"))
+    try:
+        await dns.resolve("nowhere.test")
+    except OSError as error:
+        assert str(error) == "nowhere.test: there is no such name", str(error)
+    try:
+        await dns.resolve("no name")
+    except ValueError:
+        pass
+    else:
+        raise AssertionError("resolved")
+
+
+async def every_question_has_a_port_and_an_identifier_of_its_own():
+    zone(**{"n%d" % number: ["10.0.0.1"] for number in range(40)})
+    names.ports = []
+    names.idents = []
+    tasks = [asyncio.create_task(dns.resolve("n%d.test" % number)) for number in range(40)]
+    for task in tasks:
+        assert await task == ["10.0.0.1"]
+    assert len(names.ports) == 40
+    assert len(set(names.ports)) > 36, names.ports
+    assert len(set(names.idents)) > 36
+    assert len(client_udp._ports) == 1  # DHCP's
+
+
+async def too_many_questions_are_refused_not_queued():
+    zone()
+    names.is_silent = True
+    tasks = [asyncio.create_task(dns.resolve("n%d.test" % number)) for number in range(64)]
+    await asyncio.sleep_ms(100)
+    for _ in range(6):
+        await raises(EAGAIN, dns.resolve("one.more.test"))
+    for task in tasks:
+        task.cancel()
+    await asyncio.sleep_ms(10)
+    names.is_silent = False
+    assert len(client_udp._ports) == 1, client_udp._ports
+
+
+async def forged_answers_are_not_believed():
+    zone(bank=["10.0.0.1"])
+    names.forges = True
+    before = resolver.counters["InWrongSource"], resolver.counters["InWrongQuestion"]
+    assert await dns.resolve("bank.test") == ["10.0.0.1"]
+    names.forges = False
+    assert (resolver.counters["InWrongSource"], resolver.counters["InWrongQuestion"]) == (before[0] + 1, before[1] + 1)
+
+
+async def answer_that_is_cut_comes_by_tcp():
+    zone(many=["10.0.0.%d" % number for number in range(1, 15)])
+    names.truncates = True
+    assert len(await dns.resolve("many.test")) == 14
+    names.truncates = False
+    assert names.streams == 1
+
+
+async def silent_server_is_a_timeout_and_the_next_one_is_asked():
+    zone(www=["10.0.0.5"])
+    two = DnsClient(client, resolver, random, ["10.0.0.99", SERVER])
+    assert await two.resolve("www.test") == ["10.0.0.5"]
+    resolver.flush()
+    one = DnsClient(client, resolver, random, ["10.0.0.99"])
+    await raises(ETIMEDOUT, one.resolve("www.test"))
+    none = DnsClient(client, resolver, random, [])
+    try:
+        await none.resolve("www.test")
+    except OSError as error:
+        assert error.errno == EHOSTUNREACH
+        assert "--resolver" in str(error)
+
+
+# --- happy eyeballs, streams ---
+
+
+async def timed(coroutine):
+    start = loop.now_ms()
+    value = await coroutine
+    return value, loop.now_ms() - start
+
+
+async def name_is_connected_to():
+    zone(www=[SERVER])
+    flow = await happy.connect("www.test", 7001)
+    assert flow.remote == (SERVER, 7001)
+    await flow.close()
+    flow = await happy.connect(SERVER, 7001)
+    await flow.close()
+    flow = await dns.connect("www.test", 7001)
+    await flow.close()
+
+
+async def silent_address_costs_250_ms():
+    zone(www=["10.0.0.99", SERVER])
+    flow, elapsed_ms = await timed(happy.connect("www.test", 7001))
+    assert flow.remote == (SERVER, 7001)
+    assert 200 <= elapsed_ms < 1000, elapsed_ms
+    await flow.close()
+    await asyncio.sleep_ms(50)
+    assert not [conn for conn in client_netstack.tcp.by_key.values() if conn.remote_port == 7001 and conn.state == 2]
+
+
+async def refused_address_costs_nothing():
+    server.tcp.listen(7003, echo)
+    zone(www=["10.0.0.10", SERVER])  # the first is our own: no way there
+    flow, elapsed_ms = await timed(happy.connect("www.test", 7003))
+    assert flow.remote == (SERVER, 7003)
+    assert elapsed_ms < 200, elapsed_ms
+    await flow.close()
+
+
+async def nobody_there_is_the_error_of_the_last():
+    zone(www=[SERVER])
+    try:
+        await happy.connect("www.test", 7999)
+    except OSError as error:
+        assert error.errno != ETIMEDOUT
+    else:
+        raise AssertionError("connected")
+    await raises(ENOENT, happy.connect("nowhere.test", 7001))
+    zone(www=["10.0.0.98", "10.0.0.99"])
+    _, elapsed_ms = await timed(raises(ETIMEDOUT, happy.connect("www.test", 7001, 600)))
+    assert 550 <= elapsed_ms < 1500, elapsed_ms
+
+
+async def cancelled_connect_leaves_nothing():
+    zone(www=["10.0.0.98", "10.0.0.99"])
+    task = asyncio.create_task(happy.connect("www.test", 7001))
+    await asyncio.sleep_ms(400)
+    task.cancel()
+    await asyncio.sleep_ms(50)
+    assert not [conn for conn in client_netstack.tcp.by_key.values() if conn.remote_port == 7001]
+
+
+async def open_connection_takes_names():
+    zone(www=[SERVER])
+    install(client, happy)
+    reader, writer = await asyncio.open_connection("www.test", 7001)
+    writer.write(b"by name")
+    await writer.drain()
+    assert await reader.read(100) == b"by name"
+    await writer.aclose()
+
+
+async def counters_are_printed_now_and_then_and_at_the_end():
+    recorder = Recorder()
+    Stats(client, loop, recorder, 50)
+    await asyncio.sleep_ms(120)
+    assert recorder.text.count("--- counters ---") == 2, recorder.text
+    assert "dhcp.Bound " in recorder.text
+    assert "dns.Lookups " in recorder.text
+    assert "tcp.ActiveOpens " in recorder.text
+    assert " 0\n" not in recorder.text
+    loop.exits.pop()(loop.now_ms())
+    assert recorder.text.count("--- counters ---") == 3
+
+
+async def end_gives_the_address_back():
+    for leave in loop.exits:
+        leave(loop.now_ms())
+    await asyncio.sleep_ms(20)
+    assert dhcp_server.seen[-1] == wire.RELEASE
+
+
+loop.run(
+    run_all(
+        (
+            connect_waits_for_the_address,
+            lease_is_renewed_in_silence,
+            refusal_takes_the_address_and_the_connections_over_it,
+            silence_falls_back_aloud_and_asks_on,
+            static_addresses_ask_nobody,
+            static_addresses_that_do_not_fit_are_refused,
+            names_have_addresses,
+            numbers_are_their_own_addresses,
+            unknown_names_are_an_oserror_that_says_so,
+            every_question_has_a_port_and_an_identifier_of_its_own,
+            too_many_questions_are_refused_not_queued,
+            forged_answers_are_not_believed,
+            answer_that_is_cut_comes_by_tcp,
+            silent_server_is_a_timeout_and_the_next_one_is_asked,
+            name_is_connected_to,
+            silent_address_costs_250_ms,
+            refused_address_costs_nothing,
+            nobody_there_is_the_error_of_the_last,
+            cancelled_connect_leaves_nothing,
+            open_connection_takes_names,
+            counters_are_printed_now_and_then_and_at_the_end,
+            end_gives_the_address_back,
+        )
+    )
+)
