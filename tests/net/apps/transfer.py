@@ -269,7 +269,8 @@ def datagrams(seed, locked):
         hosts[0].udp.write(data, "10.0.0.2", 9, 8, world.now_ms)
         if len(hosts[0].icmp._pings) < 4:
             hosts[0].icmp.ping("10.0.0.2", pings.append, world.now_ms, 3000)
-        world.locked = locked
+        if back and pings:
+            world.locked = locked  # not before: a neighbour that cannot be asked for is a failure by right
         for _ in range(20):
             for host in hosts:
                 world.poll(host)
