@@ -65,3 +65,16 @@ def test_memory_that_runs_out_anywhere_loses_nothing(on_micropython):
         assert line.endswith("intact True error None"), line
     left = [line for line in on_micropython if line.startswith("left ")]
     assert set(left) == {f"left {[(0,) * 6] * 2}"}
+
+
+@pytest.mark.build
+def test_datagrams_in_fragments_are_the_same_and_memory_that_runs_out_leaves_nothing(on_micropython, on_cpython):
+    ours = [line for line in on_micropython if line.startswith("datagrams at ")]
+    assert len(ours) == 2
+    assert ours == [line for line in on_cpython if line.startswith("datagrams at ")]
+    verdicts = [line for line in on_micropython if " intact " in line and line.startswith("datagrams ")]
+    assert len(verdicts) == 7
+    for line in verdicts:
+        assert line.endswith("intact True pings True"), line
+    left = [line for line in on_micropython if line.startswith("datagrams left ")]
+    assert set(left) == {f"datagrams left {[(0,) * 5] * 2}"}
