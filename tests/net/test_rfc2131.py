@@ -434,18 +434,71 @@ def test_stop_before_there_is_a_lease_says_nothing(client):
     assert client.run(HOUR_MS) == []
 
 
-def test_decline_says_so_loses_the_address_and_waits_ten_seconds(client):
-    client.bind()
-    client.dhcp.decline(client.now_ms)
-    [(src_ip, dst_ip, message, _, _)] = client.sent()
+def in_use(client, mac=b"\x02\0\0\0\0\7"):
+    """Somebody answers for the address that is probed."""
+    [(address, on_result)] = client.ipv4.neighbours.probes.items()
+    del client.ipv4.neighbours.probes[address]
+    on_result(address, mac, client.now_ms)
+
+
+def assert_declined(client):
+    src_ip, dst_ip, message, _, _ = client.sent()[-1]
     assert (src_ip, dst_ip, message.ciaddr) == (0, BROADCAST, 0)
     assert message.number(53, 1) == dhcp.DECLINE
     assert message.options[dhcp.OPTION_REQUESTED_ADDRESS] == ip(ADDRESS)
     assert message.options[dhcp.OPTION_SERVER] == ip(SERVER)
-    assert client.events[-1][0] == "lost"
+    assert client.dhcp.lease is None
+    assert client.dhcp.counters["Declined"] == 1
     assert client.run(9_999) == []
     client.run(1)
     assert client.last().number(53, 1) == dhcp.DISCOVER
+
+
+def test_offered_address_is_asked_about_at_once(client):
+    client.answer(dhcp.OFFER, client.last())
+    assert list(client.ipv4.neighbours.probes) == client.ipv4.neighbours.sent == [ADDRESS]
+
+
+def test_offered_address_that_is_in_use_is_declined(client):
+    client.answer(dhcp.OFFER, client.last())
+    question = client.last()
+    in_use(client)
+    assert client.events == []
+    client.answer(dhcp.ACK, question)
+    assert client.events == []
+    assert_declined(client)
+
+
+def test_address_that_turns_out_to_be_in_use_is_given_up_and_declined(client):
+    client.bind()
+    client.run(300)
+    in_use(client)
+    assert client.events[-1][::2] == ("lost", "another host has it")
+    assert_declined(client)
+
+
+def test_address_that_nobody_uses_is_kept(client):
+    client.bind()
+    in_use(client, None)
+    assert client.dhcp.lease.ip == ADDRESS
+    assert client.sent() == []
+
+
+def test_answer_about_an_address_that_is_not_ours_any_more_changes_nothing(client):
+    client.bind()
+    client.run(1_800_000)
+    client.answer(dhcp.NAK, client.last())
+    client.run(0)
+    client.sent()
+    in_use(client)
+    assert client.sent() == []
+    assert client.dhcp.counters["Declined"] == 0
+
+
+def test_no_room_for_a_probe_does_not_keep_the_address_from_being_used(client):
+    client.ipv4.neighbours.is_full = True
+    client.bind()
+    assert client.dhcp.lease.ip == ADDRESS
 
 
 def test_memory_that_ran_out_does_not_stop_the_search(client):

@@ -166,7 +166,7 @@ random = Random()
 def parts(mac, address=None):
     link = Link(dma, mac, False)
     ethernet = Ethernet(link)
-    ipv4 = Ipv4(ethernet, Arp(ethernet), address)
+    ipv4 = Ipv4(ethernet, Arp(ethernet, random), random, address)
     udp = Udp(ipv4)
     netstack = NetStack(ethernet, Tcp(random, ipv4), udp, Icmp(ipv4))
     return link, ipv4, udp, netstack
