@@ -27,8 +27,9 @@ class Addressing:
 
     ipv6: net.ipv6.Ipv6 on the same interface, which finds its addresses itself, or None. ipv6_only: none of IPv4.
 
-    is_settled: DHCP has answered, or does not, or is not asked. is_up: there is an IPv4 address. address: "10.0.0.2/24", or None. has_ipv6: there is an IPv6 address that
-    others than neighbours can answer. on_change: called after all these, or name servers, have changed.
+    is_settled: DHCP has answered, or does not, or is not asked. is_up: there is an IPv4 address. address:
+    "10.0.0.2/24", or None. has_ipv6: there is an IPv6 address that others than neighbours can answer. on_change: called
+    after all these, or name servers, have changed.
     """
 
     def __init__(

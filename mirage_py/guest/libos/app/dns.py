@@ -104,7 +104,7 @@ class DnsClient:
         return await self._addresses(host, wire.AAAA if family == 6 else wire.A)
 
     async def reverse(self, ip):
-        """The names of an address, from its PTR records. Raises as resolve() does; ValueError for what is no address."""
+        """The names of an address, from its PTR records. Raises as resolve() does; ValueError for no address."""
         name = wire.reverse_name(
             wire_ipv6.parse_address(ip) if ":" in ip else wire_ipv4.parse_address(ip).to_bytes(4, "big")
         )
