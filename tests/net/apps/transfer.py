@@ -204,17 +204,17 @@ def begin(world, hosts):
 
 
 def pair(world, network="10.0.0.", prefix_len=24):
-    addresses = [network + str(number) + "/" + str(prefix_len) for number in (1, 2)]
-    hosts = [Host(world, b"\x52\x54\0\0\0" + bytes([number]), addresses[number - 1]) for number in (1, 2)]
+    macs = (b"\x52\x54\0\0\0\1", b"\x52\x54\0\0\0\2")
+    hosts = [Host(world, macs[index], network + str(index + 1) + "/" + str(prefix_len)) for index in range(2)]
     hosts[0].device.other = hosts[1].device
     hosts[1].device.other = hosts[0].device
+    begin(world, hosts)
     return hosts
 
 
 def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24):
     world = World(seed, 0, 0)
     hosts = pair(world, network, prefix_len)
-    begin(world, hosts)
     world.loss = loss
     echoes = []
     hosts[1].tcp.listen(7, lambda conn: echoes.append(Echo(conn)))
@@ -269,7 +269,8 @@ def datagrams(seed, locked):
         hosts[0].udp.write(data, "10.0.0.2", 9, 8, world.now_ms)
         if len(hosts[0].icmp._pings) < 4:
             hosts[0].icmp.ping("10.0.0.2", pings.append, world.now_ms, 3000)
-        world.locked = locked
+        if back and pings:
+            world.locked = locked  # not before: a neighbour that cannot be asked for is a failure by right
         for _ in range(20):
             for host in hosts:
                 world.poll(host)

@@ -254,9 +254,13 @@ class Ipv4:
         self.counters["OutNoRoutes"] += 1
         return None
 
+    def set_mtu(self, mtu):
+        """The link's MTU from now on, as DHCP says; not above the device's."""
+        self.mtu = self._paths.link_mtu = min(mtu, self.ethernet.mtu)
+
     def path_mtu(self, dst_ip):
         """Octets of an IP packet that the way to a host takes."""
-        return self._paths.lookup(dst_ip)
+        return min(self._paths.lookup(dst_ip), self.mtu)  # DHCP may have lowered the latter
 
     def lower_path_mtu(self, dst_ip, mtu, now_ms):
         """A router says that the way takes no more (RFC 1191), and the packet that it quotes was ours: remembers it.
@@ -443,7 +447,7 @@ class Ipv4:
                 return False
         fragment = at >> 3
         count = datagram.length - at
-        room = (self._paths.lookup(dst_ip) - wire.HEADER_BYTES) & ~7
+        room = (self.path_mtu(dst_ip) - wire.HEADER_BYTES) & ~7
         if count > room:
             count = room
             fragment |= wire.MORE_FRAGMENTS
