@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import counts, driver, instructions, linux_card, linux_guest, machine, parts, record, runner
+from bench import counts, driver, images, instructions, linux_card, linux_guest, machine, parts, record, runner
 from bench.__main__ import COLUMNS, chosen, line, measure, parse_arguments
 from bench.apps import BUILDS, BuildError, build_client, plugin_version, with_marks
 from bench.connections import Held
+from bench.context import Context
 from bench.cpio import Archive
-from bench.row import Row
+from bench.row import Effort, Row
 
 
 def entries(archive: bytes) -> dict[str, tuple[int, bytes]]:
@@ -217,6 +218,73 @@ def test_every_part_has_a_timeout_and_needs_that_are_known() -> None:
     for part in parts.PARTS.values():
         assert 0 < part.timeout_s <= 3600
         assert set(part.needs) <= known
+
+
+class FakeMachine:
+    """Boots at once; fails in the round that it is told to."""
+
+    boots: list[str]
+    failing: str
+
+    def __init__(self, guest: machine.Guest) -> None:
+        self.guest = guest
+        self.start_s = 1.0
+
+    @classmethod
+    def boot(cls, guest: machine.Guest, setup: machine.Setup) -> FakeMachine:
+        return cls(guest)
+
+    def __enter__(self) -> FakeMachine:
+        self.boots.append(self.guest.name)
+        if len(self.boots) > 2 and self.guest.name == self.failing:
+            raise machine.GuestError("does not listen")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.boots.append(f"end {self.guest.name}")
+
+
+@pytest.mark.parametrize(("failing", "rounds"), [("nobody", 2), ("Linux", 1)])
+def test_guests_are_measured_in_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failing: str, rounds: int
+) -> None:
+    order: list[tuple[str, str, int]] = []
+
+    def measured(booted: FakeMachine, client: Path, what: str, count: int, size: int, port: int = 7) -> float:
+        order.append((booted.guest.name, what, port))
+        return float(len(order))
+
+    monkeypatch.setattr(FakeMachine, "boots", [], raising=False)
+    monkeypatch.setattr(FakeMachine, "failing", failing, raising=False)
+    monkeypatch.setattr(images, "Machine", FakeMachine)
+    monkeypatch.setattr(images, "measured", measured)
+    context = Context(Effort(rounds=2), tmp_path, lambda text: None)
+    rows = [Row(name, "s", beside="Linux") for name in ("start", "echo", "bulk", "best")]
+    guests = (machine.Guest("ours", tmp_path, 16, ""), machine.Guest("Linux", tmp_path, 128, "", ports=(7, 8)))
+    images.alternate(context, rows, tuple((guest, machine.Setup()) for guest in guests))
+    assert [(len(row.ours), len(row.theirs)) for row in rows] == [
+        (rounds, rounds),
+        *[(rounds * images.SLICES, rounds * images.SLICES)] * 3,
+    ]
+    warm = [
+        ("ours", "echoes", 7),
+        ("ours", "bulk", 7),
+        ("Linux", "echoes", 7),
+        ("Linux", "bulk", 7),
+        ("Linux", "bulk", 8),
+    ]
+    turn = [
+        ("ours", "echoes", 7),
+        ("Linux", "echoes", 7),
+        ("ours", "bulk", 7),
+        ("Linux", "bulk", 7),
+        ("Linux", "bulk", 8),
+    ]
+    assert order[: 5 + 5 * images.SLICES] == warm + turn * images.SLICES
+    # All that booted has ended, and a failed round is told of in every row.
+    assert FakeMachine.boots.count("end ours") == 2
+    assert [row.failed for row in rows] == [failing == "Linux"] * 4
+    assert [row.note for row in rows] == (["round 2: does not listen"] * 4 if failing == "Linux" else [""] * 4)
 
 
 # --- figures that are kept ---
