@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -442,6 +443,28 @@ def test_batch_times() -> None:
         driver.batch_times("Traceback", 3)
 
 
+def test_without_valgrind_the_cycles_are_still_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def run(command: list[str]) -> str:
+        if command[0] == "valgrind":
+            raise machine.GuestError("valgrind is not installed; sudo apt install valgrind")
+        return "batch_ns " + " ".join(["3200"] * int(command[2])) + "\n"
+
+    monkeypatch.setattr(driver, "run", run)
+    monkeypatch.setattr(driver, "tsc_hz", lambda text: 2e9)
+    rows = list(driver.forward(Context(Effort(packets=25_600), tmp_path, lambda text: None)))
+    assert [row.unit for row in rows] == ["cycles/packet", "instructions/packet"] * 2
+    assert [row.value for row in rows] == [200.0, None, 25.0, None]
+    assert [row.failed for row in rows] == [False, True] * 2
+    assert rows[1].note == "callgrind: valgrind is not installed; sudo apt install valgrind"
+
+
+def test_program_that_is_not_there_is_named() -> None:
+    with pytest.raises(machine.GuestError, match="no-such-program is not installed"):
+        driver.run(["no-such-program"])
+    with pytest.raises(machine.GuestError, match=r"sh: .*out of luck"):
+        driver.run(["sh", "-c", "echo out of luck; exit 3"])
+
+
 def test_time_stamp_counter() -> None:
     assert driver.tsc_hz("model name : Xeon @ 3.30GHz\ncpu MHz : 1200.0\n") == 3.3e9
     assert driver.tsc_hz("model name\t: AMD EPYC\ncpu MHz\t\t: 2445.424\n") == 2445.424e6
@@ -481,7 +504,7 @@ def server():
     def start(answer):
         def serve() -> None:
             connection, _ = listener.accept()
-            with connection:
+            with connection, suppress(OSError):
                 while data := connection.recv(65536):
                     connection.sendall(answer(data))
 
@@ -512,7 +535,8 @@ def peer():
     def start(serve):
         def run() -> None:
             connection, _ = listener.accept()
-            with connection:
+            # The client may have seen enough, and left.
+            with connection, suppress(OSError):
                 serve(connection)
 
         threading.Thread(target=run, daemon=True).start()
@@ -560,7 +584,7 @@ def test_client_holds_connections_and_echoes_on_them_in_turn(client: Path) -> No
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve(connection: socket.socket, number: int) -> None:
-            with connection:
+            with connection, suppress(OSError):
                 while data := connection.recv(65536):
                     seen.append(number)
                     connection.sendall(data)
