@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.context import Context
-from bench.instructions import counted
+from bench.instructions import REPORT, counted
 from bench.machine import GuestError, Machine
 from bench.row import Row, give_up
 
-REPORT = 11
 MEMORY_MB = 256
 HOLD_TIMEOUT_S = 420
 ECHOES = 2000

@@ -12,11 +12,13 @@ from pathlib import Path
 from bench.apps import MARK_FUNCTION
 from bench.context import Context
 from bench.counts import Counts, Snapshot, Symbols, by_function, by_python_function
-from bench.images import our_guest
-from bench.machine import TAPS, Machine, Setup
+from bench.images import linux, our_guest
+from bench.linux_guest import READ_BYTES
+from bench.machine import TAPS, Guest, Machine, Setup
 from bench.native import DISCARD, GENERATE
 from bench.row import Row
 
+REPORT = 11
 SEGMENT_BYTES = 65536
 SEGMENTS = 200
 USER_BLOCKS = 64
@@ -26,20 +28,55 @@ STAGES = (("mirage_main", "boot code in C"), ("mp_init", "heap"), (MARK_FUNCTION
 
 
 @contextmanager
-def counted(
-    context: Context, build: str, arguments: str = "", memory_mb: int = 16, network: str = "tap"
-) -> Iterator[tuple[Machine, Counts]]:
-    """A booted image whose instructions are counted. arguments: more for the plugin."""
+def counting(context: Context, guest: Guest, network: str, arguments: str = "") -> Iterator[tuple[Machine, Counts]]:
+    """A booted guest whose instructions are counted. arguments: more for the plugin."""
     with tempfile.TemporaryDirectory(prefix="mirage-bench-") as folder:
         path = Path(folder) / "counts"
         plugin = ("-plugin", ",".join(part for part in (str(context.plugin), f"out={path}", arguments) if part))
-        address = {"address": TAPS[0].guest} if network == "tap" else {}
-        guest = our_guest(context.image(build), memory_mb=memory_mb, **address)
         setup = Setup(network=network, arguments=plugin)
         with Machine.boot(guest, setup=setup) as machine, Counts(path) as counts:
-            # Ports beside the one that a guest must answer on.
-            machine.ports.update({port: port for port in (DISCARD, GENERATE, 11)})
             yield machine, counts
+
+
+@contextmanager
+def counted(
+    context: Context, build: str, arguments: str = "", memory_mb: int = 16, network: str = "tap"
+) -> Iterator[tuple[Machine, Counts]]:
+    """The same with an image of ours."""
+    address = {"address": TAPS[0].guest} if network == "tap" else {}
+    guest = our_guest(context.image(build), memory_mb=memory_mb, **address)
+    with counting(context, guest, network, arguments) as (machine, counts):
+        # Ports beside the one that a guest must answer on.
+        machine.ports.update({port: port for port in (DISCARD, GENERATE, REPORT)})
+        yield machine, counts
+
+
+def beside_linux(context: Context) -> Iterator[Row]:
+    """What the Linux guest needs for the same, without offloads: no measure of time, for its instructions cost more."""
+    title = "guest instructions (user-mode network) per"
+    echo = Row(f"{title} 64-byte echo", "", beside="Linux guest")
+    bulk = Row(f"{title} MB echoed", "million", scale=1e-6)
+    best = Row("  the same", "million", scale=1e-6)
+    bulk.beside = f"Linux guest reading up to {READ_BYTES[7]} octets at a time"
+    best.beside = f"Linux guest reading up to {READ_BYTES[8]} octets at a time"
+    megabytes = USER_BLOCKS * SEGMENT_BYTES / 1e6
+    echoes = context.effort.counted_echoes
+    for guest in (our_guest(context.image("hvt")), linux(context.linux())):
+        context.progress(f"counting instructions: {guest.name}")
+        found = []
+        with counting(context, guest, "user") as (machine, counts):
+            for what, count, size, port, units in (
+                ("echoes", echoes, 64, 7, float(echoes)),
+                *(("bulk", USER_BLOCKS, SEGMENT_BYTES, port, megabytes) for port in guest.ports),
+            ):
+                machine.spent(context.client, what, str(count // 2), str(size), port=port)
+                before = counts.instructions()
+                machine.spent(context.client, what, str(count), str(size), port=port)
+                found.append((counts.instructions() - before) / units)
+        # Ours listens on one port, and belongs to both rows.
+        for row, figure in zip((echo, bulk, best), (*found, found[-1])[:3], strict=True):
+            (row.ours if guest.name == "mirage-py" else row.theirs).append(figure)
+    yield from (echo, bulk, best)
 
 
 def per_unit(context: Context) -> Iterator[Row]:

@@ -42,6 +42,7 @@ PARTS: dict[str, Part] = {
     "cards": Part(cards.echo, (CLIENT, "image hvt", "image ixgbe", NEWER_QEMU), 1200),
     "iperf": Part(linux_card.iperf, (LINUX_CARD, NEWER_QEMU), has_namespace=True),
     "instructions": Part(instructions.per_unit, (CLIENT, PLUGIN, "image services-hvt"), has_namespace=True),
+    "beside-linux": Part(instructions.beside_linux, (CLIENT, PLUGIN, LINUX, "image hvt"), 600),
     "start": Part(instructions.start, (CLIENT, PLUGIN, "image start"), 120),
     "connections": Part(connections.open_connections, (CLIENT, PLUGIN, "image services-hvt"), 1800, has_namespace=True),
     "change": Part(images.change, ("image change",), 300),

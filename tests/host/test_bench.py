@@ -12,17 +12,19 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from bench import counts, driver, instructions, linux_card, linux_guest, machine, parts, record, runner
+from bench import counts, driver, images, instructions, linux_card, linux_guest, machine, parts, record, runner
 from bench.__main__ import COLUMNS, chosen, line, measure, parse_arguments
 from bench.apps import BUILDS, BuildError, build_client, plugin_version, with_marks
 from bench.connections import Held
+from bench.context import Context
 from bench.cpio import Archive
-from bench.row import Row
+from bench.row import Effort, Row
 
 
 def entries(archive: bytes) -> dict[str, tuple[int, bytes]]:
@@ -219,6 +221,73 @@ def test_every_part_has_a_timeout_and_needs_that_are_known() -> None:
         assert set(part.needs) <= known
 
 
+class FakeMachine:
+    """Boots at once; fails in the round that it is told to."""
+
+    boots: list[str]
+    failing: str
+
+    def __init__(self, guest: machine.Guest) -> None:
+        self.guest = guest
+        self.start_s = 1.0
+
+    @classmethod
+    def boot(cls, guest: machine.Guest, setup: machine.Setup) -> FakeMachine:
+        return cls(guest)
+
+    def __enter__(self) -> FakeMachine:
+        self.boots.append(self.guest.name)
+        if len(self.boots) > 2 and self.guest.name == self.failing:
+            raise machine.GuestError("does not listen")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.boots.append(f"end {self.guest.name}")
+
+
+@pytest.mark.parametrize(("failing", "rounds"), [("nobody", 2), ("Linux", 1)])
+def test_guests_are_measured_in_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failing: str, rounds: int
+) -> None:
+    order: list[tuple[str, str, int]] = []
+
+    def measured(booted: FakeMachine, client: Path, what: str, count: int, size: int, port: int = 7) -> float:
+        order.append((booted.guest.name, what, port))
+        return float(len(order))
+
+    monkeypatch.setattr(FakeMachine, "boots", [], raising=False)
+    monkeypatch.setattr(FakeMachine, "failing", failing, raising=False)
+    monkeypatch.setattr(images, "Machine", FakeMachine)
+    monkeypatch.setattr(images, "measured", measured)
+    context = Context(Effort(rounds=2), tmp_path, lambda text: None)
+    rows = [Row(name, "s", beside="Linux") for name in ("start", "echo", "bulk", "best")]
+    guests = (machine.Guest("ours", tmp_path, 16, ""), machine.Guest("Linux", tmp_path, 128, "", ports=(7, 8)))
+    images.alternate(context, rows, tuple((guest, machine.Setup()) for guest in guests))
+    assert [(len(row.ours), len(row.theirs)) for row in rows] == [
+        (rounds, rounds),
+        *[(rounds * images.SLICES, rounds * images.SLICES)] * 3,
+    ]
+    warm = [
+        ("ours", "echoes", 7),
+        ("ours", "bulk", 7),
+        ("Linux", "echoes", 7),
+        ("Linux", "bulk", 7),
+        ("Linux", "bulk", 8),
+    ]
+    turn = [
+        ("ours", "echoes", 7),
+        ("Linux", "echoes", 7),
+        ("ours", "bulk", 7),
+        ("Linux", "bulk", 7),
+        ("Linux", "bulk", 8),
+    ]
+    assert order[: 5 + 5 * images.SLICES] == warm + turn * images.SLICES
+    # All that booted has ended, and a failed round is told of in every row.
+    assert FakeMachine.boots.count("end ours") == 2
+    assert [row.failed for row in rows] == [failing == "Linux"] * 4
+    assert [row.note for row in rows] == (["round 2: does not listen"] * 4 if failing == "Linux" else [""] * 4)
+
+
 # --- figures that are kept ---
 
 
@@ -374,6 +443,28 @@ def test_batch_times() -> None:
         driver.batch_times("Traceback", 3)
 
 
+def test_without_valgrind_the_cycles_are_still_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def run(command: list[str]) -> str:
+        if command[0] == "valgrind":
+            raise machine.GuestError("valgrind is not installed; sudo apt install valgrind")
+        return "batch_ns " + " ".join(["3200"] * int(command[2])) + "\n"
+
+    monkeypatch.setattr(driver, "run", run)
+    monkeypatch.setattr(driver, "tsc_hz", lambda text: 2e9)
+    rows = list(driver.forward(Context(Effort(packets=25_600), tmp_path, lambda text: None)))
+    assert [row.unit for row in rows] == ["cycles/packet", "instructions/packet"] * 2
+    assert [row.value for row in rows] == [200.0, None, 25.0, None]
+    assert [row.failed for row in rows] == [False, True] * 2
+    assert rows[1].note == "callgrind: valgrind is not installed; sudo apt install valgrind"
+
+
+def test_program_that_is_not_there_is_named() -> None:
+    with pytest.raises(machine.GuestError, match="no-such-program is not installed"):
+        driver.run(["no-such-program"])
+    with pytest.raises(machine.GuestError, match=r"sh: .*out of luck"):
+        driver.run(["sh", "-c", "echo out of luck; exit 3"])
+
+
 def test_time_stamp_counter() -> None:
     assert driver.tsc_hz("model name : Xeon @ 3.30GHz\ncpu MHz : 1200.0\n") == 3.3e9
     assert driver.tsc_hz("model name\t: AMD EPYC\ncpu MHz\t\t: 2445.424\n") == 2445.424e6
@@ -413,7 +504,7 @@ def server():
     def start(answer):
         def serve() -> None:
             connection, _ = listener.accept()
-            with connection:
+            with connection, suppress(OSError):
                 while data := connection.recv(65536):
                     connection.sendall(answer(data))
 
@@ -444,7 +535,8 @@ def peer():
     def start(serve):
         def run() -> None:
             connection, _ = listener.accept()
-            with connection:
+            # The client may have seen enough, and left.
+            with connection, suppress(OSError):
                 serve(connection)
 
         threading.Thread(target=run, daemon=True).start()
@@ -492,7 +584,7 @@ def test_client_holds_connections_and_echoes_on_them_in_turn(client: Path) -> No
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve(connection: socket.socket, number: int) -> None:
-            with connection:
+            with connection, suppress(OSError):
                 while data := connection.recv(65536):
                     seen.append(number)
                     connection.sendall(data)
