@@ -137,3 +137,31 @@ def kea(near: Namespace, folder: Path, pool: str, **settings: Any) -> Iterator[P
         yield log
     finally:
         end(process)
+
+
+@contextmanager
+def radvd(near: Namespace, folder: Path, configuration: str) -> Iterator[subprocess.Popen[bytes]]:
+    """radvd; it says good-bye when it is ended, unless it was killed before."""
+    config, log = folder / "radvd.conf", folder / "radvd.log"
+    config.write_text(configuration)
+    # It refuses a configuration that others may write, and asks for forwarding.
+    config.chmod(0o644)
+    command = [
+        need("radvd", "radvd"),
+        "-n",
+        "-C",
+        str(config),
+        "-m",
+        "stderr",
+        "-p",
+        str(folder / "radvd.pid"),
+        "-d",
+        "1",
+    ]
+    process = near.popen(command, log)
+    try:
+        wait_until(lambda: process.poll() is not None or "started" in text(log), START_S, "radvd starts")
+        assert process.poll() is None, f"radvd ended with {process.returncode}:\n{text(log)}"
+        yield process
+    finally:
+        end(process)
