@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class Captured:
     gso_size: int
     csum_start: int
     csum_offset: int
+    when_s: float  # time.monotonic()
 
 
 def open_in(namespace: Namespace, interface: str, protocol: int = ETH_P_ALL) -> socket.socket:
@@ -95,13 +97,14 @@ class Capture:
                 data, address = self.sock.recvfrom(FRAME_MAX)
             except TimeoutError:
                 continue
+            now_s = time.monotonic()
             if len(self.frames) >= LIMIT:
                 self.missed += 1
                 continue
             flags, gso_type, _, gso_size, start, offset = VNET.unpack_from(data)
             needs_csum = bool(flags & NEEDS_CSUM)
             is_ours = address[2] != PACKET_OUTGOING
-            frame = Captured(data[VNET.size :], is_ours, needs_csum, gso_type, gso_size, start, offset)
+            frame = Captured(data[VNET.size :], is_ours, needs_csum, gso_type, gso_size, start, offset, now_s)
             self.frames.append(frame)
 
     def stop(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import need
 from tests.interop import guest as guest_module
 from tests.interop.guest import Builds, Guest
-from tests.interop.network import IPV4, Family, Network, remove_stale
+from tests.interop.network import IPV4, IPV6, Family, Network, remove_stale
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def guest(builds: Builds, network: Network) -> Iterator[Guest]:
         yield running
 
 
-@pytest.fixture(scope="session", params=[IPV4], ids=lambda family: family.name)
+@pytest.fixture(scope="session", params=[IPV4, IPV6], ids=lambda family: family.name)
 def family(request: pytest.FixtureRequest) -> Family:
     """The addresses of one version of IP."""
     made: Family = request.param

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.boot import guests
-from tests.interop.network import IPV4, Namespace
+from tests.interop.network import IPV4, IPV6, Namespace
 
 APP = Path(__file__).with_name("apps") / "interop"
 TCP_PORTS = {7, 9, 80, 99, 5201}
@@ -84,6 +84,14 @@ def started(
         yield Guest(running, near, ip)
 
 
-def static(gateway: bool = True) -> list[str]:
-    """Boot arguments for the guest's fixed IPv4 address."""
-    return ["--ipv4", f"{IPV4.guest}/24", *(["--ipv4-gateway", IPV4.near] if gateway else [])]
+def static() -> list[str]:
+    """Boot arguments for the guest's fixed addresses, with near as the router to far."""
+    arguments = []
+    for family in (IPV4, IPV6):
+        arguments += [
+            f"--{family.name}",
+            f"{family.guest}/{family.prefix_len}",
+            f"--{family.name}-gateway",
+            family.near,
+        ]
+    return arguments

@@ -31,7 +31,10 @@ class RawPeer:
 
     def send(self, packet: Packet) -> None:
         """Sends a packet that begins with its IP header."""
-        frame = bytes(Ether(src=self.src_mac, dst=self.dst_mac) / packet)
+        self.send_frame(bytes(Ether(src=self.src_mac, dst=self.dst_mac) / packet))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Sends a frame as it is."""
         # Nothing is left to offloads.
         self._sock.send(bytes(VNET.size) + frame)
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import need
 from tests.interop.network import Namespace, wait_until
@@ -80,3 +83,85 @@ def iperf3(near: Namespace, ip: str, folder: Path, port: int = 5201) -> Iterator
     command = [need("iperf3", "iperf3"), "-s", "-B", ip, "-p", str(port)]
     with listening(near, command, port, folder / "iperf3.log"):
         yield port
+
+
+@contextmanager
+def dnsmasq(near: Namespace, folder: Path, *options: str, dns: bool = False) -> Iterator[Path]:
+    """dnsmasq on tap0, with `options` as lines of its configuration; its log. dns: it answers names too.
+
+    It gives no lease of less than two minutes, but says when to renew as it is told (options 58 and 59).
+    """
+    log, leases, config = folder / "dnsmasq.log", folder / "dnsmasq.leases", folder / "dnsmasq.conf"
+    lines = ["user=", "group=", "keep-in-foreground", "log-facility=-", "log-queries", "log-dhcp", "no-resolv"]
+    lines += [
+        "no-hosts",
+        "interface=tap0",
+        "except-interface=lo",
+        "bind-interfaces",
+        f"dhcp-leasefile={leases}",
+        "no-ping",
+    ]
+    lines += ["pid-file=", *([] if dns else ["port=0"]), *options]
+    config.write_text("\n".join(lines) + "\n")
+    command = [need("dnsmasq", "dnsmasq-base"), f"--conf-file={config}"]
+    with listening(near, command, 53 if dns else 67, log, udp=True):
+        yield log
+
+
+@contextmanager
+def kea(near: Namespace, folder: Path, pool: str, **settings: Any) -> Iterator[Path]:
+    """Kea's DHCPv4 server on tap0, with leases in memory only; its log. settings: of the subnet."""
+    # A copy: where AppArmor confines the package's program, it could not read a configuration in this folder.
+    program, config, log = folder / "kea-dhcp4", folder / "kea.json", folder / "kea.log"
+    if not program.exists():
+        shutil.copy(need("kea-dhcp4", "kea-dhcp4-server"), program)
+    subnet = {"id": 1, "subnet": "10.98.1.0/24", "pools": [{"pool": pool}], **settings}
+    logger = {"name": "kea-dhcp4", "severity": "INFO", "output_options": [{"output": "stdout"}]}
+    server = {
+        "interfaces-config": {"interfaces": ["tap0"], "dhcp-socket-type": "raw"},
+        "lease-database": {"type": "memfile", "persist": False},
+        "authoritative": True,
+        "subnet4": [subnet],
+        "loggers": [logger],
+    }
+    config.write_text(json.dumps({"Dhcp4": server}))
+    names = ("KEA_PIDFILE_DIR", "KEA_LOCKFILE_DIR", "KEA_DHCP_DATA_DIR", "KEA_LOG_FILE_DIR", "KEA_CONTROL_SOCKET_DIR")
+    environment = [f"{name}={folder}" for name in names]
+    process = near.popen(["env", *environment, str(program), "-c", str(config)], log)
+    try:
+        count = text(log).count("DHCP4_STARTED")
+        wait_until(
+            lambda: process.poll() is not None or text(log).count("DHCP4_STARTED") > count, START_S, "Kea starts"
+        )
+        assert process.poll() is None, f"Kea ended with {process.returncode}:\n{text(log)}"
+        yield log
+    finally:
+        end(process)
+
+
+@contextmanager
+def radvd(near: Namespace, folder: Path, configuration: str) -> Iterator[subprocess.Popen[bytes]]:
+    """radvd; it says good-bye when it is ended, unless it was killed before."""
+    config, log = folder / "radvd.conf", folder / "radvd.log"
+    config.write_text(configuration)
+    # It refuses a configuration that others may write, and asks for forwarding.
+    config.chmod(0o644)
+    command = [
+        need("radvd", "radvd"),
+        "-n",
+        "-C",
+        str(config),
+        "-m",
+        "stderr",
+        "-p",
+        str(folder / "radvd.pid"),
+        "-d",
+        "1",
+    ]
+    process = near.popen(command, log)
+    try:
+        wait_until(lambda: process.poll() is not None or "started" in text(log), START_S, "radvd starts")
+        assert process.poll() is None, f"radvd ended with {process.returncode}:\n{text(log)}"
+        yield process
+    finally:
+        end(process)

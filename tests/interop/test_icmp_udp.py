@@ -14,20 +14,27 @@ from tests.interop.guest import Guest
 from tests.interop.network import Family
 
 pytestmark = marks.UNIX
-# The counters of each family's ICMP.
-ICMP = {"ipv4": "icmp", "ipv6": "icmp6"}
+# The counters of each family's ICMP, and how requests and answers are called there.
+ICMP = {"ipv4": ("icmp", "InEchos", "OutEchoReps"), "ipv6": ("icmp6", "InEchos", "OutEchoReplies")}
+
+
+def echoes(guest: Guest, family: Family) -> tuple[int, int]:
+    """How many echo requests came, and how many answers went, since the start."""
+    part, requests, answers = ICMP[family.name]
+    counters = guest.counters()[part]
+    return counters[requests], counters[answers]
 
 
 def ping(guest: Guest, family: Family, count: int, *options: str) -> str:
     """ping's output once it has had `count` answers; all of the guest's requests were answered."""
-    before = guest.counters()[ICMP[family.name]]
+    before = echoes(guest, family)
     # Without -w it does not wait for the last answer if that takes longer than the others.
     done = guest.near.run("ping", "-c", str(count), "-w", "50", *options, family.guest)
-    after = guest.counters()[ICMP[family.name]]
+    after = echoes(guest, family)
     assert int(re.search(r"(\d+) received", done.stdout)[1]) == count, done.stdout  # type: ignore[index]
     # ping compares what comes back with what it sent, and says so.
     assert "wrong data byte" not in done.stdout
-    assert after["InEchos"] - before["InEchos"] == after["OutEchoReps"] - before["OutEchoReps"] >= count
+    assert after[0] - before[0] == after[1] - before[1] >= count
     return done.stdout
 
 

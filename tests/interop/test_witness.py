@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,26 +46,33 @@ def capture(guest: Guest, family: Family, tmp_path_factory: pytest.TempPathFacto
     return running
 
 
-def test_every_header_that_we_send_is_right(capture: Capture) -> None:
+def test_every_header_that_we_send_is_right(capture: Capture, family: Family) -> None:
     assert not capture.missed
     witness = Witness()
     witness.hear(capture.ours)
     assert not witness.faults, "\n".join(witness.faults[:5])
-    expected = {"ARP", "IP", "TCP", "UDP", "ICMP", "TCP MSS", "TCP Timestamp", "TCP WScale", "TCP to be segmented"}
+    expected = {"TCP", "UDP", "TCP MSS", "TCP Timestamp", "TCP WScale", "TCP to be segmented"}
+    if ":" in family.guest:
+        expected |= {"IPv6", "ICMPv6 Echo Reply", "ICMPv6 Neighbor Discovery - Neighbor Advertisement"}
+        expected |= {"ICMPv6 Destination Unreachable"}
+    else:
+        expected |= {"ARP", "IP", "ICMP"}
     assert expected <= witness.counts.keys(), witness.counts
 
 
-@pytest.mark.parametrize(
-    ("offset", "what"),
-    [(16, "the packet's length"), (24, "the IP header's checksum"), (34, "a port"), (46, "the TCP header's length")],
-)
-def test_a_header_that_is_wrong_is_noticed(capture: Capture, offset: int, what: str) -> None:
-    frames = [frame for frame in capture.ours if frame.data[12:14] == b"\x08\x00" and frame.data[23] == 6]
-    plain = [frame for frame in frames if not frame.needs_csum]
-    assert plain, "no frame with a complete checksum"
-    frame = plain[0]
-    damaged = bytearray(frame.data)
+@pytest.mark.parametrize("what", ["the packet's length", "an address", "a port", "the TCP header's length"])
+def test_a_header_that_is_wrong_is_noticed(capture: Capture, family: Family, what: str) -> None:
+    is_ipv6 = ":" in family.guest
+    offset = {
+        "the packet's length": 18 if is_ipv6 else 16,
+        "an address": 50 if is_ipv6 else 30,
+        "a port": 54 if is_ipv6 else 34,
+        "the TCP header's length": 66 if is_ipv6 else 46,
+    }[what]
+    frames = [frame for frame in capture.ours if frame.data[20 if is_ipv6 else 23] == 6 and not frame.needs_csum]
+    assert frames, "no frame of TCP with a complete checksum"
+    damaged = bytearray(frames[0].data)
     damaged[offset] ^= 0x10
     witness = Witness()
-    witness.hear([type(frame)(**{**vars(frame), "data": bytes(damaged)})])
+    witness.hear([replace(frames[0], data=bytes(damaged))])
     assert witness.faults, what

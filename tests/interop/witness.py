@@ -8,7 +8,14 @@ import struct
 from scapy.layers.dhcp import DHCP
 from scapy.layers.dns import DNS
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6PacketTooBig,
+    ICMPv6ParamProblem,
+    ICMPv6TimeExceeded,
+    IPv6,
+    IPv6ExtHdrFragment,
+)
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import NoPayload, Packet, Padding, Raw
 from scapy.utils import checksum
@@ -119,11 +126,33 @@ class Witness:
             assert checksum(body) == 0, "ICMP checksum"
         elif not (number == 17 and ip.version == 4 and body[6:8] == b"\0\0"):
             assert checksum(pseudo + body) == 0, f"checksum of protocol {number}"
-        if number == 17:
+        if number == 58:
+            self._icmpv6(ip, body)
+        elif number == 17:
             assert struct.unpack_from(">H", body, 4)[0] == len(body), "UDP length"
             assert ip.len <= self.mtu if ip.version == 4 else ip.plen + 40 <= self.mtu
         elif number == 6:
             self._tcp(frame, ip, body)
+
+    def _icmpv6(self, ip: Packet, body: bytes) -> None:
+        kind = body[0]
+        if 133 <= kind <= 137:
+            assert ip.hlim == 255, "neighbour discovery goes over no router (RFC 4861)"
+            at = {133: 8, 134: 16, 135: 24, 136: 24, 137: 40}[kind]
+            while at < len(body):
+                assert body[at + 1], "an option without length"
+                at += body[at + 1] * 8
+            assert at == len(body), "an option beyond the end"
+            if kind == 135 and ip.src == "::":
+                assert len(body) == 24, "a probe for a duplicate has no link-layer address (RFC 4861 section 4.3)"
+        elif kind in (130, 131, 132, 143):
+            assert ip.hlim == 1, "MLD stays on the link (RFC 3810 section 5)"
+            assert ip.nh == 0, "MLD has a router alert"
+            assert ip.src == "::" or ip.src.startswith("fe80:"), "MLD comes from a link-local address"
+        elif kind in (1, 2, 3, 4):
+            assert ip.plen <= 1240, "an error is no longer than the smallest MTU (RFC 4443 section 2.4)"
+            assert len(body) >= 48
+            assert body[8] >> 4 == 6
 
     def _tcp(self, frame: Captured, ip: Packet, body: bytes) -> None:
         tcp = ip[TCP]
@@ -159,6 +188,8 @@ def layers(packet: Packet) -> list[Packet]:
     while not isinstance(packet, NoPayload):
         found.append(packet)
         if isinstance(packet, ICMP) and packet.type in (3, 11, 12):
+            break
+        if isinstance(packet, ICMPv6DestUnreach | ICMPv6PacketTooBig | ICMPv6TimeExceeded | ICMPv6ParamProblem):
             break
         packet = packet.payload
     return found

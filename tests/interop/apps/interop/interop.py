@@ -4,7 +4,7 @@
     echo 7, over TCP and UDP   discard 9   HTTP 80   iperf3 5201
 
 Commands: `heap`, `counters`, `get IP PORT PATH`, `send IP PORT OCTETS`, `datagram IP PORT TEXT`,
-`iperf3 IP PORT OCTETS forward|reverse STREAMS`, `refused IP PORT`.
+`iperf3 IP PORT OCTETS forward|reverse STREAMS`, `refused IP PORT`, `resolve NAME`, `fetch NAME PORT PATH`.
 """
 
 import asyncio
@@ -21,10 +21,11 @@ CLIENT_PORT = 4000
 
 
 class Interop:
-    """stack: the stack under test."""
+    """stack: the stack under test; dns: names to addresses over it."""
 
-    def __init__(self, stack):
+    def __init__(self, stack, dns):
         self.stack = stack
+        self.dns = dns
         self.answers = []
         self.answered = asyncio.Event()
         self.commands = {
@@ -35,6 +36,8 @@ class Interop:
             "datagram": self.datagram,
             "iperf3": self.iperf3,
             "refused": self.refused,
+            "resolve": self.resolve,
+            "fetch": self.fetch,
         }
 
     async def start(self):
@@ -121,3 +124,14 @@ class Interop:
             return {"errno": error.errno}
         await flow.close()
         return {"errno": 0}
+
+    async def resolve(self, name):
+        return {"addresses": await self.dns.resolve(name)}
+
+    async def fetch(self, name, port, path):
+        """As `get`, from a host by its name."""
+        flow = await self.dns.connect(name, int(port))
+        try:
+            return await web.get(flow, name, path)
+        finally:
+            await flow.close()
