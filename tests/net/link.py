@@ -29,9 +29,11 @@ from libos.net.tcp import Tcp
 from libos.net.tcp.connection import Connection
 from libos.net.tcp.listener import HalfOpen
 from libos.net.udp import Udp
+from tests.net.offloads6 import ETHERTYPE as ETHERTYPE6
+from tests.net.offloads6 import is_valid6, segment6
 
 TX_CSUM, TX_TSO4, TX_TSO6, RX_CSUM, RX_LRO = 1, 2, 4, 8, 16
-ALL_OFFLOADS = TX_CSUM | TX_TSO4 | RX_CSUM | RX_LRO
+ALL_OFFLOADS = TX_CSUM | TX_TSO4 | TX_TSO6 | RX_CSUM | RX_LRO
 HEADROOM = 16
 
 
@@ -109,8 +111,12 @@ class Device:
 
     def _offload(self, frame, data):
         if frame.gso_size:
-            assert self.features & TX_TSO4
+            is_ipv6 = data[12:14] == ETHERTYPE6
+            assert self.features & (TX_TSO6 if is_ipv6 else TX_TSO4)
+            assert frame.gso_type == (dma.GSO_TCPV6 if is_ipv6 else dma.GSO_TCPV4)
             assert frame.flags & dma.CSUM_PARTIAL
+            if is_ipv6:
+                return segment6(data, frame.hdr_len, frame.gso_size, fast_checksum)
             return segment(data, frame.hdr_len, frame.gso_size)
         if frame.flags & dma.CSUM_PARTIAL:
             assert self.features & TX_CSUM
@@ -217,6 +223,8 @@ def segment(data, header_len, gso_size):
 
 def transport_is_valid(packet):
     """What a device with receive checksum offload finds out."""
+    if packet[12:14] == ETHERTYPE6:
+        return is_valid6(packet, fast_checksum)
     if packet[12:15] != b"\x08\x00\x45" or packet[23] != 6 or len(packet) < 54:
         return False
     total_len = struct.unpack_from(">H", packet, 16)[0]
@@ -229,6 +237,8 @@ def transport_is_valid(packet):
 
 def merge(packet, inbox, at):
     """Joins following segments of the same flow to `packet`; returns it and how many were joined."""
+    if packet[12:14] == ETHERTYPE6:
+        return packet, 0
     header_len = 34 + (packet[46] >> 4) * 4
     if packet[47] & 0xF7 != 0x10:
         return packet, 0

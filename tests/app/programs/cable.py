@@ -18,7 +18,7 @@ class Link:
         self.peer = None
         self.is_cut = False
         self.waiting = []
-        self._pool = FramePool(dma, 66048, 24, 16)
+        self._pool = FramePool(dma, 66048 if has_offloads else 2048, 24, 16)
 
     def rx_batch(self, frames, limit):
         count = min(limit, len(self.waiting))
@@ -36,6 +36,12 @@ class Link:
                 frame.flags = 1 if frame.flags & 2 else 0
                 self.peer.waiting.append(frame)
         return count
+
+    def join(self, mac):
+        pass
+
+    def leave(self, mac):
+        pass
 
     def alloc(self, length):
         return self._pool.alloc()

@@ -355,6 +355,62 @@ async def static_addresses_that_do_not_fit_are_refused():
             raise AssertionError("taken")
 
 
+# --- IPv6 beside it ---
+
+
+def both(mac, ipv6_address, **options):
+    """A stack that has IPv6 as well, its addressing, and what that logs."""
+    recorder = Recorder()
+    link = Link(dma, mac, False)
+    ethernet = Ethernet(link)
+    ipv4_layer = Ipv4(ethernet, Arp(ethernet, random), random)
+    ipv6_layer = Ipv6(ethernet, Ndp(ethernet, random), random, ipv6_address, ipv4_only=options.pop("ipv4_only", False))
+    Icmp6(ipv6_layer)
+    udp = Udp(ipv4_layer, ipv6_layer)
+    netstack = NetStack(ethernet, Tcp(random, ipv4_layer, ipv6_layer), udp, Icmp(ipv4_layer))
+    its_log = Log("info", recorder)
+    its_addressing = Addressing(ipv4_layer, Dhcp(ipv4_layer, udp, random), its_log, ipv6_layer, **options)
+    loop.attach(netstack)
+    return link, Stack(netstack, loop, its_log, its_addressing), recorder
+
+
+async def connect_waits_for_the_address_of_ipv6():
+    near, one, near_log = both(b"\x02\0\0\0\0\6", "fd00::1/64", ipv6_only=True)
+    far, other, far_log = both(b"\x02\0\0\0\0\7", "fd00::2/64", address="10.7.0.2/24")
+    near.peer, far.peer = far, near
+    other.tcp.listen(7001, echo)
+    assert (one.families(), other.families()) == ([6], [4, 6])
+    flow = await one.tcp.connect("fd00::2", 7001)
+    await flow.write(b"over IPv6")
+    assert await flow.read() == b"over IPv6"
+    assert flow.local[0] == "fd00::1"
+    await flow.close()
+    assert await one.wait_until_up(1)
+    assert near_log.text == "link: fd00::1\n", near_log.text
+    assert "link: fd00::2\n" in far_log.text, far_log.text
+    try:
+        await one.tcp.connect("10.7.0.2", 7001)
+        raise AssertionError("connected without an address")
+    except OSError as error:
+        assert error.errno == EHOSTUNREACH
+    # A third one wants an address that is there already.
+    third, _, third_log = both(b"\x02\0\0\0\0\x08", "fd00::1/64", ipv6_only=True)
+    near.peer, third.peer = third, near
+    await asyncio.sleep_ms(2500)
+    assert "warning: fd00::1 is somebody else's: not used" in third_log.text, third_log.text
+    for netstack in (one.netstack, other.netstack):
+        loop.detach(netstack)
+
+
+async def both_families_switched_off_are_refused():
+    try:
+        both(b"\x02\0\0\0\0\x09", None, ipv6_only=True, ipv4_only=True)
+    except SystemExit as error:
+        assert error.args[0] == 64
+    else:
+        raise AssertionError("taken")
+
+
 # --- DNS ---
 
 
@@ -600,6 +656,8 @@ loop.run(
             silence_falls_back_aloud_and_asks_on,
             static_addresses_ask_nobody,
             static_addresses_that_do_not_fit_are_refused,
+            connect_waits_for_the_address_of_ipv6,
+            both_families_switched_off_are_refused,
             names_have_addresses,
             numbers_are_their_own_addresses,
             unknown_names_are_an_oserror_that_says_so,

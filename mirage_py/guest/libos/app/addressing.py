@@ -57,6 +57,9 @@ class Addressing:
             ipv6.on_duplicate = self._ipv6_duplicate
             ipv6.routers.on_change = self._changed
         if ipv6_only:
+            if ipv6 is None or not ipv6.is_enabled:
+                print("error: --ipv6-only and --ipv4-only together leave no network: give one of them")
+                sys.exit(EXIT_USAGE)
             self.is_settled = True
             return
         if dhcp is None:

@@ -271,7 +271,7 @@ class Ipv4:
 
     def path_mtu(self, dst_ip):
         """Octets of an IP packet that the way to a host takes."""
-        return self._paths.lookup(dst_ip)
+        return min(self._paths.lookup(dst_ip), self.mtu)  # DHCP may have lowered the latter
 
     def lower_path_mtu(self, dst_ip, mtu, now_ms):
         """A router says that the way takes no more (RFC 1191), and the packet that it quotes was ours: remembers it.
@@ -461,7 +461,7 @@ class Ipv4:
                 return False
         fragment = at >> 3
         count = datagram.length - at
-        room = (self._paths.lookup(dst_ip) - wire.HEADER_BYTES) & ~7
+        room = (self.path_mtu(dst_ip) - wire.HEADER_BYTES) & ~7
         if count > room:
             count = room
             fragment |= wire.MORE_FRAGMENTS
