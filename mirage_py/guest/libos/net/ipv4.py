@@ -365,11 +365,14 @@ class Ipv4:
         handler.input(frame, packet, now_ms)
 
     def _is_for_us(self, dst_ip, src_mac, is_group):
-        """A packet not to an address of ours: groups are ours when they came in an Ethernet frame to a group too."""
-        if src_mac is None:
+        """A packet not to an address of ours: groups are ours when they came in an Ethernet frame to a group too.
+
+        The limited broadcast address goes no further than this link in any frame, and Kea answers a DHCP client so.
+        """
+        if src_mac is None or dst_ip == wire.LIMITED_BROADCAST:
             return True
         if is_group:
-            if dst_ip == wire.LIMITED_BROADCAST or self.igmp.is_member(dst_ip):
+            if self.igmp.is_member(dst_ip):
                 return True
             if dst_ip in self._broadcasts:
                 if self.accept_directed_broadcast:
