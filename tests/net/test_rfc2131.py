@@ -8,6 +8,8 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
 from libos.net import awaited
 from libos.net import dhcp as net_dhcp
@@ -574,6 +576,19 @@ def test_packets_that_are_too_many_or_too_old_are_not_kept(early):
     a.udp.write(b"x", "10.0.0.2", 9, 9, world.now_ms)
     world.run(for_ms=100)
     assert b.ipv4._awaited.take(world.now_ms) == []
+
+
+@pytest.mark.parametrize("dst_mac", [b"\xff" * 6, None])
+def test_broadcast_answer_is_received_while_the_address_is_awaited(early, dst_mac):
+    # In a frame to everybody, as the RFC has it; in one to us alone, as Kea has it.
+    world, _, b = early
+    received = []
+    b.udp.listen(68, lambda data, src_ip, src_port: received.append(data))
+    b.ipv4.expect_address(True)
+    answer = Ether(dst=dst_mac or b.device.mac, src="52:54:00:00:00:99") / IP(src="10.0.0.9", dst="255.255.255.255")
+    world.inject(b, bytes(answer / UDP(sport=67, dport=68) / b"offer"))
+    world.settle()
+    assert received == [b"offer"]
 
 
 ADDRESSES = st.one_of(

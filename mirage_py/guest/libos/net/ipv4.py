@@ -330,7 +330,7 @@ class Ipv4:
             counters["InCsumErrors"] += 1
             return
         is_broadcast = dst_ip not in self._ours
-        if is_broadcast and self._awaited.is_open and src_mac is not None and not is_group:
+        if is_broadcast and self._awaited.is_open and not is_group and src_mac is not None and wire.is_unicast(dst_ip):
             self._awaited.keep(frame, src_mac, now_ms)
             return
         if is_broadcast and not self._is_for_us(dst_ip, src_mac, is_group):
