@@ -216,7 +216,7 @@ def test_image_note_names_the_devices_that_a_machine_must_attach() -> None:
             "device": [0x1041, 0x1000],
             "driver": "virtio_net",
             "network": "net0",
-            "keys": {"ipv4": "ipv4", "ipv4-gateway": "ipv4-gateway"},
+            "keys": {name: name for name in ("dhcp", "ipv4", "ipv4-gateway")},
         }
     ]
     assert document(configured("hello", "hvt"), "link")["note"]["devices"] == []
@@ -267,7 +267,7 @@ def test_cards_by_class_slot_and_vendor_each_with_its_keys(tmp_path: Path) -> No
 
 
 def test_two_stacks_without_a_group_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"two devices have the key --ipv4: ipv4_0 and ipv4_1; .*group="):
+    with pytest.raises(UserError, match=r"two devices have the key --ipv6: ipv6_0 and ipv6_1; .*group="):
         configured_in(application(tmp_path, TWO_CARDS.replace("GROUPS", repr(("", "", "lan", "wan")))))
 
 
