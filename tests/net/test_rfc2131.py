@@ -518,6 +518,11 @@ def test_packets_are_waited_for_until_the_address_is_ours(client):
     assert client.ipv4.expected[-1] is False
 
 
+def test_packets_are_not_waited_for_once_nobody_has_answered(client):
+    client.run(60_000)
+    assert client.ipv4.expected == [True, False]
+
+
 def test_packets_are_not_waited_for_after_a_decline(client):
     client.answer(dhcp.OFFER, client.last())
     in_use(client)
@@ -568,7 +573,7 @@ def test_packets_that_are_too_many_or_too_old_are_not_kept(early):
     for _ in range(20):
         a.udp.write(b"x", "10.0.0.2", 9, 9, world.now_ms)
     world.run(for_ms=100)
-    assert b.ipv4._awaited.dropped == 20 - awaited.MAX_PACKETS
+    assert b.ipv4.counters["InDiscards"] == 20 - awaited.MAX_PACKETS
     b.ipv4.set_address("10.0.0.2/24")
     b.ipv4.receive_expected(world.now_ms + awaited.MAX_AGE_MS)
     assert b.udp.counters["NoPorts"] == 1  # the one before all this

@@ -14,11 +14,11 @@ MAX_AGE_MS = 3000
 
 
 class Awaited:
-    """is_open: packets to no address of ours are to be kept. dropped: how many did not fit the bounds."""
+    """is_open: packets to no address of ours are to be kept. counters: the layer's; InDiscards: no room."""
 
-    def __init__(self):
+    def __init__(self, counters):
         self.is_open = False
-        self.dropped = 0
+        self._counters = counters
         self._kept = []  # (copy of the frame, source MAC, when)
 
     def open(self, is_open):
@@ -30,10 +30,10 @@ class Awaited:
     def keep(self, frame, src_mac, now_ms):
         """A packet; the oldest one gives way."""
         if frame.total() > MAX_PACKET_BYTES:
-            self.dropped += 1
+            self._counters["InDiscards"] += 1
             return
         if len(self._kept) >= MAX_PACKETS:
-            self.dropped += 1
+            self._counters["InDiscards"] += 1
             del self._kept[0]
         copy = Reassembled(frame.take(0, frame.total()), [])
         copy.flags = frame.flags  # what a device has verified, or left to be filled in, it still is

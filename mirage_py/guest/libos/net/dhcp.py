@@ -274,7 +274,7 @@ class Dhcp:
 
     def _select(self, now_ms):
         self.state = SELECTING
-        self.ipv4.expect_address(True)
+        self.ipv4.expect_address(not self._is_silence_told)
         self._new_xid()
         self._tries = 0
         if self._began_ms is None:
@@ -295,6 +295,7 @@ class Dhcp:
             self._schedule(min(self._repeat_ms, silent_ms))
         else:
             self._is_silence_told = True
+            self.ipv4.expect_address(False)
             self._schedule(self._repeat_ms)
             if self.on_silence is not None:
                 self.on_silence(now_ms)

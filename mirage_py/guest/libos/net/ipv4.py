@@ -81,6 +81,7 @@ class Ipv4:
             "InMartians": 0,
             "InSourceRouted": 0,
             "InDirectedBcasts": 0,
+            "InDiscards": 0,
             "InDelivers": 0,
             "OutRequests": 0,
             "OutNoRoutes": 0,
@@ -96,7 +97,7 @@ class Ipv4:
         self._broadcasts = {wire.LIMITED_BROADCAST: True}
         self._routes = []
         self._idents = Idents(random)
-        self._awaited = Awaited()
+        self._awaited = Awaited(self.counters)
         self._paths = PathMtus(ethernet.timers, self.mtu, min(MIN_PATH_MTU, self.mtu))
         self._fragmenter = Fragmenter(ethernet.timers, self.counters, self._send_fragment)
         self._reassembly = Reassembly(
