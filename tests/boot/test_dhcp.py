@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -43,6 +44,17 @@ def test_hvt_has_its_address_from_the_user_mode_network(image: Path) -> None:
         assert guest.client("closes", port=PORT)["closed"]
         expect(guest, "net0: 10.0.2.15/24 by DHCP, gateway 10.0.2.2")
         assert "warning" not in guest.text()
+
+
+@pytest.mark.qemu
+def test_connection_that_comes_before_the_address_is_not_lost(image: Path) -> None:
+    # The user-mode network sends the SYN as soon as it sees the guest's MAC, and a lost one again after six seconds.
+    with guests.start_hvt(image, {PORT}) as guest:
+        start = time.monotonic()
+        with socket.create_connection((guest.host, guest.ports[PORT]), timeout=30) as connection:
+            connection.sendall(b"early")
+            assert connection.recv(16) == b"early"
+        assert time.monotonic() - start < 5
 
 
 @pytest.mark.qemu

@@ -66,6 +66,13 @@ class FakeIpv4:
         self.neighbours = FakeArp()
         self.sent = []  # (src_ip, dst_ip, datagram)
         self.has_frames = True
+        self.expected = []  # what expect_address() was called with; "now" for receive_expected()
+
+    def expect_address(self, is_expected):
+        self.expected.append(is_expected)
+
+    def receive_expected(self, now_ms):
+        self.expected.append("now")
 
     def alloc(self, length):
         return Frame(length) if self.has_frames else None

@@ -334,9 +334,13 @@ def test_absence_by_another_zone_is_not_remembered(clock, zone):
     assert len(clock.resolver) == 0
 
 
-def test_absence_without_a_time_is_not_remembered(clock):
-    clock.answer(clock.look_up(), code=3)
-    assert len(clock.resolver) == 0
+@pytest.mark.parametrize("code", [0, 3])
+def test_absence_without_a_time_is_remembered_for_a_moment(clock, code):
+    clock.answer(clock.look_up(), code=code)
+    clock.now_ms += net_dns.BARE_NEGATIVE_TTL_S * 1000 - 1
+    assert clock.look_up().is_done
+    clock.now_ms += 1
+    assert not clock.look_up().is_done
 
 
 def test_cache_is_bounded_and_keeps_what_lasts_longest(clock):

@@ -141,6 +141,17 @@ def test_udp_broadcast_is_delivered_but_never_answered(world, host):
     assert answers(host) == []
 
 
+def test_limited_broadcast_in_a_frame_for_us_alone_is_delivered(world, host):
+    # So Kea answers a DHCP client that asks for a broadcast. A directed broadcast like that is nobody's.
+    got = []
+    host.udp.listen(68, lambda data, ip, port: got.append(data))
+    for dst in ("255.255.255.255", "10.0.0.255"):
+        inject(world, host, frame(host, dst=dst) / UDP(dport=68) / Raw(dst.encode()))
+        inject(world, host, frame(host, dst=dst) / UDP(dport=69) / Raw(b"to nobody"))
+    assert got == [b"255.255.255.255"]
+    assert answers(host) == []
+
+
 def test_udp_length_that_contradicts_is_counted(world, host):
     for length in (0, 7, 500):
         inject(world, host, frame(host) / UDP(dport=53, len=length, chksum=0) / Raw(b"x" * 20))

@@ -505,6 +505,27 @@ def test_no_room_for_a_probe_does_not_keep_the_address_from_being_used(client):
     assert client.dhcp.lease.ip == ADDRESS
 
 
+# --- packets that come before the address ---
+
+
+def test_packets_are_waited_for_until_the_address_is_ours(client):
+    client.bind()
+    assert client.ipv4.expected == [True, "now"]
+    client.dhcp.stop(client.now_ms)
+    assert client.ipv4.expected[-1] is False
+
+
+def test_packets_are_not_waited_for_once_nobody_has_answered(client):
+    client.run(60_000)
+    assert client.ipv4.expected == [True, False]
+
+
+def test_packets_are_not_waited_for_after_a_decline(client):
+    client.answer(dhcp.OFFER, client.last())
+    in_use(client)
+    assert client.ipv4.expected[-1] is False
+
+
 ADDRESSES = st.one_of(
     st.integers(0, 0xFFFFFFFF),
     st.sampled_from([0, ADDRESS, SERVER, 0x0A000200, 0x0A0002FF, 0x7F000001, 0xE0000001, 0xFFFFFFFF, 0x0A00020E]),

@@ -302,4 +302,27 @@ CHECKS = (
     core_run_loop_works_over_this_queue,
 )
 
+
+async def ends(how):
+    if how is not None:
+        raise how
+    return "value"
+
+
+def exits_run_when_the_end_is_in_order():
+    """Outside any loop; what goes wrong here keeps the last line from being printed."""
+    left = []
+    loop.exits = [lambda now_ms: left.append("first"), lambda now_ms: left.append("second")]
+    assert loop.run(ends(None)) == "value"
+    assert left == ["first", "second"]
+    for how, count in ((ValueError("broken"), 2), (SystemExit(3), 4)):
+        try:
+            loop.run(ends(how))
+        except (ValueError, SystemExit) as error:
+            assert error is how
+        assert len(left) == count, left
+    loop.exits = []
+
+
+exits_run_when_the_end_is_in_order()
 loop.run(run_all(CHECKS))

@@ -36,7 +36,7 @@ class EventLoop:
     def __init__(self):
         self.map = []  # the services; asyncio.core looks whether it is empty
         self.sleeps = 0
-        self.exits = []  # called with now_ms when run() ends, in order; their work still leaves
+        self.exits = []  # called with now_ms when run() ends in order; their work still leaves
         self._steps = 0
         self._streams = []  # [stream, reading task or None, writing task or None]
         core._io_queue = self
@@ -60,13 +60,20 @@ class EventLoop:
     def run(self, coroutine):
         """Runs a coroutine, and the tasks that it starts, until it returns. Its value, or its exception, is ours."""
         try:
-            return self._run(coroutine)
-        finally:
-            for leave in self.exits:
-                leave(_mirage.now_ms())
-            if self.exits:
-                for service in self.map:
-                    service.poll(_mirage.now_ms())
+            value = self._run(coroutine)
+        except SystemExit:
+            self._leave()
+            raise
+        # Not after other exceptions: what is broken would break again, and hide how it began.
+        self._leave()
+        return value
+
+    def _leave(self):
+        for leave in self.exits:
+            leave(_mirage.now_ms())
+        if self.exits:
+            for service in self.map:
+                service.poll(_mirage.now_ms())
 
     def _run(self, coroutine):
         main_task = core.create_task(coroutine)

@@ -194,6 +194,7 @@ class Dhcp:
             self._send(options, lease.ip, lease.server_ip, now_ms, is_configured=True)
         self.udp.unlisten(wire.CLIENT_PORT)
         self.timers.cancel(self)
+        self.ipv4.expect_address(False)
         self.state = STOPPED
         self.lease = None
 
@@ -228,6 +229,7 @@ class Dhcp:
         ]
         self._send(options, 0, wire_ipv4.LIMITED_BROADCAST, now_ms)
         self._offer = None
+        self.ipv4.expect_address(False)
         if self.lease is not None:
             self._lose("another host has it", now_ms)
         self._restart(now_ms, DECLINED_MS)
@@ -272,6 +274,7 @@ class Dhcp:
 
     def _select(self, now_ms):
         self.state = SELECTING
+        self.ipv4.expect_address(not self._is_silence_told)
         self._new_xid()
         self._tries = 0
         if self._began_ms is None:
@@ -292,6 +295,7 @@ class Dhcp:
             self._schedule(min(self._repeat_ms, silent_ms))
         else:
             self._is_silence_told = True
+            self.ipv4.expect_address(False)
             self._schedule(self._repeat_ms)
             if self.on_silence is not None:
                 self.on_silence(now_ms)
@@ -332,6 +336,7 @@ class Dhcp:
         self.counters["Bound"] += 1
         if self.on_bound is not None:
             self.on_bound(lease, now_ms)
+        self.ipv4.receive_expected(now_ms)
 
     def _extend(self, now_ms):
         """RFC 2131 section 4.4.5: asks the server from T1 on, everybody from T2 on, and gives up at the end."""

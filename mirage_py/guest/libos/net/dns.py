@@ -27,6 +27,9 @@ MAX_VALUES = 16
 MAX_WRONG = 8  # answers that do not fit, from the right place: somebody guesses; TCP cannot be guessed into
 MAX_CACHED = 256
 MAX_TTL_S = 86400
+# RFC 2308 section 5 would have us forget at once, lest servers that ask each other keep such an answer alive for ever.
+# Nobody asks us; and a dnsmasq says so of each name in /etc/hosts that has no IPv6 address.
+BARE_NEGATIVE_TTL_S = 5
 MAX_NEGATIVE_TTL_S = 300  # RFC 2308 section 5 allows hours; a name that has just been made should be found
 
 # Why a lookup found nothing.
@@ -245,8 +248,9 @@ class Lookup:
 
     def _negative_ttl_s(self, response, name):
         """How long to remember; not at all when the record that says so belongs to somebody else's zone."""
-        zone = response.negative_zone
-        if response.negative_ttl_s is None or not _is_under(name, zone):
+        if response.negative_ttl_s is None:
+            return min(BARE_NEGATIVE_TTL_S, self._ttl_s)
+        if not _is_under(name, response.negative_zone):
             return 0
         return min(response.negative_ttl_s, self._ttl_s, MAX_NEGATIVE_TTL_S)
 

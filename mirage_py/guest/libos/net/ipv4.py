@@ -7,6 +7,7 @@ their next hop here. What an IP layer offers: docs/architecture.md.
 
 from struct import pack
 
+from libos.net.awaited import Awaited
 from libos.net.errors import AddressError
 from libos.net.fragmenter import Fragmenter, Idents, Outgoing
 from libos.net.igmp import Igmp
@@ -80,6 +81,7 @@ class Ipv4:
             "InMartians": 0,
             "InSourceRouted": 0,
             "InDirectedBcasts": 0,
+            "InDiscards": 0,
             "InDelivers": 0,
             "OutRequests": 0,
             "OutNoRoutes": 0,
@@ -95,6 +97,7 @@ class Ipv4:
         self._broadcasts = {wire.LIMITED_BROADCAST: True}
         self._routes = []
         self._idents = Idents(random)
+        self._awaited = Awaited(self.counters)
         self._paths = PathMtus(ethernet.timers, self.mtu, min(MIN_PATH_MTU, self.mtu))
         self._fragmenter = Fragmenter(ethernet.timers, self.counters, self._send_fragment)
         self._reassembly = Reassembly(
@@ -211,6 +214,15 @@ class Ipv4:
 
         self.neighbours.probe(ip, on_probed)
 
+    def expect_address(self, is_expected):
+        """An address is being looked for: what comes to us meanwhile is kept for `receive_expected`. False: no more."""
+        self._awaited.open(is_expected)
+
+    def receive_expected(self, now_ms):
+        """The address has been found: what came to it before is received now."""
+        for frame, src_mac in self._awaited.take(now_ms):
+            self.input(frame, now_ms, src_mac, False)
+
     def register(self, number, protocol):
         """Sends packets of a protocol number to `protocol`, a net.transport.Transport."""
         self._protocols[number] = protocol
@@ -319,6 +331,9 @@ class Ipv4:
             counters["InCsumErrors"] += 1
             return
         is_broadcast = dst_ip not in self._ours
+        if is_broadcast and self._awaited.is_open and not is_group and src_mac is not None and wire.is_unicast(dst_ip):
+            self._awaited.keep(frame, src_mac, now_ms)
+            return
         if is_broadcast and not self._is_for_us(dst_ip, src_mac, is_group):
             return
         if src_mac is not None and not self._may_be_source(src_ip, protocol):
@@ -351,11 +366,14 @@ class Ipv4:
         handler.input(frame, packet, now_ms)
 
     def _is_for_us(self, dst_ip, src_mac, is_group):
-        """A packet not to an address of ours: groups are ours when they came in an Ethernet frame to a group too."""
-        if src_mac is None:
+        """A packet not to an address of ours: groups are ours when they came in an Ethernet frame to a group too.
+
+        The limited broadcast address goes no further than this link in any frame, and Kea answers a DHCP client so.
+        """
+        if src_mac is None or dst_ip == wire.LIMITED_BROADCAST:
             return True
         if is_group:
-            if dst_ip == wire.LIMITED_BROADCAST or self.igmp.is_member(dst_ip):
+            if self.igmp.is_member(dst_ip):
                 return True
             if dst_ip in self._broadcasts:
                 if self.accept_directed_broadcast:
