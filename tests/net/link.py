@@ -24,6 +24,7 @@ from libos.net.ipv4 import Ipv4
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.connection import Connection
+from libos.net.tcp.cubic import Cubic
 from libos.net.tcp.listener import HalfOpen
 from libos.net.udp import Udp
 
@@ -341,7 +342,8 @@ class Host:
         self.ipv4 = Ipv4(self.ethernet, self.arp, address, gateway)
         self.icmp = Icmp(self.ipv4)
         self.udp = Udp(self.ipv4)
-        self.tcp = Tcp(self.random, self.ipv4, **(tcp or {}))
+        options = {"congestion": Cubic(), "ipv4": self.ipv4, **(tcp or {})}
+        self.tcp = Tcp(self.random, **options)
         self.stack = NetStack(self.ethernet, self.tcp, self.udp, self.icmp)
         self.ready = []
         self.accepted = []

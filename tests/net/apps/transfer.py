@@ -15,6 +15,7 @@ from libos.net.ipv4 import Ipv4
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.connection import Connection
+from libos.net.tcp.cubic import Cubic
 from libos.net.tcp.listener import HalfOpen
 from libos.net.udp import Udp
 
@@ -109,7 +110,7 @@ class Host:
         ethernet = Ethernet(self.device)
         arp = Arp(ethernet)
         ipv4 = Ipv4(ethernet, arp, address)
-        self.tcp = Tcp(world, ipv4)
+        self.tcp = Tcp(world, Cubic(), ipv4)
         self.stack = NetStack(ethernet, self.tcp, Udp(ipv4), Icmp(ipv4))
 
     def left(self):

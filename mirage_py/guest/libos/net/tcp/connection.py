@@ -124,11 +124,19 @@ class Connection:
         self.rtx_next = 0
         self.recover = 0
         self.recovery = 0
+        self.again_end = 0
         self.is_cwnd_limited = False
+        self.tlp_end = 0  # tlp.py
+        self.tlp_is_rtx = False
+        self.tlp_flight = 0
+        self.undo_from = -1  # undo.py
+        self.undo_octets = 0
+        self.rtx_ts = -1
         self.cc = None
         self.sent_ms = 0  # when we sent last, if only an ACK
         # Timers; 0 for none.
         self.rtx_deadline = 0
+        self.rto_deadline = 0  # when rtx_deadline is this, no probe comes before the retransmission timeout
         self.persists = False  # rtx_deadline asks for a window, nothing is in the network
         self.stalled_ms = 0  # since when nothing was heard although it was due
         self.user_timeout_ms = tcp.user_timeout_ms

@@ -10,7 +10,6 @@ from struct import unpack_from
 from micropython import const
 
 from libos.net import errors
-from libos.net.tcp.congestion import NewReno
 from libos.net.tcp.connection import FIN_WAIT_2_MS, Connection
 from libos.net.tcp.input import segment_arrives
 from libos.net.tcp.isn import PORTS, Secrets
@@ -59,14 +58,16 @@ class Way:
 
 class Tcp(Transport):
     """TCP over `ipv4`, `ipv6` (None: without) or both, on one Ethernet. random: bytes(n) from the machine's entropy.
+    congestion: an algorithm, see congestion.py.
 
     memory_bytes: what the queues of all connections may hold, about: a new one's buffers get smaller the more there
-    are. timestamps, sack: whether these are offered and accepted. congestion: a class as congestion.py describes.
+    are. timestamps, sack: whether these are offered and accepted.
     """
 
     def __init__(
         self,
         random,
+        congestion,
         ipv4,
         ipv6=None,
         memory_bytes=MEMORY_BYTES,
@@ -74,7 +75,6 @@ class Tcp(Transport):
         max_connections=MAX_CONNECTIONS,
         timestamps=True,
         sack=True,
-        congestion=NewReno,
         max_time_waits=MAX_TIME_WAITS,
     ):
         self.ipv4 = ipv4
@@ -115,6 +115,13 @@ class Tcp(Transport):
         self.out_rsts = 0
         self.fast_recoveries = 0
         self.rto_timeouts = 0
+        self.loss_probes = 0
+        self.loss_probe_recoveries = 0
+        self.lost_retransmits = 0
+        self.dsacks = 0
+        self.dsack_undos = 0
+        self.full_undos = 0
+        self.loss_undos = 0
         self.timeouts = 0
         self.window_probes = 0
         self.challenge_acks = 0
@@ -154,6 +161,13 @@ class Tcp(Transport):
             "TCPHPHits": self.in_fast,
             "TCPFastRecoveries": self.fast_recoveries,
             "TCPTimeouts": self.rto_timeouts,
+            "TCPLossProbes": self.loss_probes,
+            "TCPLossProbeRecovery": self.loss_probe_recoveries,
+            "TCPLostRetransmit": self.lost_retransmits,
+            "TCPDSACKRecv": self.dsacks,
+            "TCPDSACKUndo": self.dsack_undos,
+            "TCPFullUndo": self.full_undos,
+            "TCPLossUndo": self.loss_undos,
             "TCPAbortOnTimeout": self.timeouts,
             "TCPAbortOnData": self.aborts_on_data,
             "TCPWinProbe": self.window_probes,

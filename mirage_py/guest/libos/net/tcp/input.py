@@ -6,7 +6,7 @@
 
 from errno import ECONNREFUSED, ECONNRESET
 
-from libos.net.tcp import output, recovery
+from libos.net.tcp import output, recovery, tlp
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import (
     CLOSE_WAIT,
@@ -44,6 +44,7 @@ def segment_arrives(conn, segment, frame, now_ms):
             and conn.fin_seq is None
             and conn.dsack is None
             and not conn.is_detached
+            and not conn.tlp_end
         )
 
 
@@ -93,7 +94,7 @@ def agree(conn, segment, now_ms):
     if conn.ts_on:
         conn.ts_recent = segment.ts_val
     conn.heard_ms = now_ms
-    conn.sack_on = tcp.sack and segment.sack_permitted
+    conn.sack_on = conn.rto.probes = tcp.sack and segment.sack_permitted
     if segment.window_scale is not None:
         conn.snd_wscale = segment.window_scale
         conn.rcv_wscale = tcp.window_scale
@@ -111,7 +112,7 @@ def agree(conn, segment, now_ms):
 
 def _synchronize(conn, segment, now_ms):
     """Our SYN is acknowledged."""
-    conn.cc = conn.tcp.congestion(conn.mss, conn.syn_tries > 0)
+    conn.cc = conn.tcp.congestion.start(conn.mss, conn.rto, conn.syn_tries > 0)
     conn.stalled_ms = 0
     conn.snd_una = conn.iss + 1
     conn.rtx_deadline = 0
@@ -119,7 +120,8 @@ def _synchronize(conn, segment, now_ms):
         conn.rto.sample(now_ms - conn.rtt_ms)
         conn.rtt_seq = 0
     elif conn.rto.rto_ms > 3000 or conn.syn_tries:
-        conn.rto.rto_ms = conn.rto.base_ms = 3000  # RFC 6298 (5.7)
+        conn.rto.base_ms = 3000  # RFC 6298 (5.7)
+        conn.rto.restart()
     conn.recover = conn.iss
     conn.lost_below = conn.rtx_next = conn.snd_una
     conn.cur_seq = -1
@@ -267,9 +269,14 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
         return False
     if ack < snd_una:
         return True  # old, and so says nothing; its data may be new all the same
-    is_new_sack = False
+    is_new_sack = is_dsack = False
     if segment.sack and conn.sack_on:
         is_new_sack = recovery.mark_sacked(conn, segment.sack)
+        is_dsack = recovery.is_dsack(segment.sack, segment.ack)
+        if is_dsack:
+            recovery.on_dsack(conn, segment.sack[0])
+    if conn.tlp_end and ack >= conn.tlp_end:
+        tlp.on_ack(conn, ack, segment, is_dsack, now_ms)
     window = segment.window << conn.snd_wscale
     has_same_window = window == conn.snd_wnd
     # Newer than the last one heard. By the acknowledgement too, as in Linux: were snd_una to move without the
@@ -281,7 +288,7 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
         recovery.accept_ack(conn, acked, now_ms)
         if conn.state == CLOSED:
             return False  # the application aborted in a callback
-        recovery.on_new_ack(conn, acked, now_ms)
+        recovery.on_new_ack(conn, acked, segment, now_ms)
         if conn.tx_end + 1 == ack:
             _our_fin_acknowledged(conn, now_ms)
             if conn.state == CLOSED:

@@ -134,7 +134,7 @@ class HalfOpen:
         conn.rcv_nxt = conn.rcv_acked = syn.seq + 1
         conn.rcv_adv = conn.rcv_nxt + min(conn.rcv_buf, 0xFFFF)
         agree(conn, syn, now_ms)
-        conn.cc = tcp.congestion(conn.mss, self.tries > 0)
+        conn.cc = tcp.congestion.start(conn.mss, conn.rto, self.tries > 0)
         start = self.iss + 1
         conn.snd_una = conn.snd_nxt = conn.tx_end = start
         conn.lost_below = conn.rtx_next = start

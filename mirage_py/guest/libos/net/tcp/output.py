@@ -9,7 +9,7 @@ from struct import pack_into, unpack
 
 from micropython import const
 
-from libos.net.tcp import recovery
+from libos.net.tcp import recovery, undo
 from libos.net.tcp.states import CLOSED, ESTABLISHED, SYN_SENT
 from libos.wire import tcp as wire
 from libos.wire.ipv4 import PROTOCOL_TCP
@@ -143,7 +143,7 @@ def run(conn, now_ms):
                 conn.rtt_ms = now_ms
             if conn.persists or not conn.rtx_deadline:
                 conn.persists = False
-                deadline = now_ms + conn.rto.rto_ms
+                deadline = now_ms + conn.rto.wait_ms
                 conn.rtx_deadline = deadline
                 if deadline < conn.timer_at:
                     conn.tcp.timers.schedule(conn, deadline)
@@ -193,6 +193,8 @@ def resend(conn, start, count, now_ms):
     if not emit(conn, start, octets, flags, now_ms):
         return False
     conn.tcp.retrans_segs += 1
+    if conn.recovery:
+        undo.note_retransmission(conn, count, now_ms)
     if not conn.rtx_deadline:
         conn.rtx_deadline = now_ms + conn.rto.rto_ms
         conn.arm(conn.rtx_deadline)
