@@ -16,7 +16,7 @@ acknowledgement moves it: NewReno (RFC 6582). After a timeout everything outstan
 from errno import ETIMEDOUT
 
 from libos.net.tcp import output, tlp, undo
-from libos.net.tcp.rto import MAX_MS, MIN_MS
+from libos.net.tcp.rto import MIN_MS
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_RECEIVED, SYN_SENT
 
@@ -273,9 +273,9 @@ def on_new_ack(conn, acked, segment, now_ms):
         _recount(conn)
     if conn.rtx_ts != undo.NONE and undo.is_spurious(conn, segment):
         if conn.recovery == TIMEOUT:
+            # No time is taken from this timestamp: the first answer may have been lost, and this one be to a later
+            # segment. The next new segment is timed.
             conn.tcp.loss_undos += 1
-            # The timeout was too short: by how much, its timestamp tells.
-            conn.rto.sample(min((now_ms + conn.ts_offset - segment.ts_ecr) & 0xFFFFFFFF, MAX_MS))
         else:
             conn.tcp.full_undos += 1
         _take_back(conn)
