@@ -28,6 +28,7 @@ from mirage_py.device import (
 from mirage_py.devices.application import application
 from mirage_py.devices.arp import arp
 from mirage_py.devices.clock import clock
+from mirage_py.devices.congestion import cubic, default_congestion, newreno
 from mirage_py.devices.console import console
 from mirage_py.devices.dma import dma
 from mirage_py.devices.ethernet import ethernet
@@ -42,6 +43,7 @@ from mirage_py.devices.random import random
 from mirage_py.devices.signatures import (
     ARP,
     CLOCK,
+    CONGESTION,
     CONSOLE,
     DMA,
     ETHERNET,
@@ -71,6 +73,7 @@ from mirage_py.keys import RUNTIME, Key, Value
 __all__ = [
     "ARP",
     "CLOCK",
+    "CONGESTION",
     "CONSOLE",
     "DMA",
     "ETHERNET",
@@ -102,6 +105,8 @@ __all__ = [
     "choose",
     "clock",
     "console",
+    "cubic",
+    "default_congestion",
     "default_network",
     "direct_stack",
     "dma",
@@ -114,6 +119,7 @@ __all__ = [
     "log",
     "netstack",
     "netstack_of",
+    "newreno",
     "pci_bus",
     "pci_device",
     "random",

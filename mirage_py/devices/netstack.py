@@ -26,7 +26,7 @@ def netstack(network: Node, *, group: str = "") -> Device:
     """Every protocol on one network device, with the keys of IPv4."""
     link = ethernet(network)
     internet = ipv4(link, arp(link), group=group)
-    return NETSTACK(link, tcp(internet), udp(internet), icmp(internet))
+    return NETSTACK(link, tcp(internet, group=group), udp(internet), icmp(internet))
 
 
 def netstack_of(ethernet: Node, tcp: Node, udp: Node, icmp: Node) -> Device:

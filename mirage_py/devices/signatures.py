@@ -6,6 +6,7 @@ from mirage_py.device import Signature
 APPLICATION = Signature("application", ("start",))
 ARP = Signature("arp")
 CLOCK = Signature("clock", ("now_ms", "monotonic_ns", "wall_ns", "sleep", "sleep_ms"))
+CONGESTION = Signature("congestion", ("start",))
 CONSOLE = Signature("console", ("write", "read", "readline"))
 DMA = Signature("dma", ("region", "alloc"))
 ETHERNET = Signature("ethernet")

@@ -175,7 +175,7 @@ def test_config_says_every_choice() -> None:
         "format": 1,
     }
     assert config["ports"] == [{"proto": "tcp", "key": "port", "port": 8080}]
-    assert config["keys"]["configure"] == {"net": "direct", "nic": "virtio"}
+    assert config["keys"]["configure"] == {"congestion": "cubic", "net": "direct", "nic": "virtio"}
     assert [key["name"] for key in config["keys"]["runtime"]] == ["port", "ipv4", "ipv4-gateway", "logs"]
     assert config["keys"]["runtime"][0]["default"] == 8080
     devices = {device["local"]: device for device in config["devices"]}
@@ -358,7 +358,7 @@ register("cup", unikernel("cup.Clock", OTHER(), clock()))
 
 def test_unknown_key_lists_the_known(echo: Path) -> None:
     with pytest.raises(
-        UserError, match=r"--colour: .*; its keys: host-ipv4, interface, ipv4, ipv4-gateway, logs, net, nic, port"
+        UserError, match=r"--colour: .*; its keys: congestion, host-ipv4, interface, ipv4, ipv4-gateway, logs, net, nic, port"
     ):
         configure(request_for(echo, colour="blue"))
 
