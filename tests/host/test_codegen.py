@@ -358,7 +358,8 @@ register("cup", unikernel("cup.Clock", OTHER(), clock()))
 
 def test_unknown_key_lists_the_known(echo: Path) -> None:
     with pytest.raises(
-        UserError, match=r"--colour: .*; its keys: congestion, host-ipv4, interface, ipv4, ipv4-gateway, logs, net, nic, port"
+        UserError,
+        match=r"--colour: .*; its keys: congestion, host-ipv4, interface, ipv4, ipv4-gateway, logs, net, nic, port",
     ):
         configure(request_for(echo, colour="blue"))
 

@@ -61,7 +61,9 @@ class Control:
         if not self._css_rounds:
             last_ms = self._round_rtt_ms
             self._round_rtt_ms = rtt_ms
-            if last_ms and rtt_ms >= last_ms + min(max(last_ms // MIN_RTT_DIVISOR, MIN_RTT_THRESH_MS), MAX_RTT_THRESH_MS):
+            if last_ms and rtt_ms >= last_ms + min(
+                max(last_ms // MIN_RTT_DIVISOR, MIN_RTT_THRESH_MS), MAX_RTT_THRESH_MS
+            ):
                 self._css_rounds = CSS_ROUNDS
                 self._css_rtt_ms = rtt_ms
         elif rtt_ms < self._css_rtt_ms:

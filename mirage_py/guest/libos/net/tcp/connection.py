@@ -125,6 +125,8 @@ class Connection:
         self.recover = 0
         self.recovery = 0
         self.again_end = 0
+        self.mark = 0
+        self.mark_end = 0
         self.is_cwnd_limited = False
         self.tlp_end = 0  # tlp.py
         self.tlp_is_rtx = False

@@ -25,7 +25,7 @@ CHALLENGE_MS = 500  # RFC 5961 section 7, for one connection, as Linux's tcp_inv
 DELAYED_ACK_MS = 40
 PAWS_IDLE_MS = 24 * 24 * 3600 * 1000  # RFC 7323 section 5.5
 MERGE_CHUNKS = 64  # so many received chunks are joined, if they are small
-MAX_OOO = 256  # segments out of order that are kept
+MAX_OOO = 256  # segments out of order that are kept; more where the window is larger than 1024 octets for each
 
 
 def segment_arrives(conn, segment, frame, now_ms):
@@ -406,7 +406,7 @@ def _queue(conn, seq, end, start, frame):
     while seq < end:
         until = min(end, ooo[at][0]) if at < len(ooo) else end
         if until > seq:
-            if len(ooo) >= MAX_OOO:
+            if len(ooo) >= MAX_OOO and len(ooo) >= conn.rcv_buf >> 10:
                 conn.tcp.ofo_dropped += 1
                 return
             ooo.insert(at, [seq, until, frame.take(start, until - seq)])

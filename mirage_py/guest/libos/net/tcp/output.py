@@ -178,6 +178,9 @@ def _retransmit(conn, now_ms):
         count = min(end - start, conn.mss)
         if not resend(conn, start, count, now_ms):
             return False
+        if start == conn.snd_una:
+            # It has to queue up behind everything else: as in Linux, the timeout is its own.
+            conn.rtx_deadline = conn.rto_deadline = now_ms + conn.rto.rto_ms
         conn.rtx_next = start + count
         room -= count
 

@@ -7,9 +7,11 @@ Three numbers and a list describe what is outstanding in [snd_una, snd_nxt):
     lost_below      what is below, and not sacked, is taken for lost
     rtx_next        what is below was sent again already
     recover         where snd_nxt was when recovery began; it ends when that is acknowledged
-    again_end       where snd_nxt was when the first hole was last sent again
+    again_end       where snd_nxt was, at most, when the first hole was last sent again
+    mark, mark_end  what was sent again from mark on was sent when snd_nxt was mark_end at least
 
-With SACK, lost_below comes from the scoreboard (RFC 6675). Without, it is one segment beyond snd_una, and a partial
+With SACK, lost_below comes from the scoreboard (RFC 6675), and from repetitions that arrive: what was sent before
+them, and is not there, is lost (what RFC 8985 finds out with a time for each segment). Without, it is one segment beyond snd_una, and a partial
 acknowledgement moves it: NewReno (RFC 6582). After a timeout everything outstanding is below it.
 """
 
@@ -197,14 +199,19 @@ def consider_recovery(conn, now_ms):
         lost_below = min(una + conn.mss, conn.snd_nxt)
     conn.cc.on_loss(conn.snd_nxt - una, now_ms)  # needs memory: before anything changes
     undo.begin(conn)
+    _recover(conn, lost_below)
+    conn.tcp.fast_recoveries += 1
+
+
+def _recover(conn, lost_below):
+    una = conn.snd_una
     conn.recovery = FAST
-    conn.recover = conn.again_end = conn.snd_nxt
-    conn.rtx_next = una
+    conn.recover = conn.again_end = conn.mark_end = conn.snd_nxt
+    conn.mark = conn.rtx_next = una
     conn.lost_below = lost_below
     conn.rtt_seq = 0
     conn.tlp_end = 0
     conn.is_fast = False
-    conn.tcp.fast_recoveries += 1
 
 
 def update_lost(conn):
@@ -256,13 +263,19 @@ def on_dsack(conn, block):
 
 
 def _take_back(conn):
-    """Nothing was lost: recovery ends, and the window is what it was."""
+    """Nothing was lost: the window is what it was, and recovery ends."""
     conn.undo_from = undo.NONE
     conn.cc.on_spurious()
+    was_timeout = conn.recovery == TIMEOUT
     conn.recovery = NONE
     conn.recover = conn.snd_una
     conn.lost_below = conn.rtx_next = conn.snd_una
     conn.dup_octets = 0
+    if was_timeout and conn.sacked:
+        # The timeout came in the middle of a fast recovery, which goes on.
+        lost_below = _lost_by_sack(conn)
+        if lost_below > conn.snd_una:
+            _recover(conn, lost_below)
 
 
 def on_new_ack(conn, acked, segment, now_ms):
@@ -271,7 +284,7 @@ def on_new_ack(conn, acked, segment, now_ms):
     conn.dup_acks = 0
     if conn.sacked:
         _recount(conn)
-    if conn.rtx_ts != undo.NONE and undo.is_spurious(conn, segment):
+    if conn.rtx_ts >= 0 and undo.is_spurious(conn, segment):
         if conn.recovery == TIMEOUT:
             # No time is taken from this timestamp: the first answer may have been lost, and this one be to a later
             # segment. The next new segment is timed.
@@ -295,11 +308,17 @@ def on_new_ack(conn, acked, segment, now_ms):
         return
     # A partial acknowledgement.
     if conn.sack_on:
+        lost_below = conn.lost_below
         update_lost(conn)
+        if una - acked >= conn.mark and conn.mark_end > conn.lost_below:
+            conn.lost_below = conn.mark_end
         if conn.lost_below <= una:
             conn.lost_below = min(una + conn.mss, conn.recover)
         if conn.rtx_next <= una:
             conn.rtx_next = una
+        if conn.lost_below > lost_below:
+            conn.mark = max(lost_below, una)
+            conn.mark_end = conn.snd_nxt
     else:
         conn.dup_octets = max(conn.dup_octets - max(acked - conn.mss, 0), 0)
         conn.lost_below = min(una + conn.mss, conn.recover)

@@ -6,24 +6,25 @@ D-SACKs for everything that was sent again (RFC 3708).
 
     undo_from       snd_una when recovery began; -1: nothing to undo
     undo_octets     sent again since then, and not reported as duplicate
-    rtx_ts          the timestamp of the first retransmission since then, while none was acknowledged; -1: none
+    rtx_ts          the timestamp of the first retransmission; -2: not sent yet; -1: the answer to it has come
 """
 
 from libos.net.tcp.seq import is_before, unwrap
 
 NONE = -1
+NOT_YET = -2
 
 
 def begin(conn):
     """Recovery begins."""
     conn.undo_from = conn.snd_una
     conn.undo_octets = 0
-    conn.rtx_ts = NONE
+    conn.rtx_ts = NOT_YET
 
 
 def note_retransmission(conn, count, now_ms):
     conn.undo_octets += count
-    if conn.rtx_ts == NONE:
+    if conn.rtx_ts == NOT_YET:
         conn.rtx_ts = (now_ms + conn.ts_offset) & 0xFFFFFFFF
 
 
@@ -31,13 +32,7 @@ def is_spurious(conn, segment):
     """Whether the first acknowledgement of new data after a retransmission answers what was sent before it."""
     rtx_ts = conn.rtx_ts
     conn.rtx_ts = NONE
-    return (
-        rtx_ts != NONE
-        and conn.ts_on
-        and conn.undo_from != NONE
-        and bool(segment.ts_ecr)
-        and is_before(segment.ts_ecr, rtx_ts)
-    )
+    return conn.ts_on and conn.undo_from != NONE and bool(segment.ts_ecr) and is_before(segment.ts_ecr, rtx_ts)
 
 
 def covers_all(conn, block):
