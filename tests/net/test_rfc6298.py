@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from libos.net.tcp.rto import MAX_MS, MIN_MS, Rto
 from libos.net.tcp.newreno import NewReno
+from libos.net.tcp.rto import MAX_MS, MIN_MS, Rto
 from libos.wire.tcp import ACK, syn_options
 from tests.net.link import World, pattern
 from tests.net.peer import Peer

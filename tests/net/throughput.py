@@ -3,8 +3,8 @@
 
     PYTHONPATH=.:mirage_py/guest:tests/fakes .venv/bin/python -m tests.net.throughput [SEEDS]
 
-A row is a link, a column an algorithm; a cell is the rate in KiB/s at which 2 MiB went, or what went in 20 s, of several seeds the
-mean, and how many retransmission timeouts there were.
+A row is a link, a column an algorithm; a cell is the rate in KiB/s at which 2 MiB went, or what went in 20 s, of
+several seeds the mean, and how many retransmission timeouts there were.
 """
 
 import sys

@@ -27,7 +27,10 @@ class Control:
     """
 
     def __init__(self, mss, rto, is_first_lost=False):
-        """rto: the connection's rto.Rto, for its srtt_8. is_first_lost: the SYN had to be repeated; then one segment is enough (RFC 5681 section 3.1)."""
+        """rto: the connection's rto.Rto, for its srtt_8.
+
+        is_first_lost: the SYN had to be repeated; then one segment is enough (RFC 5681 section 3.1).
+        """
         self.mss = mss
         self.rto = rto
         self.cwnd = mss if is_first_lost else min(INITIAL_SEGMENTS * mss, max(2 * mss, 14600))

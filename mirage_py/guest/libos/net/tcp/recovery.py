@@ -10,9 +10,10 @@ Three numbers and a list describe what is outstanding in [snd_una, snd_nxt):
     again_end       where snd_nxt was, at most, when the first hole was last sent again
     mark, mark_end  what was sent again from mark on was sent when snd_nxt was mark_end at least
 
-With SACK, lost_below comes from the scoreboard (RFC 6675), and from repetitions that arrive: what was sent before
-them, and is not there, is lost (what RFC 8985 finds out with a time for each segment). Without, it is one segment beyond snd_una, and a partial
-acknowledgement moves it: NewReno (RFC 6582). After a timeout everything outstanding is below it.
+With SACK, lost_below comes from the scoreboard (RFC 6675). With timestamps too, it also comes from repetitions that
+arrive: what was sent before them, and is not there, is lost (what RFC 8985 finds out with a time for each segment).
+Without SACK, it is one segment beyond snd_una, and a partial acknowledgement moves it: NewReno (RFC 6582). After a
+timeout everything outstanding is below it.
 """
 
 from errno import ETIMEDOUT
@@ -310,7 +311,8 @@ def on_new_ack(conn, acked, segment, now_ms):
     if conn.sack_on:
         lost_below = conn.lost_below
         update_lost(conn)
-        if una - acked >= conn.mark and conn.mark_end > conn.lost_below:
+        # With timestamps, it is known that the repetition has come, and not what it repeated.
+        if conn.ts_on and una - acked >= conn.mark and conn.mark_end > conn.lost_below:
             conn.lost_below = conn.mark_end
         if conn.lost_below <= una:
             conn.lost_below = min(una + conn.mss, conn.recover)
