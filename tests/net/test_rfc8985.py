@@ -7,7 +7,7 @@ from libos.wire import tcp
 from libos.wire.tcp import ACK
 from tests.net.link import World, pattern
 from tests.net.peer import Peer
-from tests.net.test_loss_recovery import MSS, ack, numbers, sack
+from tests.net.test_loss_recovery import MSS, ack, numbers
 
 RTT_MS = 100
 
@@ -36,7 +36,7 @@ def sending(world, segments, sack_on=True, window=None):
 
 
 def test_probe_repeats_the_last_segment_after_two_round_trips(world):
-    host, peer, conn = sending(world, 5)
+    host, peer, _conn = sending(world, 5)
     world.run(for_ms=2 * RTT_MS - 1)
     peer.quiet()
     world.run(for_ms=2)
@@ -49,14 +49,14 @@ def test_probe_repeats_the_last_segment_after_two_round_trips(world):
 
 
 def test_probe_is_new_data_where_there_is_some(world):
-    host, peer, conn = sending(world, 12)
+    _host, peer, conn = sending(world, 12)
     world.run(for_ms=2 * RTT_MS + 1)
     assert numbers(peer.take()) == [10]
     assert conn.cc.cwnd == 10 * MSS
 
 
 def test_probe_keeps_to_the_window(world):
-    host, peer, conn = sending(world, 12, window=10 * MSS >> 4)
+    _host, peer, conn = sending(world, 12, window=10 * MSS >> 4)
     conn.snd_wnd = 10 * MSS
     world.run(for_ms=2 * RTT_MS + 1)
     assert numbers(peer.take()) == [9]
@@ -104,7 +104,7 @@ def test_probe_that_was_not_needed_reduces_nothing(world):
 
 def test_no_probe_for_a_single_segment(world):
     """The peer may be delaying its ACK."""
-    host, peer, conn = sending(world, 1)
+    host, peer, _conn = sending(world, 1)
     world.run(for_ms=990)
     peer.quiet()
     world.run(for_ms=20)
@@ -113,14 +113,14 @@ def test_no_probe_for_a_single_segment(world):
 
 
 def test_no_probe_without_sack(world):
-    host, peer, conn = sending(world, 5, sack_on=False)
+    host, peer, _conn = sending(world, 5, sack_on=False)
     world.run(for_ms=1010)
     assert numbers(peer.take()) == [0]
     assert host.tcp.loss_probes == 0
 
 
 def test_no_probe_in_recovery(world):
-    host, peer, conn = sending(world, 10)
+    host, peer, _conn = sending(world, 10)
     assert ack(peer, 0, (1, 5)) == [0]
     world.run(for_ms=900)
     peer.quiet()
@@ -128,7 +128,7 @@ def test_no_probe_in_recovery(world):
 
 
 def test_probe_of_a_lost_fin(world):
-    host, peer, conn = sending(world, 3)
+    _host, peer, conn = sending(world, 3)
     conn.close()
     world.settle()
     ack(peer, 1)
@@ -138,12 +138,13 @@ def test_probe_of_a_lost_fin(world):
 
 def test_repetition_that_is_lost_is_repeated_again(world):
     """New data that was sent after it has come: no timeout is needed to know."""
-    host, peer, conn = sending(world, 40)
+    host, peer, _conn = sending(world, 40)
     assert ack(peer, 0, (1, 4)) == [0]
     sent = []
     for end in range(5, 11):
         sent += ack(peer, 0, (1, end))
-    assert sent and min(sent) >= 10
+    assert sent
+    assert min(sent) >= 10
     again = []
     for end in range(11, 15):
         again += ack(peer, 0, (1, end))
