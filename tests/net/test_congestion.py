@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Congestion control by itself: CUBIC (RFC 9438), NewReno (RFC 5681), HyStart++ (RFC 9406); and throughput, recorded."""
+"""Congestion control by itself: CUBIC (RFC 9438), NewReno (RFC 5681), HyStart++ (RFC 9406); throughput, recorded."""
 
 import itertools
 import os

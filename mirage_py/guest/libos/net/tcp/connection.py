@@ -33,8 +33,9 @@ class Connection:
     Application's part: read, write, close, abort, detach; is_eof: the peer has closed its side and everything was read;
     can_write: write() would take something; error: None or an errno; local, remote: (ip, port); state_name; callbacks
     without arguments, or None: on_readable (data came to an empty queue, the end, an error), on_writable (there is room
-    again after a write that was cut short; also: an outgoing connection is established, or failed), on_closed (once,
-    when the connection is no more: error says why).
+    again after a write that was cut short; also: an outgoing connection is established, or failed), on_flushed (once, when
+    after close() everything is acknowledged, or the connection is no more), on_closed (once, when the connection is no
+    more: error says why).
     """
 
     def __init__(self, tcp, way, key, local_port, remote_port):
@@ -53,6 +54,7 @@ class Connection:
         self.is_eof = False
         self.on_readable = None
         self.on_writable = None
+        self.on_flushed = None
         self.on_closed = None
         self.is_fast = False  # header prediction may handle what arrives: established, nothing lost or reordered
         self.is_queued = False  # in tcp.pending: output wants to run
@@ -313,6 +315,23 @@ class Connection:
             self.tcp.send_reset(self)
         self.finish(ECONNABORTED)
 
+    def give_up(self):
+        """abort(), after waiting in vain for the peer to acknowledge what was sent before close()."""
+        if self.state != CLOSED:
+            self.tcp.aborts_on_linger += 1
+            self.abort()
+
+    def flushed(self):
+        """The peer has acknowledged our FIN."""
+        callback = self.on_flushed
+        if callback is not None:
+            self.on_flushed = None
+            callback()
+
+    def set_user_timeout(self, timeout_ms):
+        """Gives up with ETIMEDOUT when nothing was acknowledged for timeout_ms; 0: the default of five minutes."""
+        self.user_timeout_ms = timeout_ms or self.tcp.user_timeout_ms
+
     def set_no_delay(self, is_on):
         """Switches Nagle's algorithm off (True) or on."""
         self.no_delay = is_on
@@ -390,10 +409,10 @@ class Connection:
         self.sacked = []
         self.tx_end = self.snd_nxt = self.snd_una
         self.tcp.forget(self)
-        for callback in (self.on_readable, self.on_writable, self.on_closed):
+        for callback in (self.on_readable, self.on_writable, self.on_flushed, self.on_closed):
             if callback is not None:
                 callback()
-        self.on_readable = self.on_writable = self.on_closed = None
+        self.on_readable = self.on_writable = self.on_flushed = self.on_closed = None
 
     def fail(self, error):
         """The peer or the network ended it."""

@@ -318,6 +318,7 @@ def _window_arrives(conn, window, seq):
 
 
 def _our_fin_acknowledged(conn, now_ms):
+    conn.flushed()
     if conn.state == FIN_WAIT_1:
         conn.state = FIN_WAIT_2
         if conn.is_detached:

@@ -335,8 +335,8 @@ def on_timeout(conn, now_ms):
     rto = conn.rto
     state = conn.state
     if not conn.stalled_ms:
-        conn.stalled_ms = now_ms
-    elif now_ms - conn.stalled_ms >= conn.user_timeout_ms:
+        conn.stalled_ms = max(now_ms - rto.rto_ms, 1)  # when the timer was set
+    if now_ms - conn.stalled_ms >= conn.user_timeout_ms:
         conn.tcp.timeouts += 1
         if state >= SYN_RECEIVED:
             conn.tcp.send_reset(conn)
@@ -344,7 +344,7 @@ def on_timeout(conn, now_ms):
         return
     conn.want_output()  # needs memory: before anything changes
     rto.back_off()
-    conn.rtx_deadline = now_ms + rto.rto_ms
+    conn.rtx_deadline = min(now_ms + rto.rto_ms, conn.stalled_ms + conn.user_timeout_ms)
     if state == SYN_SENT or state == SYN_RECEIVED:
         conn.syn_tries += 1
         if conn.syn_tries > SYN_TRIES:
