@@ -33,9 +33,9 @@ class Connection:
     Application's part: read, write, close, abort, detach; is_eof: the peer has closed its side and everything was read;
     can_write: write() would take something; error: None or an errno; local, remote: (ip, port); state_name; callbacks
     without arguments, or None: on_readable (data came to an empty queue, the end, an error), on_writable (there is room
-    again after a write that was cut short; also: an outgoing connection is established, or failed), on_flushed (once, when
-    after close() everything is acknowledged, or the connection is no more), on_closed (once, when the connection is no
-    more: error says why).
+    again after a write that was cut short; also: an outgoing connection is established, or failed), on_flushed (once,
+    when after close() everything is acknowledged, or the connection is no more), on_closed (once, when the connection
+    is no more: error says why).
     """
 
     def __init__(self, tcp, way, key, local_port, remote_port):
@@ -459,6 +459,7 @@ class Connection:
             self.keepalives = 0
             self.arm_idle(last_ms + self.keepalive_ms)
         elif self.keepalives >= KEEPALIVE_PROBES:
+            self.tcp.timeouts += 1
             self.tcp.send_reset(self)
             self.fail(ETIMEDOUT)
         else:

@@ -437,6 +437,7 @@ class Tcp(Transport):
             return
         seq = unwrap(seq32, conn.snd_una)
         if not conn.snd_una <= seq < conn.snd_nxt:
+            self.icmp_errors += 1
             return
         if mtu:
             mss = mtu - ip.header_bytes - 20
