@@ -256,7 +256,7 @@ def test_zero_window_for_minutes():
 
 def test_peer_that_never_reads_and_then_goes():
     with Siege("TCPAbortOnTimeout") as siege:
-        peer, flow = impolite(siege, 9)
+        _peer, flow = impolite(siege, 9)
         flow.conn.set_user_timeout(30_000)
         flow.send(pattern(500_000))
         siege.world.run(for_ms=29_000)
@@ -267,7 +267,7 @@ def test_peer_that_never_reads_and_then_goes():
 
 def test_peer_that_never_writes():
     with Siege("TCPAbortOnTimeout") as siege:
-        peer, flow = impolite(siege)
+        _peer, flow = impolite(siege)
         flow.conn.set_keepalive(5000)
         siege.world.run(for_ms=60_000)
         assert flow.error is not None
