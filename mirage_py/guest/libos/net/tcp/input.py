@@ -99,7 +99,7 @@ def agree(conn, segment, now_ms):
         conn.snd_wscale = segment.window_scale
         conn.rcv_wscale = tcp.window_scale
     conn.rcv_buf = min(conn.rcv_buf, 0xFFFF << conn.rcv_wscale)
-    mss = segment.mss or 536  # RFC 9293 section 3.7.1; an offer of 0 is none
+    mss = segment.mss or default_mss(conn.ip)
     output.prepare(conn, mss)
     conn.rcv_mss = min(mss, conn.ip.mtu - conn.ip.header_bytes - 20)
     conn.window_step = min(conn.rcv_mss, conn.rcv_buf >> 1)
@@ -108,6 +108,11 @@ def agree(conn, segment, now_ms):
     conn.snd_wnd = segment.window  # never scaled on a SYN
     conn.max_wnd = segment.window
     conn.snd_wl1 = segment.seq
+
+
+def default_mss(ip):
+    """What a peer takes that does not say so, or says 0 (RFC 9293 section 3.7.1)."""
+    return 536 if ip.version == 4 else 1220
 
 
 def _synchronize(conn, segment, now_ms):
@@ -148,6 +153,10 @@ def _in_order(conn, segment, frame, now_ms):
     if not _is_acceptable(conn, seq, end):
         conn.tcp.unacceptable += 1
         if not flags & RST:
+            # Section 3.10.7.4: our window is closed. What the segment acknowledges counts all the same.
+            if seq == rcv_nxt and flags & (ACK | SYN) == ACK:
+                if not _ack_arrives(conn, segment, seq, length, flags, now_ms):
+                    return
             _answer_unacceptable(conn, seq, end, length, now_ms)
         return
     if conn.ts_on and seq <= conn.rcv_acked and not flags & RST:
@@ -169,7 +178,7 @@ def _in_order(conn, segment, frame, now_ms):
         return
     if conn.state == CLOSED:
         return  # the application aborted in a callback
-    if flags & FIN and conn.fin_seq is None and conn.state <= FIN_WAIT_2:
+    if flags & segment.flags & FIN and conn.fin_seq is None and conn.state <= FIN_WAIT_2:
         conn.fin_seq = seq + length
     if conn.fin_seq is not None and conn.fin_seq == conn.rcv_nxt and not conn.is_fin_received:
         _fin_arrives(conn, now_ms)
@@ -179,8 +188,9 @@ def _passes_paws(conn, segment, seq, now_ms):
     """RFC 7323 section 5.3."""
     ts_val = segment.ts_val
     if ts_val is None:
-        # Section 3.2: to be dropped, but for RST. Old stacks leave timestamps out of keepalives, so: counted.
-        if segment.flags & RST:
+        # Section 3.2: to be dropped, but for RST. Old stacks leave timestamps out of keepalives, so: counted. A SYN is
+        # challenged further on: the peer may have started again, as one that offers no timestamps.
+        if segment.flags & (RST | SYN):
             return True
         conn.tcp.ts_missing += 1
         return False
@@ -297,7 +307,8 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
     elif conn.snd_nxt > snd_una:
         if is_new_sack or (not length and not flags & FIN and has_same_window and not conn.sack_on):
             recovery.on_duplicate(conn, is_new_sack, now_ms)
-        conn.stalled_ms = 0 if conn.persists else conn.stalled_ms
+        if conn.persists or not window:
+            conn.stalled_ms = 0  # it is there, and has no room: it may even have taken room back (MUST-35, MUST-36)
         conn.want_output()
     else:
         conn.stalled_ms = 0

@@ -176,9 +176,12 @@ def _retransmit(conn, now_ms):
         if room < conn.mss and start > conn.snd_una:
             return True
         count = min(end - start, conn.mss)
+        # RFC 9293 section 3.8.6: the peer may have taken back what it had room for.
+        if start + count > conn.snd_una + conn.snd_wnd and start > conn.snd_una:
+            return True
         if not resend(conn, start, count, now_ms):
             return False
-        if start == conn.snd_una:
+        if start == conn.snd_una and conn.recovery == recovery.FAST:
             # It has to queue up behind everything else: as in Linux, the timeout is its own.
             conn.rtx_deadline = conn.rto_deadline = now_ms + conn.rto.rto_ms
         conn.rtx_next = start + count

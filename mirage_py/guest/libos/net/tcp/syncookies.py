@@ -10,6 +10,7 @@ back too (as in Linux); a peer without timestamps gets neither.
 import hashlib
 from struct import pack
 
+from libos.net.tcp.input import default_mss
 from libos.net.tcp.listener import HalfOpen
 from libos.wire.tcp import HEADER_BYTES, SYN, Segment
 
@@ -61,7 +62,7 @@ def answer(tcp, listener, key, packet, syn, ts_offset, now_ms):
     if not has_timestamps:
         syn.window_scale = None
         syn.sack_permitted = False
-    iss = tcp.cookies.make(key, syn.seq, syn.mss or 536, now_ms)
+    iss = tcp.cookies.make(key, syn.seq, syn.mss or default_mss(packet.ip), now_ms)
     half_open = HalfOpen(tcp, listener, key, packet, syn, iss, ts_offset, now_ms)
     if has_timestamps:
         half_open.stamp = stamp(now_ms + ts_offset, syn.window_scale, tcp.sack and syn.sack_permitted)
