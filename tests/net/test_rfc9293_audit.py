@@ -163,10 +163,11 @@ def test_closed_window_both_ways_opens_again(world):
 # --- 3.10.7.4: SYN in a synchronized state ---
 
 
-def test_syn_without_timestamps_of_a_peer_that_started_again(world, host):
+@pytest.mark.parametrize("seq", [1, 500_000])
+def test_syn_without_timestamps_of_a_peer_that_started_again(world, host, seq):
     """RFC 7323 section 3.2 drops what lacks them, RFC 5961 section 4 answers a SYN: or the old connection stays."""
     peer, conn = connected(world, host, tcp.syn_options(1000, 2, True, 1))
-    peer.send(SYN, seq=500_000)
+    peer.send(SYN, seq=seq)
     challenge = peer.expect("A")
     peer.send(RST, seq=challenge.ack)
     assert conn.state_name == "CLOSED"

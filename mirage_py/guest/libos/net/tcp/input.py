@@ -159,7 +159,7 @@ def _in_order(conn, segment, frame, now_ms):
                     return
             _answer_unacceptable(conn, seq, end, length, now_ms)
         return
-    if conn.ts_on and seq <= conn.rcv_acked and not flags & RST:
+    if conn.ts_on and seq <= conn.rcv_acked and segment.ts_val is not None and not flags & RST:
         conn.ts_recent = segment.ts_val
     conn.heard_ms = now_ms
     conn.keepalives = 0
