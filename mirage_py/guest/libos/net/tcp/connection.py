@@ -135,6 +135,7 @@ class Connection:
         self.tlp_flight = 0
         self.undo_from = -1  # undo.py
         self.undo_octets = 0
+        self.undo_rtx = 0
         self.rtx_ts = -1
         self.cc = None
         self.sent_ms = 0  # when we sent last, if only an ACK

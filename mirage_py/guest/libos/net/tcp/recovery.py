@@ -268,15 +268,18 @@ def _take_back(conn):
     conn.undo_from = undo.NONE
     conn.cc.on_spurious()
     was_timeout = conn.recovery == TIMEOUT
+    rtx_next = conn.rtx_next
     conn.recovery = NONE
     conn.recover = conn.snd_una
     conn.lost_below = conn.rtx_next = conn.snd_una
     conn.dup_octets = 0
     if was_timeout and conn.sacked:
         # The timeout came in the middle of a fast recovery, which goes on.
-        lost_below = _lost_by_sack(conn)
+        sent_again = max(rtx_next, conn.undo_rtx)
+        lost_below = max(_lost_by_sack(conn), sent_again)
         if lost_below > conn.snd_una:
             _recover(conn, lost_below)
+            conn.rtx_next = max(sent_again, conn.snd_una)
 
 
 def on_new_ack(conn, acked, segment, now_ms):
@@ -368,6 +371,7 @@ def _lose_everything(conn, now_ms):
     conn.cc.on_timeout(conn.snd_nxt - conn.snd_una, is_first, now_ms)
     if is_first:
         undo.begin(conn)
+        conn.undo_rtx = conn.rtx_next
     conn.tcp.rto_timeouts += 1
     if not is_first or (conn.sacked and conn.sacked[0][0] <= conn.snd_una):
         # RFC 2018 section 8: the peer may have thrown away what it reported.
