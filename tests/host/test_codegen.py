@@ -184,6 +184,14 @@ def test_config_says_every_choice() -> None:
     assert config["request"] == {"directory": ".", "config": "config.py", "values": {"port": "8080"}}
 
 
+def test_only_the_chosen_congestion_control_is_linked_in() -> None:
+    for chosen, other in (("cubic", "newreno"), ("newreno", "cubic")):
+        written = configured("echo", "hvt", congestion=chosen)
+        modules = [module["name"] for module in document(written, "manifest")["modules"]]
+        assert f"libos/net/tcp/{chosen}.py" in modules
+        assert f"libos/net/tcp/{other}.py" not in modules
+
+
 @pytest.mark.parametrize(("build", "net", "nic"), [("unix-direct", "direct", "tap"), ("unix-socket", "socket", "none")])
 def test_config_of_the_unix_builds(build: str, net: str, nic: str) -> None:
     config = document(configured("echo", build), "config")
