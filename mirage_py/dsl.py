@@ -30,6 +30,7 @@ from mirage_py.devices.addressing import addressing
 from mirage_py.devices.application import application
 from mirage_py.devices.arp import arp
 from mirage_py.devices.clock import clock
+from mirage_py.devices.congestion import cubic, default_congestion, newreno
 from mirage_py.devices.console import console
 from mirage_py.devices.dhcp import dhcp
 from mirage_py.devices.dma import dma
@@ -52,6 +53,7 @@ from mirage_py.devices.signatures import (
     ADDRESSING,
     ARP,
     CLOCK,
+    CONGESTION,
     CONSOLE,
     DHCP,
     DMA,
@@ -89,6 +91,7 @@ __all__ = [
     "ADDRESSING",
     "ARP",
     "CLOCK",
+    "CONGESTION",
     "CONSOLE",
     "DHCP",
     "DMA",
@@ -131,6 +134,8 @@ __all__ = [
     "clock",
     "configured_stack",
     "console",
+    "cubic",
+    "default_congestion",
     "default_network",
     "dhcp",
     "direct_stack",
@@ -149,6 +154,7 @@ __all__ = [
     "ndp",
     "netstack",
     "netstack_of",
+    "newreno",
     "pcap",
     "pci_bus",
     "pci_device",

@@ -3,7 +3,8 @@
 
 Invariants, checked as it goes: no exception; tables bounded; no frame kept; a healthy second connection goes on; and in
 the end, when everybody has gone, everything is back where it was.
-MIRAGE_PY_FUZZ_SECONDS sets how long (make nightly: long; the suite: short). A failure prints its seed.
+MIRAGE_PY_FUZZ_SECONDS sets how long; make nightly has MIRAGE_PY_FUZZ_STACK_SECONDS for each of many seeds. A failure
+prints its seed.
 """
 
 import os
@@ -20,6 +21,7 @@ from tests.net.link import ALL_OFFLOADS, RX_CSUM, World, fast_checksum, pattern
 from tests.net.peer import Peer, build, tcp_segment
 
 SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "5"))
+NIGHTLY_SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_STACK_SECONDS", "60"))
 FRIEND = b"\x0a\x00\x00\x03"
 EDGES = [0, 1, 2, 19, 20, 21, 40, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF]
 
@@ -36,7 +38,7 @@ class Fuzzer:
         self.ipv6_frames = Ipv6Frames(self.rng, self.host)
         self.host.echo(7)
         self.host.listen(8, reads=False)
-        self.host.listen(9, closes_at_eof=True)
+        self.host.listen(9, closes_at_eof=True, backlog=1)  # so small that there are SYN cookies
         self.host.udp.join("239.1.1.1")
         self.host.udp.listen(53, lambda data, ip, port: self.host.udp.write(data, ip, port, 53))
         self.healthy = self.friend.connect(self.host, 7)
@@ -221,16 +223,31 @@ def repair(packet):
     struct.pack_into(">H", packet, at, fast_checksum(packet, start, end - start, pseudo) ^ 0xFFFF)
 
 
-@pytest.mark.parametrize("features", [0, RX_CSUM, ALL_OFFLOADS], ids=["plain", "rx checksum", "all offloads"])
+FEATURES = pytest.mark.parametrize("features", [0, RX_CSUM, ALL_OFFLOADS], ids=["plain", "rx checksum", "all offloads"])
+
+
+@FEATURES
 def test_stack_takes_any_frames(features):
+    assert fuzz(features, SECONDS) > 100
+
+
+@pytest.mark.nightly
+@FEATURES
+@pytest.mark.parametrize("turn", range(5))
+def test_stack_takes_any_frames_for_long(features, turn):
+    print(f"{fuzz(features, NIGHTLY_SECONDS)} frames")
+
+
+def fuzz(features, seconds):
+    """Frames until then; how many there were."""
     seed = random.randrange(1 << 32)
     fuzzer = Fuzzer(seed, features)
     try:
-        frames = fuzzer.run(SECONDS)
+        frames = fuzzer.run(seconds)
         fuzzer.finish()
     except Exception as error:
         raise AssertionError(f"seed {seed}, features {features}: {error!r}") from error
-    assert frames > 100
+    return frames
 
 
 def test_handshake_by_the_fuzzer_gets_through():
@@ -241,6 +258,7 @@ def test_handshake_by_the_fuzzer_gets_through():
     assert counters["PassiveOpens"] > 5
     assert counters["TCPOFOQueue"] > 5
     assert counters["TCPChallengeACK"] > 5
+    assert counters["SyncookiesSent"] > 5
     assert counters["InErrs"] > 5
 
 

@@ -18,6 +18,7 @@ from libos.net.ndp import Ndp
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.connection import Connection
+from libos.net.tcp.cubic import Cubic
 from libos.net.tcp.listener import HalfOpen
 from libos.net.udp import Udp
 
@@ -133,7 +134,7 @@ class Host:
             ipv4 = Ipv4(ethernet, arp, world, address)
             ipv6 = None
         self.ipv6 = ipv6
-        self.tcp = Tcp(world, ipv4, ipv6)
+        self.tcp = Tcp(world, Cubic(), ipv4, ipv6)
         self.stack = NetStack(ethernet, self.tcp, Udp(ipv4, ipv6), Icmp(ipv4))
 
     def left(self):
