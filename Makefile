@@ -15,7 +15,7 @@ help:
 	@echo "make demo     set up, build examples/echo for hvt, boot it, talk to it"
 	@echo "make test     set up, run the whole suite"
 	@echo "make check    formatting, lint, types, the fast tests"
-	@echo "make bench    measure, against a Linux guest and against sockets"
+	@echo "make bench    measure, against a Linux guest, sockets and virtio-net"
 	@echo "make nightly  the tests that take minutes each"
 	@echo "make wheel    dist/*.whl"
 	@echo "make clean    remove what the above made (distclean: .venv too)"

@@ -1,26 +1,60 @@
 # SPDX-License-Identifier: MIT
-"""What is measured: examples/echo in its three builds, and the client, made in the cache as a user would make them."""
+"""What is measured: applications made in the cache as a user would make them, and the programs that measure them."""
 
 from __future__ import annotations
 
+import ast
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from bench.machine import QEMU
+from mirage_py import frozen, paths, runtime
+from mirage_py.build import build
+from mirage_py.cache import Cache
+from mirage_py.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
+
 ROOT = Path(__file__).resolve().parent.parent
-BUILDS = {
-    "hvt": ["-t", "hvt"],
-    "direct": ["-t", "unix", "--net", "direct"],
-    "socket": ["-t", "unix", "--net", "socket"],
-}
+ECHO = ROOT / "examples" / "echo"
+SERVICES = ROOT / "bench" / "guests" / "services"
 BUILD_TIMEOUT_S = 900
+PLUGIN_UNKNOWN_FROM = 11  # the major version of QEMU whose callbacks have other arguments
+# A function of the C module that an image's own modules do not call while it starts: a call of it makes a mark.
+MARK = "_mirage.memory()"
+MARK_FUNCTION = "mirage_memory"
 
 
 class BuildError(Exception):
     """Something could not be built; the text is its last line."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """An application's source, what configure is told, and the image's name."""
+
+    source: Path
+    arguments: tuple[str, ...]
+    image: str
+
+
+_HVT, _DIRECT, _SOCKET = ("-t", "hvt"), ("-t", "unix", "--net", "direct"), ("-t", "unix", "--net", "socket")
+_PORT = ("--port", "7")
+BUILDS = {
+    "hvt": Build(ECHO, (*_HVT, *_PORT), "echo.hvt"),
+    "ixgbe": Build(ECHO, (*_HVT, "--nic", "ixgbe", *_PORT), "echo.hvt"),
+    "direct": Build(ECHO, (*_DIRECT, *_PORT), "echo"),
+    "socket": Build(ECHO, (*_SOCKET, *_PORT), "echo"),
+    "change": Build(ECHO, (*_HVT, *_PORT), "echo.hvt"),
+    "start": Build(ECHO, (*_HVT, *_PORT), "echo.hvt"),
+    "services-hvt": Build(SERVICES, _HVT, "services.hvt"),
+    "services-direct": Build(SERVICES, _DIRECT, "services"),
+}
 
 
 def _environment() -> dict[str, str]:
@@ -32,36 +66,70 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _run(command: list[str], cwd: Path) -> None:
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env=_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-        check=False,
-    )
+def _run(command: list[str], cwd: Path) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"{command[0]}: {error}") from None
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise BuildError(f"{' '.join(command)}: {said[-1] if said else done.returncode}")
+    return done.stdout
 
 
 class Application:
-    """A copy of examples/echo with one build of it."""
+    """A copy of an application with one build of it."""
 
-    def __init__(self, build: str, work: Path) -> None:
-        self.build = build
-        self.directory = work / build
-        self.path = self.directory / "dist" / ("echo.hvt" if build == "hvt" else "echo")
+    def __init__(self, name: str, work: Path) -> None:
+        self.build = BUILDS[name]
+        self.directory = work / name
+        self.path = self.directory / "dist" / self.build.image
+
+    @property
+    def symbols(self) -> Path:
+        """The image with its symbols."""
+        return self.path.with_name(f"{self.path.name}.debug")
+
+    def configure(self) -> None:
+        """From nothing. Raises BuildError."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        ignored = shutil.ignore_patterns("mirage", "dist", "__pycache__", "Makefile")
+        shutil.copytree(self.build.source, self.directory, ignore=ignored)
+        _run([sys.executable, "-m", "mirage_py", "configure", *self.build.arguments], self.directory)
 
     def make(self) -> None:
         """Configure and build from nothing but the caches. Raises BuildError."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        shutil.copytree(ROOT / "examples" / "echo", self.directory, ignore=shutil.ignore_patterns("mirage", "dist"))
-        _run([sys.executable, "-m", "mirage_py", "configure", *BUILDS[self.build], "--port", "7"], self.directory)
+        self.configure()
         _run(["make"], self.directory)
+
+    def make_with_marks(self) -> None:
+        """The same with a mark behind each statement of main.py, and where echo.py listens; marks() has their names."""
+        self.configure()
+        main, echo = self.directory / "mirage" / "main.py", self.directory / "echo.py"
+        source, names = with_marks(main.read_text())
+        main.write_text(source)
+        listens = re.search(r"^( +)self\.stack\.tcp\.listen\(.*\)\n", echo.read_text(), re.MULTILINE)
+        if listens is None:
+            raise BuildError("examples/echo/echo.py does not listen where it did")
+        text = echo.read_text()
+        marked = text[: listens.end()] + f"{listens[1]}__import__('_mirage').memory()\n" + text[listens.end() :]
+        echo.write_text(marked)
+        (self.directory / "marks.json").write_text(json.dumps([*names, "echo.start() until it listens"]))
+        # `make` would configure again, and write its own main.py.
+        build(self.directory)
+
+    def marks(self) -> list[str]:
+        """What ends at each mark, in their order."""
+        return [str(name) for name in json.loads((self.directory / "marks.json").read_text())]
 
     def change_and_make(self, turn: int) -> float:
         """Change a line of echo.py, `make`; the seconds that it took."""
@@ -76,9 +144,83 @@ class Application:
         return took_s
 
 
+def with_marks(source: str) -> tuple[str, list[str]]:
+    """main.py with a mark behind each statement from `import _mirage` on, and the statements' names in order.
+
+    Statements inside of the `try` are marked one by one; the last one, which runs the loop, ends at no mark.
+    """
+    tree = ast.parse(source)
+    names: list[str] = []
+
+    def marked(statements: list[ast.stmt]) -> list[ast.stmt]:
+        out: list[ast.stmt] = []
+        for statement in statements:
+            out.append(statement)
+            if isinstance(statement, ast.Try):
+                statement.body = marked(statement.body)
+            elif is_ready:
+                names.append(ast.unparse(statement).splitlines()[0])
+                out.extend(ast.parse(MARK).body)
+        return out
+
+    is_ready = False
+    body: list[ast.stmt] = []
+    for statement in tree.body[:-1]:
+        is_ready = is_ready or ast.unparse(statement) == "import _mirage"
+        body += marked([statement])
+    tree.body = [*body, tree.body[-1]]
+    if not names:
+        raise BuildError("main.py does not import _mirage")
+    # Whoever overwrites generated files looks for their first line.
+    return f"{source.splitlines()[0]}\n{ast.unparse(ast.fix_missing_locations(tree))}\n", names
+
+
 def build_client(work: Path) -> Path:
     """Compile bench/client.c; its path."""
     path = work / "client"
     work.mkdir(parents=True, exist_ok=True)
     _run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(path), str(ROOT / "bench" / "client.c")], work)
     return path
+
+
+def plugin_version(qemu_version: str) -> int:
+    """The version of the plugin interface, by what `--version` printed. BuildError when that cannot be read."""
+    match = re.search(r"version (\d+)\.", qemu_version)
+    if match is None:
+        raise BuildError(f"{QEMU} --version says {qemu_version.strip()[:80]!r}")
+    major = int(match[1])
+    if major >= PLUGIN_UNKNOWN_FROM:
+        raise BuildError(f"QEMU {major} has another plugin interface than bench/count.c was written for")
+    return 1 if major < 9 else 2
+
+
+def build_plugin(work: Path) -> Path:
+    """Compile bench/count.c for the QEMU in the path; its path."""
+    path = work / "count.so"
+    version = plugin_version(_run([QEMU, "--version"], ROOT))
+    flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden"]
+    source = ROOT / "bench" / "count.c"
+    _run(["cc", *flags, f"-DPLUGIN_VERSION={version}", "-o", str(path), str(source)], work)
+    return path
+
+
+def build_program(name: str, work: Path) -> Path:
+    """Link bench/programs/NAME.py and what it imports with the runtime of the unix target; the executable."""
+    source = ROOT / "bench" / "programs" / f"{name}.py"
+    folder = work / name
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = runtime.obtain("unix", ["net"], Cache())
+    roots = {APPLICATION: source.parent, MICROPYTHON: engine.source}
+    found = resolve_imports(source.read_text(), Trees(source.parent, paths.guest_dir())).modules
+    modules = [frozen.Module("main.py", source, "app")]
+    modules += [
+        frozen.Module(module.name, roots.get(module.origin, paths.guest_dir()) / module.path, module.origin)
+        for module in found
+        if module.name != "main.py"
+    ]
+    compiled = frozen.compile_modules([frozen.read(module) for module in modules], folder / "mpy")
+    content, image = folder / "frozen_content.c", folder / name
+    frozen.freeze(compiled, engine, content)
+    command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", content, engine.archive]
+    _run([str(word) for word in (*command, *engine.flags("ldflags"), "-o", image)], engine.working_directory)
+    return image

@@ -474,8 +474,24 @@ _BOOT_ARGUMENTS = "mirage_py.boot_arguments"
     metavar="[ADDRESS:]HOST:GUEST[/udp]",
     help="Forward a port of the host's [default: the application's ports]. May be repeated.",
 )
-@click.option("--tap", metavar="NAME", help="Use a TAP interface in place of the user-mode network.")
-@click.option("--pcap", metavar="FILE", help="Record every frame of the network interface.")
+@click.option(
+    "--tap",
+    multiple=True,
+    metavar="[CARD=]NAME",
+    help="Use a TAP interface in place of the user-mode network. May be repeated: one for each card, in order.",
+)
+@click.option(
+    "--link",
+    multiple=True,
+    metavar="[CARD=]PATH",
+    help="Wire a card to that of another guest which is run with the same PATH. May be repeated.",
+)
+@click.option(
+    "--without", multiple=True, metavar="CARD", help="Do not attach a PCI device: a --qemu-arg does. May be repeated."
+)
+@click.option(
+    "--pcap", multiple=True, metavar="[CARD=]FILE", help="Record every frame of a card, or of each. May be repeated."
+)
 @click.option("--gdb", "wait_for_gdb", is_flag=True, help="Wait for gdb before the first instruction.")
 @click.option("--gdb-port", type=int, metavar="PORT", help="The port for gdb [default: 1234]; implies --gdb.")
 @click.option("-d", "--detach", is_flag=True, help="Leave it running; see ps, logs and stop.")
@@ -492,7 +508,10 @@ def run(
     output: str,
     wait_for_gdb: bool,
     gdb_port: int | None,
-    pcap: str | None,
+    tap: tuple[str, ...],
+    link: tuple[str, ...],
+    without: tuple[str, ...],
+    pcap: tuple[str, ...],
     publish: tuple[str, ...],
     qemu_args: tuple[str, ...],
     **values: Any,
@@ -505,7 +524,10 @@ def run(
             image=Path(image) if image else None,
             output_dir=Path(output),
             gdb=gdb_port or (options.DEFAULT_GDB_PORT if wait_for_gdb else None),
-            pcap=Path(pcap) if pcap else None,
+            tap=list(tap),
+            link=list(link),
+            without=list(without),
+            pcap=list(pcap),
             publish=list(publish),
             qemu_args=list(qemu_args),
             guest_args=context.meta[_BOOT_ARGUMENTS],

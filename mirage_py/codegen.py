@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mirage_py import __version__, dsl, paths
-from mirage_py.device import HVT, LOCAL_NAME, TARGET, TARGETS, USER_COUNT
+from mirage_py.device import HVT, LOCAL_NAME, NUMBER, TARGET, TARGETS, USER_COUNT
 from mirage_py.devices.loop import event_loop
 from mirage_py.devices.network import NIC
 from mirage_py.devices.signatures import DNS, HAPPY_EYEBALLS, IPV4, IPV6, NETWORK, STACK
@@ -306,6 +306,8 @@ class _Main:
                 values[parameter] = literal(self.graph.context.target)
             elif what == USER_COUNT and (users := self.graph.users(placed)) > 1:
                 values[parameter] = str(users)
+            elif what == NUMBER and parameter not in values and (number := self.graph.number(placed, parameter)):
+                values[parameter] = str(number)
         given = self._by_parameter(placed, callee, devices, values)
         unknown = [name for name in values if name not in callee.parameters and not callee.is_open]
         missing = [name for name in callee.parameters if name in callee.required and name not in {**values, **given}]
@@ -350,6 +352,10 @@ class _Main:
         open_ended = [rest.pop(name) for name in list(rest) if name.startswith("*")]
         named = sorted(rest, key=lambda name: [*callee.parameters, name].index(name))
         return [*positional, *open_ended, *(f"{name}={rest[name]}" for name in named)]
+
+
+# What `run` tells a stack about the network that it puts a card on.
+_ADDRESS_KEYS = ("dhcp", "ipv4", "ipv4-gateway")
 
 
 class _Documents:
@@ -404,6 +410,7 @@ class _Documents:
                     }
                     for placed in self.graph.devices
                 ],
+                "hardware": self._hardware(),
                 "keys": {
                     "configure": dict(self.graph.configured),
                     "runtime": self._runtime_keys(),
@@ -448,10 +455,39 @@ class _Documents:
 
     def _hardware(self) -> list[dict[str, Any]]:
         return [
-            {"name": placed.local, "kind": placed.kind.name, **placed.kind.hardware(placed.device)}
+            {
+                "name": placed.local,
+                "kind": placed.kind.name,
+                **placed.kind.hardware(self._settings(placed)),
+                **self._purpose(placed),
+            }
             for placed in self.graph.devices
             if placed.kind.hardware is not None
         ]
+
+    def _settings(self, placed: Placed) -> dict[str, Any]:
+        """The settings, with the numbers that the graph gave."""
+        numbered = [name for name, what in placed.kind.derived.items() if what == NUMBER]
+        return {**placed.settings, **{name: self.graph.number(placed, name) or None for name in numbered}}
+
+    def _purpose(self, placed: Placed) -> dict[str, Any]:
+        """Of a PCI function that is a network card: its driver, and the boot arguments of the stack on it, so that
+        whoever attaches the card can tell the guest its addresses."""
+        above = {placed}
+        drivers = [other for other in self.graph.devices if placed in other.arguments]
+        networks = [driver for driver in drivers if driver.kind.offers is NETWORK]
+        if not networks:
+            return {}
+        keys: dict[str, str] = {}
+        for other in self.graph.devices:
+            if not above.isdisjoint(other.arguments):
+                above.add(other)
+                keys |= {
+                    key.name: other.keys[name].name
+                    for name, key in other.kind.keys.items()
+                    if key.name in _ADDRESS_KEYS
+                }
+        return {"driver": networks[0].kind.name, "network": networks[0].local, "keys": keys}
 
     def _ports(self) -> list[dict[str, Any]]:
         return [

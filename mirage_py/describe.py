@@ -180,7 +180,17 @@ _ROWS: dict[str, Callable[[Any], tuple[str, ...]]] = {
 
 
 def _hardware_text(item: dict[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in item.items() if name not in ("name", "kind", "class"))
+    """What the device is, as the specifications write it; then what it is for."""
+    words = []
+    if "vendor" in item:
+        device = item.get("device")
+        devices = device if isinstance(device, list) else ["*" if device is None else device]
+        words += [f"{item['vendor']:04x}:{one if one == '*' else format(one, '04x')}" for one in devices]
+    if "class_code" in item:
+        words.append(f"class={item['class_code']:04x}")
+    words += [f"{name}={item[name]}" for name in ("bus", "slot", "index", "driver", "network") if name in item]
+    words += [f"--{key}" for key in item.get("keys", {}).values()]
+    return " ".join(words)
 
 
 def _packages(configuration: Configuration) -> list[dict[str, Any]]:

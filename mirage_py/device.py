@@ -23,6 +23,7 @@ TARGETS = (UNIX, HVT)
 LOCAL_NAME = "local name"
 USER_COUNT = "user count"
 TARGET = "target"
+NUMBER = "number among its like"
 
 _IMPLEMENTATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 _GROUP = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -64,14 +65,15 @@ class Kind:
     keys: constructor parameter -> the key whose value it gets. settings: constructor parameter -> default, for values
         that config.py fixes; None leaves the parameter out. A setting may be a configure-time key.
     derived: constructor parameter -> LOCAL_NAME (the device's name in main.py), USER_COUNT (how many devices are
-        built directly on it), or TARGET (what is built for).
+        built directly on it), TARGET (what is built for) or NUMBER (how many come before it that are alike but for
+        this; left out when none). A setting of the same name stands above NUMBER.
     method: where given, the device is not constructed but got by calling this method of its first argument;
         `implementation` then names the class of what comes back.
     features: what it needs compiled into the runtime. targets: where it exists, and why only there: a clause that
         goes on after the kind's name ("drives a PCI device").
     local: its name in the generated main.py, without number; the kind's own name unless given.
     is_service: the event loop polls it.
-    hardware: what a machine must attach for the device, as data for the image's note.
+    hardware: what a machine must attach for a device with these settings, as data for the image's note.
     """
 
     name: str
@@ -88,7 +90,7 @@ class Kind:
     target_reason: str = ""
     local: str = ""
     is_service: bool = False
-    hardware: Callable[[Device], dict[str, Value]] | None = None
+    hardware: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.implementation, str) or not _IMPLEMENTATION.fullmatch(self.implementation):

@@ -17,6 +17,7 @@ from typing import Any
 from mirage_py.device import (
     HVT,
     LOCAL_NAME,
+    NUMBER,
     TARGET,
     UNIX,
     USER_COUNT,
@@ -41,6 +42,7 @@ from mirage_py.devices.icmp import icmp
 from mirage_py.devices.icmp6 import icmp6
 from mirage_py.devices.ipv4 import ipv4, unnumbered_ipv4
 from mirage_py.devices.ipv6 import ipv6
+from mirage_py.devices.ixgbe import IXGBE_PCI, ixgbe, ixgbe_of_pci
 from mirage_py.devices.log import log
 from mirage_py.devices.loop import event_loop
 from mirage_py.devices.ndp import ndp
@@ -103,12 +105,14 @@ __all__ = [
     "ICMP6",
     "IPV4",
     "IPV6",
+    "IXGBE_PCI",
     "LOCAL_NAME",
     "LOG",
     "LOOP",
     "NDP",
     "NETSTACK",
     "NETWORK",
+    "NUMBER",
     "PCI_BUS",
     "PCI_DEVICE",
     "RANDOM",
@@ -149,6 +153,8 @@ __all__ = [
     "icmp6",
     "ipv4",
     "ipv6",
+    "ixgbe",
+    "ixgbe_of_pci",
     "key",
     "log",
     "ndp",

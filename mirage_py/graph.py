@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mirage_py.device import Choice, Device, Kind, Node
+from mirage_py.device import NUMBER, Choice, Device, Kind, Node
 from mirage_py.errors import UserError
 from mirage_py.keys import CONFIGURE, RUNTIME, Key, Value
 
@@ -91,6 +91,16 @@ class Graph:
         """How many devices are built directly on this one."""
         return sum(placed in other.arguments for other in self.devices)
 
+    def number(self, placed: Placed, parameter: str) -> int:
+        """Which of its like `placed` is, from 0: its setting `parameter`, else the first that is free, in order."""
+        given = placed.settings.get(parameter)
+        if given is not None:
+            return int(given)
+        alike = [other for other in self.devices if _is_alike(other, placed, parameter)]
+        taken = {other.settings.get(parameter) for other in alike}
+        free = [number for number in range(len(alike)) if number not in taken]
+        return free[[other for other in alike if other.settings.get(parameter) is None].index(placed)]
+
     def features(self) -> set[str]:
         """What the devices need compiled into the runtime."""
         return {feature for placed in self.devices for feature in placed.kind.features}
@@ -113,6 +123,7 @@ def resolve(root: Device, context: Context, first: Sequence[Node] = ()) -> Graph
     resolver.place_all([*first, root])
     resolver.check_values(root)
     _check_services(resolver.devices)
+    _check_numbers(resolver.devices)
     return Graph(context, tuple(resolver.devices), resolver.configured)
 
 
@@ -313,6 +324,28 @@ def _check_services(devices: Sequence[Placed]) -> None:
                     f"build each on a {used.kind.offers.name} device of its own; of several that are alike, "
                     "PciInfo(index=1) names the second",
                 )
+
+
+def _is_alike(one: Placed, other: Placed, parameter: str) -> bool:
+    """Whether the two differ in nothing but their names and the setting `parameter`."""
+    return (
+        one.kind is other.kind
+        and one.arguments == other.arguments
+        and _frozen({**one.settings, parameter: None}) == _frozen({**other.settings, parameter: None})
+    )
+
+
+def _check_numbers(devices: Sequence[Placed]) -> None:
+    """Two names for the very same piece of hardware would be two drivers for it."""
+    for position, placed in enumerate(devices):
+        for parameter in (name for name, what in placed.kind.derived.items() if what == NUMBER):
+            number = placed.settings.get(parameter)
+            for other in devices[:position] if number is not None else ():
+                if other.settings.get(parameter) == number and _is_alike(other, placed, parameter):
+                    raise UserError(
+                        f"{other.local} and {placed.local} are both number {number} of the same {placed.kind.name}",
+                        f"give them different numbers ({parameter}=0, {parameter}=1), or none",
+                    )
 
 
 def _reason(kind: Kind) -> str:

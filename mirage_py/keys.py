@@ -109,6 +109,8 @@ def _parse_ipv6_cidr(text: str) -> str:
 
 def _parse_ip_list(text: str) -> str:
     for address in text.split(","):
+        if "%" in address:
+            raise ValueError(address)  # a zone: the image has one interface, and no names for it
         ipaddress.ip_address(address)
     return text
 

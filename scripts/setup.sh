@@ -32,6 +32,8 @@ packages() {
         fail "packages are missing and root is needed to install them; as root: apt-get install$missing"
     fi
     say "installing$missing"
+    trap allow_services EXIT
+    forbid_services
     # shellcheck disable=SC2086  # lists of words
     if ! {
         $as_root apt-get -q -o Acquire::Retries=3 update &&
@@ -41,6 +43,31 @@ packages() {
         tail -n 3 .setup/packages.log >&2
         fail "apt-get failed, see .setup/packages.log; or, as root: apt-get install$missing"
     fi
+    for package in $missing; do
+        case $package in
+            # Nor at the next boot.
+            kea-dhcp4-server | radvd)
+                if command -v systemctl >/dev/null; then $as_root systemctl -q disable "$package" || true; fi ;;
+        esac
+    done >>.setup/packages.log 2>&1
+}
+
+# The tests run servers of their own: what a package brings must not be started as a service of this machine.
+# /usr/sbin/policy-rc.d is how an administrator says so (invoke-rc.d(8)); one that is there has its say already.
+policy=/usr/sbin/policy-rc.d
+made_policy=""
+as_root=""
+
+forbid_services() {
+    [ ! -e $policy ] || return 0
+    made_policy=yes
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+    $as_root chmod 755 $policy
+}
+
+allow_services() {
+    [ -z "$made_policy" ] || $as_root rm -f $policy
+    made_policy=""
 }
 
 find_python() {

@@ -5,6 +5,8 @@ from mirage_py.device import HVT, LOCAL_NAME, Device, Kind, Node
 from mirage_py.devices.dma import dma
 from mirage_py.devices.pci import PciInfo, pci_device
 from mirage_py.devices.signatures import DMA, NETWORK, PCI_DEVICE
+from mirage_py.errors import UserError
+from mirage_py.keys import Key
 
 # 82599 datasheet, section 9.3.2: the SFI/SFP+ variants, which are wired as the driver expects.
 IXGBE_PCI = PciInfo(vendor=0x8086, device=(0x10FB, 0x1557, 0x154D))
@@ -24,15 +26,26 @@ IXGBE = Kind(
 )
 
 
-def ixgbe_of_pci(pci: Node, mtu: int | None = None, queues: int | None = None, coalesce: bool | None = None) -> Device:
-    """The 82599 that a PCI function is.
+def ixgbe_of_pci(
+    pci: Node, mtu: int | Key | None = None, queues: int | Key | None = None, coalesce: bool | Key | None = None
+) -> Device:
+    """The 82599 that a PCI function is. Each setting may be a key.
 
-    mtu: 68 to 9000. queues: receive queues, over which it spreads flows. coalesce: whether it may make large packets of
-    TCP segments that follow each other; not for who sends them on.
+    mtu: 68 to 9000. queues: 1 to 16 receive queues, over which it spreads flows. coalesce: whether it may make large
+    packets of TCP segments that follow each other; not for who sends them on.
     """
+    for name, value, least, most in (("mtu", mtu, 68, 9000), ("queues", queues, 1, 16)):
+        if value is not None and not isinstance(value, Key) and not (type(value) is int and least <= value <= most):
+            raise UserError(f"ixgbe: {name}={value!r}", f"give a whole number from {least} to {most}")
     return IXGBE(pci, dma(), mtu=mtu, queues=queues, coalesce=coalesce)
 
 
-def ixgbe(mtu: int | None = None, queues: int | None = None, coalesce: bool | None = None) -> Device:
-    """The first 82599 of the machine."""
-    return ixgbe_of_pci(pci_device(IXGBE_PCI), mtu, queues, coalesce)
+def ixgbe(
+    mtu: int | Key | None = None,
+    queues: int | Key | None = None,
+    coalesce: bool | Key | None = None,
+    *,
+    group: str = "",
+) -> Device:
+    """An 82599: the first of the machine, or with another `group` the next one."""
+    return ixgbe_of_pci(pci_device(IXGBE_PCI, group=group), mtu, queues, coalesce)

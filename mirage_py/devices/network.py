@@ -17,11 +17,26 @@ NIC = Key(
 )
 
 
-def default_network(group: str = "") -> Choice:
-    """The network device that fits the target, or that `--nic` names: a TAP on unix, a PCI card on hvt."""
+def default_network(
+    group: str = "",
+    *,
+    mtu: Key | int | None = None,
+    coalesce: Key | bool | None = None,
+    offloads: Key | bool | None = None,
+) -> Choice:
+    """The network device that fits the target, or that `--nic` names: a TAP on unix, a PCI card on hvt.
+
+    group: prefix of its keys, for a second device: "lan" gives --lan-nic and on unix --lan-interface. Devices of
+    different groups are different cards. mtu, coalesce: as for ixgbe_of_pci; the others learn their MTU from outside.
+    offloads: as for virtio_of_pci.
+    """
     return Choice(
         NIC.grouped(group),
-        {"tap": lambda: tap(group), "virtio": virtio_net, "ixgbe": ixgbe},
+        {
+            "tap": lambda: tap(group),
+            "virtio": lambda: virtio_net(offloads, group=group),
+            "ixgbe": lambda: ixgbe(mtu, coalesce=coalesce, group=group),
+        },
         NETWORK,
         defaults={UNIX: "tap", HVT: "virtio"},
     )

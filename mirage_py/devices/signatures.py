@@ -22,7 +22,9 @@ LOG = Signature("log", ("error", "warning", "info", "debug", "is_enabled"))
 LOOP = Signature("loop", ("attach", "detach", "run"))
 NDP = Signature("ndp")
 NETSTACK = Signature("netstack", ("poll", "next_deadline_ms", "arm", "disarm"))
-NETWORK = Signature("network", ("rx_batch", "tx_batch", "alloc", "arm", "disarm"), has_one_service=True)
+NETWORK = Signature(
+    "network", ("rx_batch", "tx_batch", "alloc", "arm", "disarm", "join", "leave"), has_one_service=True
+)
 PCI_BUS = Signature("pci bus", ("find",))
 PCI_DEVICE = Signature("pci device")
 RANDOM = Signature("random", ("bytes", "u32", "below"))

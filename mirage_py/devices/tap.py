@@ -25,7 +25,7 @@ TAP = Kind(
     features=("net",),
     targets=(UNIX,),
     target_reason="is an interface of Linux, and there is none in a virtual machine's image",
-    hardware=lambda device: {"bus": "tap"},
+    hardware=lambda settings: {"bus": "tap"},
 )
 
 

@@ -82,6 +82,8 @@ class Faults:
         device = self._device
         if device is None:
             return
+        if name in ("link-down", "dead"):
+            self.counts[name] += bool(value)
         if name == "link-down":
             device.phy.set_partner(not value)
         elif name == "link-flap":
@@ -138,9 +140,11 @@ class Faults:
     def _mutes(self, vector: int) -> bool:
         return self._acts("lost-interrupt")
 
-    @property
     def read_delay_ms(self) -> int:
-        return self.values.get("slow", 0)
+        """How long the register read that is being answered takes."""
+        delay_ms = self.values.get("slow", 0)
+        self.counts["slow"] += bool(delay_ms)
+        return delay_ms
 
     def frames(self, frames: Iterable[Frame]) -> list[Frame]:
         """What becomes of received frames."""

@@ -67,8 +67,8 @@ class RegisterBar(Region):
         self._faults = model.faults
 
     def read(self, offset: int, length: int) -> bytes:
-        if self._faults.values.get("slow"):
-            time.sleep(self._faults.read_delay_ms / 1000)
+        if delay_ms := self._faults.read_delay_ms():
+            time.sleep(delay_ms / 1000)
         if length == 4 and not offset & 3:
             return self._regs[offset >> 2].to_bytes(4, "little")
         first, last = offset >> 2, offset + length + 3 >> 2

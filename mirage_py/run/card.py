@@ -19,26 +19,28 @@ START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 3.0
 
 
-class Card:
-    """A running model. Raises UserError when it does not start."""
+class Model:
+    """A running model of the card that `network` is for; `wait_ready` before QEMU is started."""
 
-    def __init__(self, network: Network, pcap: Path | None) -> None:
+    def __init__(self, network: Network) -> None:
+        self.what = f"the emulated network card {network.card.name}"
         self.sockets = Sockets(Path(tempfile.mkdtemp(prefix="mirage-py-")))
         self._complaints = tempfile.TemporaryFile(prefix="mirage-py-")  # noqa: SIM115 (closed with us)
         self.process = subprocess.Popen(
-            model_command(self.sockets, network, pcap),
+            model_command(self.sockets, network),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
             start_new_session=True,
             preexec_fn=dies_with_us(),  # noqa: PLW1509 (no threads yet)
         )
+
+    def wait_ready(self) -> None:
+        """Wait until QEMU may be started. Raises UserError when the model does not come up."""
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], START_TIMEOUT_S)
         if not ready or b"ready" not in os.read(self.process.stdout.fileno(), 4096):
-            why = self.why()
-            self.close()
-            raise UserError(f"the emulated network card does not start: {why}", "`mirage-py doctor` says what it needs")
+            raise UserError(f"{self.what} does not start: {self.why()}", "`mirage-py doctor` says what it needs")
 
     def why(self) -> str:
         """The last line that the model wrote to its standard error."""

@@ -9,12 +9,13 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from mirage_py.errors import UserError
-from mirage_py.run import card, native, network, options, qemu, state, supervisor, tap, vfio_user
+from mirage_py.run import card, cards, link, native, network, options, qemu, state, supervisor, tap, vfio_user
 from mirage_py.run import image as images
 from mirage_py.run import machine as machines
 from mirage_py.run.console import BLOCK_BYTES, Console, is_foreground_terminal, keys_at_once, old_log, write_all
@@ -39,10 +40,11 @@ def run(run_options: RunOptions) -> int:
     if image.target != "hvt":
         return native.run(image, run_options)
     if run_options.dry_run:
-        machine = plan(image, run_options)
-        sockets = vfio_user.Sockets(vfio_user.DRY_RUN_FOLDER) if image.needs_model else None
-        if sockets is not None and machine.network is not None:
-            print(shlex.join(vfio_user.model_command(sockets, machine.network, machine.pcap)))
+        machine = plan(image, run_options, network.plan_links(image, run_options, link.presumed))
+        sockets = vfio_user.dry_run_sockets(machine.networks)
+        for net in machine.networks:
+            if net.card.name in sockets:
+                print(shlex.join(vfio_user.model_command(sockets[net.card.name], net)))
         print(shlex.join(qemu.command(machine, sockets=sockets)))
         return 0
     for _ in range(PORT_TRIES - 1):
@@ -55,14 +57,22 @@ def run(run_options: RunOptions) -> int:
 
 
 def _run_machine(image: Image, run_options: RunOptions) -> int:
-    machine = plan(image, run_options)
-    if image.needs_model:
-        machine = replace(machine, qemu=machines.qemu_for_model(run_options.qemu))
-    machines.probe_qemu(machine.qemu)
-    _announce(machine)
-    if run_options.detach:
-        return _detach(machine, run_options)
     with ExitStack() as stack:
+
+        def claim(path: Path) -> link.Link:
+            end = link.claim(path)
+            # A detached guest's supervisor has it too, and the lock is held as long as anybody has it.
+            stack.callback(os.close, end.lock)
+            return end
+
+        machine = plan(image, run_options, network.plan_links(image, run_options, claim))
+        emulated = [net.card for net in machine.networks if net.card.driver == cards.IXGBE]
+        if emulated:
+            machine = replace(machine, qemu=machines.qemu_for_model(run_options.qemu, str(emulated[0])))
+        machines.probe_qemu(machine.qemu)
+        _announce(machine)
+        if run_options.detach:
+            return _detach(machine, run_options)
         session = _start(machine, stack)
         keyboard = 0 if _can_read(0) else None
         console = Console(session.console, keyboard, write_all(1), session.stop)
@@ -73,23 +83,23 @@ def _run_machine(image: Image, run_options: RunOptions) -> int:
     return _exit_code(end)
 
 
-def plan(image: Image, run_options: RunOptions) -> qemu.Machine:
-    """Everything that is to be known before QEMU starts.
+def plan(image: Image, run_options: RunOptions, links: Mapping[str, link.Link]) -> qemu.Machine:
+    """Everything that is to be known before QEMU starts. links: card's name -> its end of a wire.
 
     Raises UserError for contradictions and for ports that cannot be had.
     """
     if not image.needs_network:
-        for name, value in (("publish", run_options.publish), ("tap", run_options.tap), ("pcap", run_options.pcap)):
-            if value:
+        for name in ("publish", "tap", "link", "pcap"):
+            if getattr(run_options, name):
                 raise UserError(f"--{name}: {image.name} has no network interface", f"leave --{name} out")
-    if len(image.cards) > 1:
+    kind = machines.choose_machine(run_options.machine, needs_pci=bool(image.cards))
+    nets = network.plan(image, run_options, links)
+    absent = [cards.named(image.cards, name, f"--without {name}") for name in run_options.without]
+    if absent and not any("device" in word for word in run_options.qemu_args):
         raise UserError(
-            f"{image.name} drives {len(image.cards)} PCI devices ({', '.join(image.cards)}), and `run` attaches one",
-            "start QEMU yourself; `mirage-py run --dry-run` of an image with one shows how",
+            f"{absent[0]} is missing: --without leaves it out, and no --qemu-arg attaches one",
+            "add --qemu-arg=-device --qemu-arg=..., or leave --without out",
         )
-    net = network.plan(image, run_options) if image.needs_network else None
-    if run_options.pcap is not None and not run_options.pcap.absolute().parent.is_dir():
-        raise UserError(f"--pcap {run_options.pcap}: there is no such directory", "make it first")
     # A dry run may be for another computer.
     binary = run_options.qemu or machines.DEFAULT_QEMU
     accelerator = machines.choose_accelerator(run_options.accel)
@@ -97,12 +107,12 @@ def plan(image: Image, run_options: RunOptions) -> qemu.Machine:
         qemu=binary,
         accelerator=accelerator,
         cpu=machines.cpu_model(accelerator),
-        kind=machines.choose_machine(run_options.machine, needs_pci=image.needs_network),
+        kind=kind,
         memory_mb=run_options.memory_mb or image.memory_mb,
         image=image,
-        network=net,
-        boot_args=(net.guest_args if net else []) + run_options.guest_args,
-        pcap=run_options.pcap,
+        networks=nets,
+        slots=cards.place(image.cards, kind.partition(",")[0], [card.name for card in absent]),
+        boot_args=[word for net in nets for word in net.guest_args] + run_options.guest_args,
         gdb=run_options.gdb,
         extra=run_options.qemu_args,
     )
@@ -122,11 +132,17 @@ def _say(line: str) -> None:
 
 
 def _announce(machine: qemu.Machine) -> None:
-    net = machine.network
-    if net is not None and net.tap is not None:
-        _say(f"{net.tap}: guest {net.guest.ip}, host {net.host}")
-    for forward in net.forwards if net is not None else ():
-        _say(str(forward))
+    for net in machine.networks:
+        # With one card there is nothing to tell apart.
+        which = f"{net.card.name} on " if len(machine.networks) > 1 else ""
+        if net.tap is not None:
+            ends = f"guest {net.guest.ip}, host {net.host}" if net.card.keys else "no stack of the guest's"
+            _say(f"{which}{net.tap}: {ends}")
+        elif net.link is not None:
+            ends = f"guest {net.guest.ip}, the other end {net.host}" if net.card.keys else "no stack of the guest's"
+            _say(f"{which}{net.link.path}, end {net.link.end}: {ends}")
+        for forward in net.forwards:
+            _say(str(forward))
     if machine.gdb is not None:
         _say(f"waiting for gdb: gdb -ex 'target remote 127.0.0.1:{machine.gdb}' {_symbols(machine.image.path)}")
 
@@ -140,22 +156,29 @@ def _symbols(path: Path) -> str:
 
 def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
     """Start QEMU; what `stack` holds afterwards has to stay until it ended."""
-    tap_fd: int | None = None
-    net = machine.network
-    model: card.Card | None = None
-    if net is not None and machine.image.needs_model:
-        is_new = net.tap is not None and not tap.exists(net.tap)
-        model = card.Card(net, machine.pcap)
-        stack.callback(model.close)
-        if net.tap is not None and is_new:
-            tap.bring_up(net.tap, ipaddress.IPv4Interface((net.host, net.guest.network.prefixlen)))
-    elif net is not None and net.tap is not None:
-        is_new = not tap.exists(net.tap)
-        # QEMU inherits the descriptor: a device that this makes is gone with it, whatever happens to us.
-        tap_fd = tap.open_tap(net.tap)
-        stack.callback(os.close, tap_fd)
-        if is_new:
-            tap.bring_up(net.tap, ipaddress.IPv4Interface((net.host, net.guest.network.prefixlen)))
+    tap_fds: dict[str, int] = {}
+    models: dict[str, card.Model] = {}
+    taps = [net for net in machine.networks if net.tap is not None]
+    new = [net for net in taps if net.tap is not None and not tap.exists(net.tap)]
+    for net in machine.networks:
+        if net.link is not None:
+            # QEMU leaves its socket behind. The end is ours until the lock is closed, after this.
+            stack.callback(net.link.local.unlink, missing_ok=True)
+        if net.card.driver == cards.IXGBE:
+            models[net.card.name] = card.Model(net)
+            stack.callback(models[net.card.name].close)
+        elif net.tap is not None:
+            # QEMU inherits the descriptor: a device that this makes is gone with it, whatever happens to us.
+            tap_fds[net.card.name] = tap.open_tap(net.tap)
+            stack.callback(os.close, tap_fds[net.card.name])
+    for model in models.values():
+        model.wait_ready()
+    for net in taps:
+        assert net.tap is not None
+        if net in new:
+            # Where the guest has no stack, the addresses are the user's matter.
+            host = ipaddress.IPv4Interface((net.host, net.guest.network.prefixlen)) if net.card.keys else None
+            tap.bring_up(net.tap, host)
         elif not tap.is_up(net.tap):
             _say(f"mirage-py: warning: {net.tap} is down; `sudo ip link set {net.tap} up`")
 
@@ -164,18 +187,33 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
             machine,
             console=f"socket,id=console,fd={console_fd}",
             monitor=f"socket,id=monitor,fd={monitor_fd}",
-            tap_fd=tap_fd,
-            sockets=None if model is None else model.sockets,
+            tap_fds=tap_fds,
+            sockets={name: model.sockets for name, model in models.items()},
         )
 
     session = Session(
         command,
-        inherited=() if tap_fd is None else (tap_fd,),
+        inherited=tuple(tap_fds.values()),
         continues=machine.gdb is None,
-        companion=None if model is None else Companion("the emulated network card", model.process.pid, model.why),
+        companions=[Companion(model.what, model.process.pid, model.why) for model in models.values()],
+        verify=_verification(machine),
     )
     stack.callback(session.kill)
     return session
+
+
+def _verification(machine: qemu.Machine) -> Callable[[list[cards.Function]], None] | None:
+    """What the machine's PCI functions have to fulfil before the guest starts, where they are not ours alone."""
+    image = machine.image
+    if not image.cards or not any("device" in word for word in machine.extra):
+        return None
+    owners = {qemu.identifier(net): net.card.name for net in machine.networks}
+    absent = [one.name for one in image.cards if one.name not in owners.values()]
+
+    def verify(functions: list[cards.Function]) -> None:
+        cards.check(image.cards, absent, [replace(one, owner=owners.get(one.owner, "")) for one in functions])
+
+    return verify
 
 
 def _exit_code(end: qemu.End) -> int:
@@ -186,7 +224,7 @@ def _exit_code(end: qemu.End) -> int:
 
 
 def _detach(machine: qemu.Machine, run_options: RunOptions) -> int:
-    net = machine.network
+    taps = [net.tap for net in machine.networks if net.tap is not None]
 
     def make(name: str) -> state.Record:
         return state.Record(
@@ -195,13 +233,20 @@ def _detach(machine: qemu.Machine, run_options: RunOptions) -> int:
             pid=os.getpid(),
             pid_start=state.start_time(os.getpid()),
             started=time.time(),
-            forwards=[str(forward) for forward in net.forwards] if net is not None else [],
-            tap=net.tap if net is not None else None,
+            forwards=[str(forward) for net in machine.networks for forward in net.forwards],
+            tap=", ".join(taps) or None,
         )
 
     record = state.reserve(run_options.name, machine.image.name, make)
-    # The supervisor keeps the stack's contents for its whole life, and the kernel takes them back at its end.
-    supervisor.start(record, lambda: _start(machine, ExitStack()), lambda end: qemu.exit_code(end)[0])
+
+    def start() -> Session:
+        with ExitStack() as stack:
+            session = _start(machine, stack)
+            # The supervisor keeps all of it for its whole life, and the kernel takes it back at its end.
+            stack.pop_all()
+            return session
+
+    supervisor.start(record, start, lambda end: qemu.exit_code(end)[0])
     _say(f"{record.name}: running; `mirage-py logs {record.name}`, `mirage-py stop {record.name}`")
     return 0
 

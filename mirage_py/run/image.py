@@ -10,6 +10,8 @@ from typing import Any
 
 from mirage_py import elf
 from mirage_py.errors import UserError
+from mirage_py.run import cards
+from mirage_py.run.cards import Card
 from mirage_py.run.options import RunOptions
 
 DEFAULT_MEMORY_MB = 16
@@ -27,23 +29,17 @@ class Port:
 
 @dataclass(frozen=True)
 class Image:
-    """A built application: where it is and what it needs to run. cards: the names of the PCI devices that it drives."""
+    """A built application: where it is and what it needs to run. cards: the PCI devices that it drives."""
 
     path: Path
     name: str
     target: str
     net: str = "none"
-    nic: str = "none"
-    cards: tuple[str, ...] = ()
+    cards: tuple[Card, ...] = ()
     memory_mb: int = DEFAULT_MEMORY_MB
     ports: list[Port] = field(default_factory=list)
     keys: frozenset[str] = frozenset()
     defaults: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def needs_model(self) -> bool:
-        """Whether its network card is one that QEMU does not have: mirage_py.nic emulates it."""
-        return self.nic == "ixgbe"
 
     @property
     def needs_network(self) -> bool:
@@ -69,8 +65,7 @@ def from_document(path: Path, document: dict[str, Any]) -> Image:
         name=document["name"],
         target=document["target"],
         net=net,
-        nic=document.get("nic") or "none",
-        cards=tuple(entry["name"] for entry in document.get("devices", ()) if entry.get("bus") == "pci"),
+        cards=cards.from_note(document.get("hardware") or document.get("devices", ())),
         memory_mb=int(document.get("memory_mb") or DEFAULT_MEMORY_MB),
         ports=_ports(document),
         keys=frozenset(key["name"] for key in runtime),

@@ -68,9 +68,10 @@ def probe_qemu(name: str | None) -> Qemu:
     return Qemu(path, version)
 
 
-def qemu_for_model(name: str | None) -> str:
+def qemu_for_model(name: str | None, wanted_by: str = "the emulated 82599") -> str:
     """A QEMU that can attach a device outside itself (vfio-user): `name`, else the system's, else one in our cache.
 
+    wanted_by: the card that needs it, for messages.
     Raises UserError when the one that was named is too old, or none can be had.
     """
     if name is None:
@@ -79,12 +80,16 @@ def qemu_for_model(name: str | None) -> str:
         except UserError:
             found = None
         if found is None or found.version < MODEL_QEMU:
-            return str(private_qemu.obtain(Cache()))
+            try:
+                return str(private_qemu.obtain(Cache()))
+            except UserError as error:
+                raise UserError(f"{wanted_by} cannot be attached: {error.cause}", error.remedy) from error
         return found.path
     found = probe_qemu(name)
     if found.version < MODEL_QEMU:
         raise UserError(
-            f"{found.path} is QEMU {found.version[0]}.{found.version[1]}, too old for the emulated 82599",
+            f"{wanted_by} cannot be attached: {found.path} is QEMU {found.version[0]}.{found.version[1]}, "
+            "too old for the emulated 82599",
             f"leave --qemu out, or name QEMU {MODEL_QEMU[0]}.{MODEL_QEMU[1]} or newer",
         )
     return found.path

@@ -10,7 +10,7 @@ import signal
 import subprocess
 
 from mirage_py.errors import UserError
-from mirage_py.run import network, tap
+from mirage_py.run import cards, network, tap
 from mirage_py.run.image import Image
 from mirage_py.run.options import RunOptions
 from mirage_py.run.session import SIGNAL_EXIT_BASE, STOP_SIGNALS, dies_with_us
@@ -25,6 +25,8 @@ def _refuse_qemu_options(image: Image, options: RunOptions) -> None:
         "machine": options.machine,
         "accel": options.accel,
         "publish": options.publish,
+        "link": options.link,
+        "without": options.without,
         "pcap": options.pcap,
         "gdb": options.gdb,
         "detach": options.detach,
@@ -36,6 +38,11 @@ def _refuse_qemu_options(image: Image, options: RunOptions) -> None:
                 f"--{name}: {image.name} is a program for this system, not for QEMU",
                 "leave it out, or configure with -t hvt",
             )
+    if len(options.tap) > 1 or any(cards.is_named(text) for text in options.tap):
+        raise UserError(
+            "--tap: a program for this system takes one, without the name of a card",
+            "give further interfaces as boot arguments, as in `-- --lan-interface tap1`",
+        )
     if options.tap and image.net != "direct":
         raise UserError(f"--tap: {image.name} uses the system's sockets", "leave it out, or use --net direct")
 
@@ -48,14 +55,15 @@ def run(image: Image, options: RunOptions) -> int:
     _refuse_qemu_options(image, options)
     command = [str(image.path.absolute()), *options.guest_args]
     given = network.argument(options.guest_args, "interface")
-    if options.tap and given not in (None, options.tap):
-        raise UserError(f"--tap {options.tap} and --interface {given} contradict each other", "give one of them")
-    if options.tap and given is None:
-        command += ["--interface", options.tap]
+    wanted = options.tap[0] if options.tap else None
+    if wanted and given not in (None, wanted):
+        raise UserError(f"--tap {wanted} and --interface {given} contradict each other", "give one of them")
+    if wanted and given is None:
+        command += ["--interface", wanted]
     if options.dry_run:
         print(shlex.join(command))
         return 0
-    name = options.tap or given or image.defaults.get("interface", DEFAULT_TAP)
+    name = wanted or given or image.defaults.get("interface", DEFAULT_TAP)
     if image.net != "direct" or tap.exists(name):
         return _become(command)
     address = network.argument(options.guest_args, "ipv4") or image.defaults.get("ipv4") or str(network.TAP_GUEST)

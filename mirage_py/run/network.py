@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guest's network as QEMU is told: addresses, forwarded ports, the user-mode network or a TAP device."""
+"""The guest's networks as QEMU is told: addresses, forwarded ports, the user-mode network, TAP devices, wires."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import errno
 import hashlib
 import ipaddress
 import socket
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from mirage_py.errors import UserError
+from mirage_py.run.cards import Card, assign, is_named, named
 from mirage_py.run.image import Image
+from mirage_py.run.link import Link
 from mirage_py.run.options import Forward, RunOptions, parse_publish
 
 USER_GUEST = ipaddress.IPv4Interface("10.0.2.15/24")  # what QEMU's user-mode network hands out first
@@ -24,19 +27,30 @@ _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 @dataclass(frozen=True)
 class Network:
-    """What the guest's interface is attached to.
+    """What a network card of the guest is attached to.
 
-    guest: the guest's address, and with it the network's. host: the gateway on it, the TAP's address.
+    number: which of the image's devices it is, from 0.
+    guest: the guest's address, and with it the network's. host: the gateway on it, the TAP's address. A card without
+        a stack has none of its own; there they are the network's.
     guest_args: boot arguments that tell the guest so, where the user did not.
-    forwards: for the user-mode network. tap: the device's name, None for the user-mode network.
+    tap: the device's name; link: the wire to another guest; neither for the user-mode network, which has the forwards.
     """
 
+    card: Card
+    number: int
     guest: ipaddress.IPv4Interface
     host: ipaddress.IPv4Address
     mac: str
     tap: str | None = None
     forwards: list[Forward] = field(default_factory=list)
     guest_args: list[str] = field(default_factory=list)
+    link: Link | None = None
+    pcap: Path | None = None
+
+    @property
+    def is_user_mode(self) -> bool:
+        """Whether it is on QEMU's user-mode network."""
+        return self.tap is None and self.link is None
 
 
 def argument(arguments: Iterable[str], key: str) -> str | None:
@@ -62,15 +76,16 @@ def switch(arguments: Iterable[str], key: str) -> bool | None:
     return found
 
 
-def uses_dhcp(image: Image, arguments: list[str], *, has_server: bool) -> bool:
-    """Whether the guest asks for its address. has_server: somebody will answer, if nothing else is said."""
-    if "dhcp" not in image.keys:
+def uses_dhcp(image: Image, card: Card, arguments: list[str], *, has_server: bool) -> bool:
+    """Whether the stack on `card` asks for its address. has_server: somebody answers, if nothing else is said."""
+    key, address_key = card.keys.get("dhcp"), card.keys.get("ipv4", "")
+    if key is None:
         return False
-    asked = switch(arguments, "dhcp")
-    if asked is None and "dhcp" in image.defaults:
-        asked = image.defaults["dhcp"] == "True"
+    asked = switch(arguments, key)
+    if asked is None and key in image.defaults:
+        asked = image.defaults[key] == "True"
     if asked is None:
-        asked = has_server and argument(arguments, "ipv4") is None and "ipv4" not in image.defaults
+        asked = has_server and argument(arguments, address_key) is None and address_key not in image.defaults
     return asked
 
 
@@ -165,16 +180,97 @@ def choose_forwards(image: Image, options: RunOptions) -> list[Forward]:
     return forwards
 
 
-def plan(image: Image, options: RunOptions) -> Network:
-    """Decide the addresses and ports of `image`'s network interface.
+def plan(image: Image, options: RunOptions, links: Mapping[str, Link] | None = None) -> list[Network]:
+    """Decide what each network card of `image` is attached to, in the order of its note, those left out left out.
 
-    Raises UserError for a published port that cannot be had and for addresses that do not fit together.
+    links: card's name -> its end of the wire, where --link asks for one.
+    Raises UserError for a published port that cannot be had, for addresses that do not fit together, for a TAP or a
+    file that two cards would share, and for options that name a card that the image does not have.
     """
+    links = links or {}
+    cards = attached(image, options)
+    taps = assign(options.tap, cards, "--tap", taken=links)
+    for name in taps:
+        if name in links:
+            raise UserError(f"{name} cannot have both --tap and --link", "give each card one of them")
+    if len(set(taps.values())) < len(taps):
+        raise UserError(f"--tap: two cards on the same TAP device ({', '.join(taps.values())})", "name one for each")
+    pcaps = _pcaps(options.pcap, cards)
+    found: list[Network] = []
+    for card in cards:
+        number = image.cards.index(card)
+        found.append(_plan_card(image, options, card, number, taps.get(card.name), links.get(card.name)))
+        found[-1] = replace(found[-1], pcap=pcaps.get(card.name))
+    # The application's ports are where its first stack is; behind a card without one there may be a host too.
+    reachable = [network for network in found if network.is_user_mode]
+    first = next((network for network in reachable if network.card.keys), None)
+    if first is None and options.publish:
+        first = next(iter(reachable), None)
+    if first is not None:
+        forwards = choose_forwards(image, options) if first.card.keys else _published(options)
+        found[found.index(first)] = replace(first, forwards=forwards)
+    elif options.publish:
+        raise UserError(
+            "--publish: no card of the guest is on the user-mode network, which forwards ports",
+            "a guest on a TAP device or a link is reached at its own address; leave --publish out",
+        )
+    return found
+
+
+def attached(image: Image, options: RunOptions) -> list[Card]:
+    """The network cards of `image` that `run` attaches. Raises UserError for a --without that names none."""
+    absent = {named(image.cards, name, f"--without {name}").name for name in options.without}
+    return [card for card in image.cards if card.network and card.name not in absent]
+
+
+def plan_links(image: Image, options: RunOptions, claim: Callable[[Path], Link]) -> dict[str, Link]:
+    """Card's name -> the end of a wire that `claim` gives. Raises UserError."""
+    cards = attached(image, options)
+    taps = assign([text for text in options.tap if is_named(text)], cards, "--tap")
+    loose = sum(not is_named(text) for text in options.tap)
+    free = [card.name for card in cards if card.name not in taps]
+    # Of what names no card, the TAPs come first.
+    given = assign(options.link, cards, "--link", taken={*taps, *free[:loose]})
+    return {name: claim(Path(path)) for name, path in given.items()}
+
+
+def _pcaps(values: list[str], cards: list[Card]) -> dict[str, Path]:
+    loose = [text for text in values if not is_named(text)]
+    found = {name: Path(text) for name, text in assign([v for v in values if is_named(v)], cards, "--pcap").items()}
+    if len(loose) > 1:
+        raise UserError(f"--pcap {loose[1]}: {loose[0]} is the file already", "give CARD=FILE for each card")
+    for position, card in enumerate(cards if loose else ()):
+        path = Path(loose[0])
+        found.setdefault(card.name, path.with_suffix(f".{card.name}{path.suffix}") if position else path)
+    if len({path.absolute() for path in found.values()}) < len(found):
+        raise UserError("--pcap: two cards in the same file", "give each a file of its own")
+    for path in found.values():
+        if not path.absolute().parent.is_dir():
+            raise UserError(f"--pcap {path}: there is no such directory", "make it first")
+    return found
+
+
+def _default_guest(number: int, end: int | None, tap: str | None) -> ipaddress.IPv4Interface:
+    """Cards are in different networks; but both ends of a wire are in one."""
+    if end is not None:
+        return ipaddress.IPv4Interface(f"10.255.0.{1 + end}/24")
+    if not number:
+        return TAP_GUEST if tap else USER_GUEST
+    return ipaddress.IPv4Interface(f"10.{number}.0.2/24" if tap else f"10.0.{2 + number}.15/24")
+
+
+def _plan_card(
+    image: Image, options: RunOptions, card: Card, number: int, tap: str | None, link: Link | None
+) -> Network:
     arguments = options.guest_args
-    given_ipv4, given_gateway = _given_address(arguments, "ipv4"), _given_address(arguments, "ipv4-gateway")
-    guest = ipaddress.IPv4Interface(given_ipv4) if given_ipv4 else (TAP_GUEST if options.tap else USER_GUEST)
+    key, gateway_key = card.keys.get("ipv4", ""), card.keys.get("ipv4-gateway", "")
+    given_ipv4, given_gateway = _given_address(arguments, key), _given_address(arguments, gateway_key)
+    default = _default_guest(number, link.end if link else None, tap)
+    guest = ipaddress.IPv4Interface(given_ipv4) if given_ipv4 else default
     if given_gateway:
         host = ipaddress.IPv4Interface(given_gateway).ip
+    elif guest == default and guest.network != TAP_GUEST.network and not tap and not link:
+        host = guest.network.network_address + 2
     elif guest.network == USER_GUEST.network:
         host = USER_GATEWAY
     else:
@@ -182,32 +278,41 @@ def plan(image: Image, options: RunOptions) -> Network:
     if host == guest.ip or host not in guest.network:
         raise UserError(
             f"the guest's address {guest} leaves the host's side of its network no address (gateway {host})",
-            "give --ipv4 and --ipv4-gateway of one network, for example --ipv4 10.0.0.2/24 --ipv4-gateway 10.0.0.1",
+            f"give --{key} and --{gateway_key} of one network, "
+            f"for example --{key} 10.0.0.2/24 --{gateway_key} 10.0.0.1",
         )
     added = []
     # The user-mode network hands out the very same addresses.
-    is_told = not uses_dhcp(image, arguments, has_server=not options.tap)
-    if is_told and "ipv4" in image.keys and argument(arguments, "ipv4") is None:
-        added += ["--ipv4", str(guest)]
-    if is_told and "ipv4-gateway" in image.keys and argument(arguments, "ipv4-gateway") is None:
-        added += ["--ipv4-gateway", str(host)]
+    if not uses_dhcp(image, card, arguments, has_server=not tap and not link):
+        if key and argument(arguments, key) is None:
+            added += [f"--{key}", str(guest)]
+        if gateway_key and argument(arguments, gateway_key) is None:
+            added += [f"--{gateway_key}", str(host)]
+    seed = tap or (f"{link.path}.{link.end}" if link else image.name)
     return Network(
+        card=card,
+        number=number,
         guest=guest,
         host=host,
-        mac=mac_address(options.tap or image.name),
-        tap=options.tap,
-        forwards=[] if options.tap else choose_forwards(image, options),
+        mac=mac_address(f"{seed}/{card.name}" if number else seed),
+        tap=tap,
+        link=link,
         guest_args=added,
     )
 
 
 def netdev(network: Network, tap_fd: int | None) -> str:
     """The -netdev value. tap_fd: the TAP's descriptor as QEMU inherits it; None names the device instead."""
+    identifier = f"id=net{network.number}"
     if network.tap is not None:
         if tap_fd is not None:
-            return f"tap,id=net0,fd={tap_fd}"
-        return f"tap,id=net0,ifname={network.tap},script=no,downscript=no,vnet_hdr=on"
-    parts = ["user", "id=net0"]
+            return f"tap,{identifier},fd={tap_fd}"
+        return f"tap,{identifier},ifname={network.tap},script=no,downscript=no,vnet_hdr=on"
+    if network.link is not None:
+        # QEMU's option syntax: a comma inside a value is doubled.
+        local, remote = (str(path).replace(",", ",,") for path in (network.link.local, network.link.remote))
+        return f"dgram,{identifier},local.type=unix,local.path={local},remote.type=unix,remote.path={remote}"
+    parts = ["user", identifier]
     if network.guest.network != USER_GUEST.network or network.host != USER_GATEWAY:
         parts += [f"net={network.guest.network}", f"host={network.host}"]
     parts += [

@@ -42,8 +42,12 @@ class RunOptions:
     accel: one of ACCELERATORS; None: KVM where the processor and /dev/kvm allow it, else TCG.
     publish: as on the command line, `[HOST_ADDRESS:]HOST_PORT:GUEST_PORT[/udp]`; replaces the default forward of
         the same guest port.
-    tap: name of a TAP device to use instead of the user-mode network; made, and removed again, when it is not there.
-    pcap: file that gets every frame of the guest's network interface.
+    tap: names of TAP devices to use instead of the user-mode network, for the image's network cards in order, or for
+        the one that is named: `[CARD=]NAME`; one that is not there is made, and removed again.
+    link: paths of wires to another guest that has the same path, for cards in the same way: `[CARD=]PATH`.
+    without: names of PCI devices that `run` does not attach, because a qemu_arg does.
+    pcap: files that get every frame of a network card: `CARD=FILE`; or `FILE` for the first, and for the others files
+        beside it with the card's name before the suffix.
     gdb: port for gdb on 127.0.0.1; the guest then waits for it. None: no gdb.
     detach: leave the guest running under a supervisor of its own.
     name: what `ps`, `logs` and `stop` call a detached guest; None: the image's name.
@@ -59,8 +63,10 @@ class RunOptions:
     machine: str | None = None
     accel: str | None = None
     publish: list[str] = field(default_factory=list)
-    tap: str | None = None
-    pcap: Path | None = None
+    tap: list[str] = field(default_factory=list)
+    link: list[str] = field(default_factory=list)
+    without: list[str] = field(default_factory=list)
+    pcap: list[str] = field(default_factory=list)
     gdb: int | None = None
     detach: bool = False
     name: str | None = None
@@ -106,12 +112,9 @@ def check(options: RunOptions) -> None:
         raise UserError(f"--gdb {options.gdb}: not a port", "give a number from 1 to 65535")
     if options.name is not None and not _NAME.fullmatch(options.name):
         raise UserError(f"--name {options.name}: not a name", "use at most 64 letters, digits, '.', '_' and '-'")
-    if options.tap is not None and (not 1 <= len(options.tap.encode()) <= 15 or re.search(r"[\s/:,]", options.tap)):
-        raise UserError(f"--tap {options.tap}: not an interface name", "use at most 15 letters and digits, as in tap0")
-    if options.tap is not None and options.publish:
-        raise UserError(
-            "--publish and --tap contradict each other",
-            "a guest on a TAP device is reached at its own address; leave --publish out",
-        )
+    for text in options.tap:
+        name = text.partition("=")[2] or text
+        if not 1 <= len(name.encode()) <= 15 or re.search(r"[\s/:,]", name):
+            raise UserError(f"--tap {text}: not an interface name", "use at most 15 letters and digits, as in tap0")
     if options.name is not None and not options.detach:
         raise UserError("--name goes with --detach", "add --detach, or leave --name out")

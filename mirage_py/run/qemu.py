@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mirage_py.errors import UserError
 from mirage_py.run import network as networks
@@ -25,7 +25,8 @@ RUNNABLE_CONSOLE = "stdio,id=console"  # for --dry-run: what a person can paste 
 class Machine:
     """Everything that a QEMU command line is made of.
 
-    network: None for an image that drives no interface. gdb: port, None for none. boot_args: all of the guest's.
+    networks: of the cards that are to be attached. slots: card's name -> its slot on bus 0. gdb: port, None for none.
+    boot_args: all of the guest's.
     """
 
     qemu: str
@@ -34,9 +35,9 @@ class Machine:
     kind: str
     memory_mb: int
     image: Image
-    network: Network | None
+    networks: list[Network] = field(default_factory=list)
+    slots: dict[str, int] = field(default_factory=dict)
     boot_args: list[str] = field(default_factory=list)
-    pcap: Path | None = None
     gdb: int | None = None
     extra: list[str] = field(default_factory=list)
 
@@ -51,33 +52,27 @@ def command(
     *,
     console: str = RUNNABLE_CONSOLE,
     monitor: str | None = None,
-    tap_fd: int | None = None,
-    sockets: vfio_user.Sockets | None = None,
+    tap_fds: Mapping[str, int] | None = None,
+    sockets: Mapping[str, vfio_user.Sockets] | None = None,
 ) -> list[str]:
     """The command line.
 
     console, monitor: -chardev values with the ids "console" and "monitor"; who has the monitor starts the guest with
-        `cont`. tap_fd: an open TAP that QEMU inherits. sockets: of the emulated card, if there is one.
+        `cont`. By card's name: tap_fds: open TAPs that QEMU inherits; sockets: of the emulated cards.
     """
     line = [machine.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     line += ["-name", _escape(machine.image.name)]
-    kind = machine.kind if sockets is None else f"{machine.kind},memory-backend=mem"
+    kind = f"{machine.kind},memory-backend=mem" if sockets else machine.kind
     line += ["-machine", kind, "-accel", machine.accelerator, "-cpu", machine.cpu]
     line += ["-m", f"{machine.memory_mb}M"]
     line += ["-chardev", console, "-serial", "chardev:console"]
     if monitor is not None:
         line += ["-chardev", monitor, "-qmp", "chardev:monitor"]
     line += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4", "-device", "pvpanic"]
-    if sockets is not None:
-        line += vfio_user.qemu_options(sockets, machine.memory_mb)
-        if machine.network is not None and machine.network.tap is None:
-            line += ["-netdev", networks.netdev(machine.network, None), *vfio_user.cable_options(sockets)]
-    elif machine.network is not None:
-        line += ["-netdev", networks.netdev(machine.network, tap_fd)]
-        # No option ROM: nobody boots from the network, and the firmware starts sooner.
-        line += ["-device", f"virtio-net-pci,netdev=net0,mac={machine.network.mac},disable-legacy=on,romfile="]
-        if machine.pcap is not None:
-            line += ["-object", f"filter-dump,id=pcap,netdev=net0,file={_escape(machine.pcap)}"]
+    if sockets:
+        line += vfio_user.memory_options(machine.memory_mb)
+    for network in machine.networks:
+        line += _card_options(network, machine.slots[network.card.name], tap_fds or {}, sockets or {})
     if machine.gdb is not None:
         line += ["-gdb", f"tcp:127.0.0.1:{machine.gdb}"]
     if machine.gdb is not None or monitor is not None:
@@ -86,6 +81,29 @@ def command(
     if machine.boot_args:
         line += ["-append", shlex.join(machine.boot_args)]
     return line + machine.extra
+
+
+def identifier(network: Network) -> str:
+    """What QEMU calls the card."""
+    return f"card{network.number}"
+
+
+def _card_options(
+    network: Network, slot: int, tap_fds: Mapping[str, int], sockets: Mapping[str, vfio_user.Sockets]
+) -> list[str]:
+    name, number = network.card.name, network.number
+    if name in sockets:
+        line = vfio_user.device_options(sockets[name], identifier(network), slot)
+        if network.is_user_mode:
+            line += ["-netdev", networks.netdev(network, None), *vfio_user.cable_options(sockets[name], number)]
+        return line
+    line = ["-netdev", networks.netdev(network, tap_fds.get(name))]
+    # No option ROM: nobody boots from the network, and the firmware starts sooner.
+    options = f"netdev=net{number},id={identifier(network)},addr={slot:#x},mac={network.mac},disable-legacy=on,romfile="
+    line += ["-device", f"virtio-net-pci,{options}"]
+    if network.pcap is not None:
+        line += ["-object", f"filter-dump,id=pcap{number},netdev=net{number},file={_escape(network.pcap)}"]
+    return line
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mirage_py.errors import UserError
+from mirage_py.run.cards import Function
 from mirage_py.run.console import Console
 from mirage_py.run.qemu import End
 
@@ -71,12 +72,32 @@ async def _end_of(pid: int) -> None:
         os.close(pidfd)
 
 
+def pci_functions(buses: Any) -> list[Function]:
+    """The functions in QMP's answer to query-pci; owner: QEMU's name of the device, empty for none.
+
+    Before the firmware has numbered them, buses behind bridges count as later ones.
+    """
+    found: list[Function] = []
+
+    def walk(devices: Any, bus: int) -> None:
+        for one in devices:
+            ids, kind = one["id"], one["class_info"]["class"]
+            owner = one.get("qdev_id", "")
+            found.append(Function(bus, one["slot"], one["function"], ids["vendor"], ids["device"], kind, owner))
+            walk(one.get("pci_bridge", {}).get("devices", ()), bus + 1)
+
+    for bus in buses:
+        walk(bus["devices"], bus["bus"])
+    return found
+
+
 class Session:
     """A running QEMU.
 
     Its console is a socket pair, its QMP monitor another. `command` gets the descriptors of the far ends, of the
     console and of the monitor, and answers with the command line. inherited: more descriptors for QEMU.
-    continues: the guest starts at once; False leaves that to gdb.
+    continues: the guest starts at once; False leaves that to gdb. verify: is shown the machine's PCI functions, with
+    QEMU's names for devices as owners, before the guest starts, and raises UserError where it must not.
     """
 
     def __init__(
@@ -85,7 +106,8 @@ class Session:
         *,
         inherited: tuple[int, ...] = (),
         continues: bool = True,
-        companion: Companion | None = None,
+        companions: Sequence[Companion] = (),
+        verify: Callable[[list[Function]], None] | None = None,
     ):
         """Start QEMU. Raises UserError when it cannot be executed."""
         self.console, console_far = socket.socketpair()
@@ -99,9 +121,12 @@ class Session:
         self._has_run = False
         self._is_locked_up = False
         self._continues = continues
-        self._companion = companion
+        self._companions = list(companions)
+        self._gone: Companion | None = None
+        self._verify = verify
+        self._refusal: UserError | None = None
         # QEMU waits (-S) and reads these first: so no event is lost however soon the guest ends, and no time either.
-        self.monitor.sendall(b"".join(_EARLY[: None if continues else 1]))
+        self.monitor.sendall(b"".join(_EARLY[: None if continues and verify is None else 1]))
         line = command(console_far.fileno(), monitor_far.fileno())
         try:
             self.process = subprocess.Popen(
@@ -140,7 +165,6 @@ class Session:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self.stop, number)
         console.start()
-        is_alone = False
         try:
             ended = asyncio.create_task(self._wait())
             watched = asyncio.create_task(self._watch_monitor())
@@ -150,7 +174,7 @@ class Session:
             if alone.done() and not asked.done():
                 # It goes as soon as QEMU closes its connection, which is before QEMU itself has ended.
                 await asyncio.wait({ended}, timeout=QUIT_TIMEOUT_S)
-                is_alone = not ended.done()
+                self._gone = None if ended.done() else alone.result()
             asked.cancel()
             alone.cancel()
             if not ended.done():
@@ -163,10 +187,10 @@ class Session:
             self.kill()
             for number in STOP_SIGNALS:
                 loop.remove_signal_handler(number)
-        if is_alone and self._companion is not None:
-            raise UserError(
-                f"{self._companion.what} ended: {self._companion.why()}", "the guest was ended too; run again"
-            )
+        if self._refusal is not None:
+            raise self._refusal
+        if self._gone is not None:
+            raise UserError(f"{self._gone.what} ended: {self._gone.why()}", "the guest was ended too; run again")
         assert self.process.returncode is not None
         status = 0 if self._is_locked_up else self.process.returncode
         return End(status, self._reason, self._panicked, self._read_complaints(), self._has_run)
@@ -187,11 +211,17 @@ class Session:
         await _end_of(self.process.pid)
         self.process.wait(KILL_TIMEOUT_S)
 
-    async def _wait_companion(self) -> None:
-        if self._companion is None:
+    async def _wait_companion(self) -> Companion | None:
+        """The first that ends; without any, for ever."""
+        if not self._companions:
             await asyncio.Event().wait()
-        else:
-            await _end_of(self._companion.pid)
+        ends = [asyncio.create_task(_end_of(companion.pid)) for companion in self._companions]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+        return next(one for one, end in zip(self._companions, ends, strict=True) if end.done())
 
     async def _watch_monitor(self) -> None:
         # Loaded while the guest boots already.
@@ -222,6 +252,15 @@ class Session:
     async def _listen(self, client: QMPClient) -> None:
         from qemu.qmp import QMPError
 
+        if self._verify is not None:
+            with suppress(QMPError, OSError, EOFError):
+                try:
+                    self._verify(pci_functions(await client.execute("query-pci")))
+                    if self._continues:
+                        await client.execute("cont")
+                except UserError as error:
+                    self._refusal = error
+                    self._stop_asked.set()
         if not self._continues:
             # Answered by the main loop, so QEMU is complete; it does not run before gdb says so.
             with suppress(QMPError, OSError, EOFError):

@@ -83,8 +83,8 @@ def open_tap(name: str) -> int:
     return fd
 
 
-def bring_up(name: str, host: ipaddress.IPv4Interface) -> None:
-    """Give the new interface `name` its address and set it up.
+def bring_up(name: str, host: ipaddress.IPv4Interface | None) -> None:
+    """Give the new interface `name` its address, None for none, and set it up.
 
     Raises UserError when the kernel refuses, for example because the address's network is routed elsewhere.
     """
@@ -95,10 +95,13 @@ def bring_up(name: str, host: ipaddress.IPv4Interface) -> None:
     try:
         with IPRoute() as ip:
             (index,) = ip.link_lookup(ifname=name)
-            ip.addr("add", index=index, address=str(host.ip), prefixlen=host.network.prefixlen)
+            if host is not None:
+                ip.addr("add", index=index, address=str(host.ip), prefixlen=host.network.prefixlen)
             ip.link("set", index=index, state="up")
     except (NetlinkError, OSError, ValueError) as error:
-        raise UserError(f"TAP device {name} cannot be set up with {host} ({error})", "choose another --ipv4") from None
+        raise UserError(
+            f"TAP device {name} cannot be set up with {host or 'no address'} ({error})", "choose another --ipv4"
+        ) from None
 
 
 @contextmanager

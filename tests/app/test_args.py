@@ -142,7 +142,7 @@ def test_list_on_the_command_line_replaces_the_default():
     ("argv", "message"),
     [
         (["--resolver", "dns.example"], "--resolver: 'dns.example': not an IPv4 address"),
-        (["--resolver", "1:2"], "not an IP address"),
+        (["--resolver", "1:2"], "not an IPv6 address"),
         (["--stats", "often"], "--stats: 'often': not a duration"),
         (["--resolver"], "--resolver needs a value"),
     ],

@@ -115,6 +115,15 @@ def collect(guest: Guest) -> threading.Thread:
     return reader
 
 
+def wait_saying(guest: Guest, words: str) -> None:
+    """Wait until the guest has printed `words`."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while words not in guest.text():
+        assert guest.process.poll() is None, f"ended with {guest.process.returncode}:\n{guest.text()}"
+        assert time.monotonic() < deadline, f"did not say {words!r} in {START_TIMEOUT_S} s:\n{guest.text()}"
+        time.sleep(0.02)
+
+
 def wait_listening(guest: Guest, ports: set[int]) -> None:
     """Wait until the guest says that it listens on every one of `ports`."""
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -189,11 +198,11 @@ def start_socket(binary: Path, ports: dict[str, int]) -> Iterator[Guest]:
 class Namespace:
     """A network namespace with a TAP in it, without a default route, for one guest and its client; needs root.
 
-    tap: None for a namespace without one.
+    tap: None for a namespace without one. suffix: tells several of one test apart.
     """
 
-    def __init__(self, tap: str | None = "tap0"):
-        self.name, self.tap = f"mirage-boot-{os.getpid()}", tap
+    def __init__(self, tap: str | None = "tap0", suffix: str = ""):
+        self.name, self.tap = f"mirage-boot-{os.getpid()}{suffix}", tap
         # Not `ip netns exec`: that mounts a /sys of its own, which a container may not.
         self.prefix = ["nsenter", f"--net=/run/netns/{self.name}"]
 
@@ -209,9 +218,13 @@ class Namespace:
                     ["ip", "link", "set", self.tap, "up"],
                 ]
             for line in lines:
-                subprocess.run([*self.prefix, *line], check=True)
+                self.run(*line)
             undo.pop_all()
         return self
+
+    def run(self, *command: str) -> None:
+        """Run `command` inside. Fails the test when it fails."""
+        subprocess.run([*self.prefix, *command], check=True, timeout=60)
 
     def __exit__(self, *exc: object) -> None:
         subprocess.run(["ip", "netns", "delete", self.name], check=False)

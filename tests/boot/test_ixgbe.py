@@ -61,7 +61,7 @@ def test_card_that_dies_ends_the_guest_with_one_line(image: Path) -> None:
         os.kill(model, signal.SIGKILL)
         assert guest.wait() == 1
     # All of the output has been read by now.
-    assert "mirage-py: error: the emulated network card ended" in guest.text()
+    assert "mirage-py: error: the emulated network card pci0 ended" in guest.text()
     assert "Traceback" not in guest.text()
 
 

@@ -148,16 +148,24 @@ def test_runt_is_counted():
 
 def test_offload_header_and_what_is_left_of_an_old_one():
     driver, interface, _ = make()
-    for partial in (True, True, False):
+    for partial, gso_type, csum_start in ((True, 1, 34), (True, 4, 54), (True, 1, 34), (False, 0, 0)):
         frame = driver.alloc(3000)
         frame.length = 3000
         if partial:
-            frame.flags, frame.csum_start, frame.csum_offset = 2, 34, 16
-            frame.gso_size, frame.gso_type, frame.hdr_len = 1448, 1, 66
+            frame.flags, frame.csum_start, frame.csum_offset = 2, csum_start, 16
+            frame.gso_size, frame.gso_type, frame.hdr_len = 1428, gso_type, csum_start + 32
         assert driver.tx_batch([frame], 1) == 1
     headers = [header for header, _ in interface.outgoing]
-    assert headers[:2] == [(1, 1, 66, 1448, 34, 16)] * 2
-    assert headers[2][:2] == (0, 0)
+    assert headers[:3] == [(1, 1, 66, 1428, 34, 16), (1, 4, 86, 1428, 54, 16), (1, 1, 66, 1428, 34, 16)]
+    assert headers[3][:2] == (0, 0)
+
+
+def test_groups_need_no_joining(tap):
+    group = bytes.fromhex("3333ff123456")
+    tap.join(group)
+    tap.leave(group)
+    _mirage.world.fds[FD].incoming = [packet(group + bytes(60))]
+    assert [frame.take(0, 6) for frame in drain(tap)] == [group]
 
 
 def test_full_queue_keeps_the_rest_and_wakes():

@@ -50,7 +50,7 @@ class Hostile:
             model.rx_backlog.clear()
             flags, gso_type = self.number(8), self.number(8)
             try:
-                model.receive(rng.randbytes(rng.randrange(1, 4000)), flags=flags, gso_type=gso_type)
+                model.receive(rng.randbytes(rng.randrange(1, 4000)), flags, gso_type)
             except model_of.BufferGivenTwiceError:
                 # A lie about what it holds confuses the model about its own books, which is not what is tested.
                 queue.held.clear()

@@ -154,11 +154,25 @@ def test_burst_beyond_the_ring_waits_in_the_device_and_arrives():
     assert driver.counters["rx_bytes"] == 100000
 
 
+def test_all_buffers_held_at_once_come_back_without_a_sleep():
+    """A busy image polls and never arms."""
+    driver, model, _ = bring_up(dma_bytes=256 << 10)
+    count = driver._rx_slots
+    for number in range(count + 5):
+        model.receive(number.to_bytes(4, "big") * 20)
+    held = drain(driver, count)
+    assert len(held) == count
+    for frame in held:
+        frame.release()
+    assert drain(driver) == []
+    assert [octets(frame)[:4] for frame in drain(driver)] == [n.to_bytes(4, "big") for n in range(count, count + 5)]
+
+
 @pytest.mark.parametrize("length", [1, 127, 2036, 2037, 2048, 4084, 4085, 65535])
 def test_merged_buffers(length):
     driver, model, _ = bring_up()
     data = bytes(number * 7 % 251 for number in range(length))
-    model.receive(data, gso_type=1)
+    model.receive(data, 0, 1)
     (frame,) = drain(driver)
     assert octets(frame) == data
     assert frame.checksum(0, length, 0) == _mirage.checksum(data, 0, length, 0)
@@ -169,7 +183,7 @@ def test_merged_buffers(length):
 def test_checksum_flags():
     driver, model, _ = bring_up()
     for flags in (0, 1, 2):
-        model.receive(b"c" * 64, flags=flags)
+        model.receive(b"c" * 64, flags)
     assert [frame.flags for frame in drain(driver)] == [0, 3, 1]
 
 
@@ -194,18 +208,28 @@ def test_frames_held_by_the_stack_are_not_given_to_the_device():
 
 def test_offload_header():
     driver, model, _ = bring_up()
-    for gso_size, gso_type in ((0, 0), (1448, 1), (1428, 4), (0, 0)):
+    expected = []
+    # Both versions of IP, cut and uncut, one after the other in the same buffers.
+    for gso_size, gso_type, csum_start in ((0, 0, 34), (1448, 1, 34), (1428, 4, 54), (0, 0, 54), (0, 0, 34)):
         frame = driver.alloc(3000)
         frame.length = 3000
         frame.flags = 2
-        frame.csum_start = 34
+        frame.csum_start = csum_start
         frame.csum_offset = 16
         frame.gso_size = gso_size
         frame.gso_type = gso_type
-        frame.hdr_len = 66
+        frame.hdr_len = csum_start + 20
         driver.tx_batch([frame], 1)
-    expected = (1, 0, 0, 0, 34, 16), (1, 1, 66, 1448, 34, 16), (1, 4, 66, 1428, 34, 16), (1, 0, 0, 0, 34, 16)
-    assert tuple(header for header, _ in model.sent) == expected
+        expected.append((1, gso_type, csum_start + 20 if gso_size else 0, gso_size, csum_start, 16))
+    assert [header for header, _ in model.sent] == expected
+
+
+@pytest.mark.parametrize(
+    ("missing", "features"), [(model_of.HOST_TSO6, 27), (model_of.HOST_TSO4, 29), (model_of.GUEST_TSO6, 31)]
+)
+def test_segmentation_is_announced_for_the_version_that_the_device_cuts(missing, features):
+    driver, _, _ = bring_up(features=model_of.EVERYTHING & ~missing)
+    assert driver.features == features
 
 
 PACKET = st.tuples(st.booleans(), st.integers(14, 60), st.sampled_from((6, 16)), st.integers(0, 2000))
@@ -272,16 +296,27 @@ def test_frame_of_another_pool_is_copied_and_released():
         frame.release()
 
 
-def test_frame_received_with_a_partial_checksum_is_relayed_with_it():
+@pytest.mark.parametrize(("gso_type", "csum_start"), [(1, 34), (4, 54)])
+def test_frame_received_with_a_partial_checksum_is_relayed_with_it(gso_type, csum_start):
     driver, model, _ = bring_up()
-    queue = model.queues[0]
-    head, parts = model._next_chain(queue)
-    model.dma_write(parts[0][0], model_of.HEADER.pack(1, 1, 54, 1460, 34, 16, 1) + b"p" * 1600)
-    model.push_used(queue, head, 1612)
-    model.publish(queue)
+    header = (1, gso_type, csum_start + 20, 1400, csum_start, 16)
+    # A TCP header of five words.
+    data = bytes(csum_start) + b"\x50" * 1600
+    model.receive(data, *header)
     (frame,) = drain(driver)
     driver.tx_batch([frame], 1)
-    assert model.sent == [((1, 1, 54, 1460, 34, 16), b"p" * 1600)]
+    assert model.sent == [(header, data)]
+
+
+def test_every_group_is_received_without_a_filter():
+    """Neither the control queue nor its filters are asked for, so there is nothing to join at the device."""
+    driver, model, _ = bring_up(features=model_of.EVERYTHING | 1 << 17 | 1 << 18)
+    assert model.accepted == model_of.EVERYTHING
+    group = bytes.fromhex("3333ff123456")
+    driver.join(group)
+    driver.leave(group)
+    model.receive(group + bytes(60))
+    assert [octets(frame)[:6] for frame in drain(driver)] == [group]
 
 
 @settings(max_examples=60, deadline=None)

@@ -280,21 +280,23 @@ class VirtioNetModel(PciFunction):
             self.publish(queue)
         return taken
 
-    def receive(self, frame, flags=0, gso_type=0):
-        """A frame from the network. False when it has to wait for buffers."""
-        self.rx_backlog.append((frame, flags, gso_type))
+    def receive(self, frame, *header):
+        """A frame from the network; header: what its header says, as far as it says anything (`HEADER`'s fields).
+
+        False when it has to wait for buffers.
+        """
+        self.rx_backlog.append((frame, (*header, 0, 0, 0, 0, 0, 0)[:6]))
         return self._drain_backlog()
 
     def _drain_backlog(self):
         queue = self.queues[0]
         while self.rx_backlog:
-            frame, flags, gso_type = self.rx_backlog[0]
-            if not self._put_frame(queue, frame, flags, gso_type):
+            if not self._put_frame(queue, *self.rx_backlog[0]):
                 return False
             del self.rx_backlog[0]
         return True
 
-    def _put_frame(self, queue, frame, flags, gso_type):
+    def _put_frame(self, queue, frame, header):
         saved = queue.last_avail
         chains = []
         room = 0
@@ -311,7 +313,7 @@ class VirtioNetModel(PciFunction):
                 queue.held.discard(head)
             queue.last_avail = saved
             return False
-        data = HEADER.pack(flags, gso_type, 0, 0, 0, 0, len(chains)) + frame
+        data = HEADER.pack(*header, len(chains)) + frame
         for head, parts in chains:
             used = 0
             for phys_addr, length, _ in parts:

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from libos.wire import arp, dhcp, dns, ethernet, icmp, icmp6, ipv4, ipv6, tcp, udp
+from libos.wire import arp, dhcp, dns, ethernet, icmp, icmp6, igmp, ipv4, ipv6, tcp, udp
 
 SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "1.5"))
 RUNS = int(os.environ.get("MIRAGE_PY_FUZZ_RUNS", "10_000_000"))
@@ -86,6 +86,10 @@ def check_ipv4(value, length):
     assert value[0] <= value[1] <= length
 
 
+def check_ipv4_options(value, length):
+    assert value in (ipv4.OPTIONS_SANE, ipv4.OPTIONS_MALFORMED, ipv4.OPTIONS_SOURCE_ROUTE)
+
+
 def check_udp(value, length):
     assert 8 <= value[2] <= length
 
@@ -150,6 +154,8 @@ PARSERS = {
     "ethernet": (ethernet.parse, noise, lambda value, length: None),
     "arp": (arp.parse, valid_arp, lambda value, length: None),
     "ipv4": (ipv4.parse, valid_ipv4, check_ipv4),
+    "ipv4 options": (ipv4.check_options, noise, check_ipv4_options),
+    "igmp": (igmp.parse, noise, lambda value, length: None),
     "icmp": (icmp.parse, noise, lambda value, length: None),
     "ipv6": (ipv6.parse, valid_ipv6, check_ipv6),
     "ipv6 fragment": (ipv6.parse_fragment, noise, lambda value, length: None),

@@ -3,20 +3,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from bench import linux_guest, machine, rows
-from bench.__main__ import line
-from bench.apps import build_client
+from bench import counts, driver, images, instructions, linux_card, linux_guest, machine, parts, record, runner
+from bench.__main__ import COLUMNS, chosen, line, measure, parse_arguments
+from bench.apps import BUILDS, BuildError, build_client, plugin_version, with_marks
+from bench.connections import Held
+from bench.context import Context
 from bench.cpio import Archive
+from bench.row import Effort, Row
 
 
 def entries(archive: bytes) -> dict[str, tuple[int, bytes]]:
@@ -71,22 +79,408 @@ def test_linux_guest_is_taken_from_the_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "limit", "is_floor", "met"),
+    ("ours", "theirs", "must", "wanted", "is_floor", "verdicts"),
     [
-        ([1.0, 9.0, 2.0], [4.0], 0.5, False, True),
-        ([1.0, 9.0, 3.0], [4.0], 0.5, False, False),
-        ([3.0], [4.0], 0.5, True, True),
-        ([430e3], [], 430, False, True),
-        ([431e3], [], 430, False, False),
-        ([], [], 430, False, None),
-        ([1.0], [1.0], None, False, None),
+        ([1.0, 9.0, 2.0], [4.0], 0.5, 0.25, False, (True, False)),
+        ([1.0, 9.0, 3.0], [4.0], 0.5, 0.25, False, (False, False)),
+        ([1.0], [4.0], 0.5, 0.25, False, (True, True)),
+        ([3.0], [4.0], 0.5, 1.0, True, (True, False)),
+        ([5.0], [4.0], 0.5, 1.0, True, (True, True)),
+        ([], [4.0], 0.5, None, False, (None, None)),
+        ([3.0], [], 0.5, None, False, (None, None)),
+        ([3.0], [0.0], 0.5, None, False, (None, None)),
     ],
 )
-def test_row(ours: list[float], theirs: list[float], limit: float | None, is_floor: bool, met: bool | None) -> None:
-    scale = 1.0 if theirs else 1e-3
-    row = rows.Row("size", "KB", limit, is_floor=is_floor, scale=scale, ours=ours, theirs=theirs)
-    assert row.is_met is met
-    assert len(line(row)) == 7
+def test_limits_of_a_ratio(ours, theirs, must, wanted, is_floor, verdicts) -> None:
+    row = Row("echo", "us", must, wanted, is_floor=is_floor, beside="Linux", ours=ours, theirs=theirs)
+    assert (row.keeps(row.must), row.keeps(row.wanted)) == verdicts
+    assert row.is_bad is (verdicts[0] is False)
+    assert len(line(row)) == len(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("ours", "is_floor", "met"),
+    [([430e3], False, True), ([431e3], False, False), ([429e3], True, False), ([], False, None)],
+)
+def test_limits_of_a_figure_are_in_its_unit(ours, is_floor, met) -> None:
+    row = Row("size", "KB", 430, is_floor=is_floor, scale=1e-3, ours=ours, theirs=[1.0])
+    assert row.keeps(row.must) is met
+    cells = dict(zip(COLUMNS[:5], line(row), strict=False))
+    assert cells["must"] == f"{'>=' if is_floor else '<='} 430 KB"
+
+
+def test_line_has_both_limits_and_both_verdicts() -> None:
+    row = Row(
+        "echo", "us", 0.5, 0.25, scale=1e6, beside="Linux guest", note="n", reference="r", ours=[3e-6], theirs=[10e-6]
+    )
+    assert line(row) == [
+        "echo, us",
+        "3",
+        "10",
+        "0.30",
+        "<= 0.5",
+        "[green]yes[/]",
+        "<= 0.25",
+        "[red]no[/]",
+        "beside: Linux guest; n; ref.: r",
+    ]
+
+
+def test_row_comes_back_from_json() -> None:
+    row = Row("a", "b", 1.0, 2.0, is_floor=True, beside="c", ours=[1.0, 2.0], theirs=[3.0], tracked="d")
+    assert Row.from_dict(json.loads(json.dumps(row.as_dict()))) == row
+
+
+# --- parts in processes of their own ---
+
+
+def part_process(code: str) -> list[str]:
+    """Stands in for `python -m bench.runner`."""
+    return [
+        sys.executable,
+        "-c",
+        f"import json, os, sys, time\ndef tell(**m): print(json.dumps(m), flush=True)\n{code}",
+    ]
+
+
+ROW = "tell(row=__import__('bench.row').row.Row('first', 's', 1.0, ours=[0.5]).as_dict())\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "timeout_s", "why"),
+    [
+        ("tell(end='no TAP here')", 30, "not measured: no TAP here"),
+        ("sys.exit('out of luck')", 30, "not measured: ended early: out of luck"),
+        ("os._exit(0)", 30, "not measured: ended early"),
+        ("time.sleep(60)", 2, "not measured: not done after 2 s"),
+        ("print('hello', flush=True)", 30, "not measured: what it printed is not what was expected"),
+    ],
+)
+def test_part_that_fails_keeps_what_it_measured(code: str, timeout_s: float, why: str) -> None:
+    rows = runner.run("boots", part_process(ROW + code), timeout_s, lambda text: None)
+    assert [row.title for row in rows] == ["first", "boots"]
+    assert not rows[0].is_bad
+    assert rows[1].is_bad
+    assert rows[1].note.startswith(why)
+
+
+def test_part_that_succeeds_tells_its_progress() -> None:
+    seen: list[str] = []
+    rows = runner.run("boots", part_process(f"tell(progress='round 1')\n{ROW}tell(end=None)"), 30, seen.append)
+    assert [row.title for row in rows] == ["first"]
+    assert seen == ["round 1"]
+
+
+def test_part_that_takes_too_long_leaves_no_process(tmp_path: Path) -> None:
+    """What a part started ends with it, a machine for example."""
+    pid_file = tmp_path / "pid"
+    code = (
+        f"import subprocess\np = subprocess.Popen(['sleep', '300'])\nopen({str(pid_file)!r}, 'w').write(str(p.pid))\n"
+    )
+    runner.run("boots", part_process(code + "time.sleep(300)"), 3, lambda text: None)
+    status = Path(f"/proc/{pid_file.read_text()}/status")
+    deadline = time.monotonic() + 10
+    while status.exists() and "State:\tZ" not in status.read_text():
+        assert time.monotonic() < deadline, "it still runs"
+        time.sleep(0.05)
+
+
+def test_what_cannot_be_made_costs_only_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(need: str) -> None:
+        if need == parts.LINUX:
+            raise BuildError("no network")
+
+    ran: list[str] = []
+
+    def run(name: str, command: list[str], timeout_s: float, progress: object) -> list[Row]:
+        ran.append(name)
+        return [Row(name, "s", ours=[1.0])]
+
+    monkeypatch.setattr(parts, "make", make)
+    monkeypatch.setattr(runner, "run", run)
+    rows = measure(["size", "native", "change"], True, Console(file=io.StringIO()))
+    assert ran == ["native", "change"]
+    assert [(row.title, row.failed) for row in rows] == [("size", True), ("native", False), ("change", False)]
+    assert rows[0].note == "not measured: Linux guest: no network"
+
+
+def test_parts_are_chosen_in_their_order() -> None:
+    assert chosen(["native", "size"]) == ["size", "native"]
+    assert "profile" not in chosen(None)
+    assert chosen(["profile"]) == ["profile"]
+    assert len(chosen(None)) >= 13
+    with pytest.raises(SystemExit):
+        parse_arguments(["--only", "speed"])
+
+
+def test_every_part_has_a_timeout_and_needs_that_are_known() -> None:
+    known = {parts.CLIENT, parts.PLUGIN, parts.LINUX, parts.LINUX_CARD, parts.NEWER_QEMU}
+    known |= {f"image {name}" for name in BUILDS} | {f"program {driver.PROGRAM}"}
+    for part in parts.PARTS.values():
+        assert 0 < part.timeout_s <= 3600
+        assert set(part.needs) <= known
+
+
+class FakeMachine:
+    """Boots at once; fails in the round that it is told to."""
+
+    boots: list[str]
+    failing: str
+
+    def __init__(self, guest: machine.Guest) -> None:
+        self.guest = guest
+        self.start_s = 1.0
+
+    @classmethod
+    def boot(cls, guest: machine.Guest, setup: machine.Setup) -> FakeMachine:
+        return cls(guest)
+
+    def __enter__(self) -> FakeMachine:
+        self.boots.append(self.guest.name)
+        if len(self.boots) > 2 and self.guest.name == self.failing:
+            raise machine.GuestError("does not listen")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.boots.append(f"end {self.guest.name}")
+
+
+@pytest.mark.parametrize(("failing", "rounds"), [("nobody", 2), ("Linux", 1)])
+def test_guests_are_measured_in_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failing: str, rounds: int
+) -> None:
+    order: list[tuple[str, str, int]] = []
+
+    def measured(booted: FakeMachine, client: Path, what: str, count: int, size: int, port: int = 7) -> float:
+        order.append((booted.guest.name, what, port))
+        return float(len(order))
+
+    monkeypatch.setattr(FakeMachine, "boots", [], raising=False)
+    monkeypatch.setattr(FakeMachine, "failing", failing, raising=False)
+    monkeypatch.setattr(images, "Machine", FakeMachine)
+    monkeypatch.setattr(images, "measured", measured)
+    context = Context(Effort(rounds=2), tmp_path, lambda text: None)
+    rows = [Row(name, "s", beside="Linux") for name in ("start", "echo", "bulk", "best")]
+    guests = (machine.Guest("ours", tmp_path, 16, ""), machine.Guest("Linux", tmp_path, 128, "", ports=(7, 8)))
+    images.alternate(context, rows, tuple((guest, machine.Setup()) for guest in guests))
+    assert [(len(row.ours), len(row.theirs)) for row in rows] == [
+        (rounds, rounds),
+        *[(rounds * images.SLICES, rounds * images.SLICES)] * 3,
+    ]
+    warm = [
+        ("ours", "echoes", 7),
+        ("ours", "bulk", 7),
+        ("Linux", "echoes", 7),
+        ("Linux", "bulk", 7),
+        ("Linux", "bulk", 8),
+    ]
+    turn = [
+        ("ours", "echoes", 7),
+        ("Linux", "echoes", 7),
+        ("ours", "bulk", 7),
+        ("Linux", "bulk", 7),
+        ("Linux", "bulk", 8),
+    ]
+    assert order[: 5 + 5 * images.SLICES] == warm + turn * images.SLICES
+    # All that booted has ended, and a failed round is told of in every row.
+    assert FakeMachine.boots.count("end ours") == 2
+    assert [row.failed for row in rows] == [failing == "Linux"] * 4
+    assert [row.note for row in rows] == (["round 2: does not listen"] * 4 if failing == "Linux" else [""] * 4)
+
+
+# --- figures that are kept ---
+
+
+def test_tracked_figures_are_kept_and_compared(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    assert record.load(path) == {}
+    kept = Row("a", "", tracked="a", ours=[1000.0])
+    record.store([kept, Row("b", "", ours=[1.0]), Row("c", "", tracked="c", ours=[1.0], failed=True)], path)
+    record.store([Row("d", "KB", scale=1e-3, tracked="d", ours=[5000.0])], path)
+    assert record.load(path) == {"a": 1000.0, "d": 5.0}
+    same, more, new = (Row("a", "", tracked="a", ours=[value]) for value in (1040.0, 1100.0, 1.0))
+    new.tracked = "new"
+    record.compare([same, more, new], record.load(path))
+    assert (same.note, more.note, new.note) == ("", "was 1,000 (+10%)", "")
+
+
+# --- instructions ---
+
+MAIN = """\
+# Generated by mirage-py
+\"\"\"Devices.\"\"\"
+
+import sys
+
+import _mirage
+from libos.net import Tcp
+
+try:
+    loop0 = Loop()
+    tcp0 = Tcp()
+except ValueError as error:
+    sys.exit("no")
+
+loop0.run(tcp0)
+"""
+
+
+def test_marks_stand_behind_each_statement() -> None:
+    marked, names = with_marks(MAIN)
+    assert names == ["import _mirage", "from libos.net import Tcp", "loop0 = Loop()", "tcp0 = Tcp()"]
+    assert marked.splitlines()[0] == "# Generated by mirage-py"
+    calls: list[str] = []
+
+    class Mirage:
+        def memory(self) -> None:
+            calls.append("mark")
+
+    modules = {"_mirage": Mirage(), "libos": None, "libos.net": type(sys)("libos.net")}
+    modules["libos.net"].Tcp = lambda: calls.append("Tcp") or "tcp"
+    loop = type("Loop", (), {"run": lambda self, tcp: calls.append(f"run {tcp}")})
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in modules.items():
+            patch.setitem(sys.modules, name, module)
+        exec(marked, {"Loop": lambda: calls.append("Loop") or loop()})
+    assert calls == ["mark", "mark", "Loop", "mark", "Tcp", "mark", "run tcp"]
+    with pytest.raises(BuildError):
+        with_marks("import sys\n")
+
+
+def test_stages_are_the_differences_between_marks() -> None:
+    addresses = ["_entry", *(name for name, _ in instructions.STAGES)]
+    marks = [(0, 100), (1, 110), (2, 130), (3, 160), (3, 260), (3, 1260), (3, 9999)]
+    assert instructions.stages(marks, addresses, ["import _mirage", "a", "b"]) == [
+        ("boot code in C", 10),
+        ("heap", 20),
+        ("MicroPython, main.py's first lines", 30),
+        ("a", 100),
+        ("b", 1000),
+    ]
+    with pytest.raises(ValueError, match="2 of 3 marks"):
+        instructions.stages(marks[:5], addresses, ["import _mirage", "a", "b"])
+    with pytest.raises(ValueError, match="mp_init"):
+        instructions.stages([(0, 1), (1, 2), (3, 3)], addresses, ["import _mirage"])
+
+
+@pytest.mark.parametrize(
+    ("text", "version"), [("QEMU emulator version 7.2.22 (Debian)", 1), ("QEMU emulator version 10.0.2", 2)]
+)
+def test_plugin_is_compiled_for_the_qemu_that_is_there(text: str, version: int) -> None:
+    assert plugin_version(text) == version
+    for unusable in ("no version", "QEMU emulator version 11.1.3"):
+        with pytest.raises(BuildError):
+            plugin_version(unusable)
+
+
+def test_counts_as_the_plugin_writes_them(tmp_path: Path) -> None:
+    """The layout of struct counts, and what two looks at it give."""
+    source = tmp_path / "layout.c"
+    plugin = (Path(counts.__file__).parent / "count.c").read_text()
+    main = """
+    #include <stdio.h>
+    int main(void) {
+        static struct counts c = {.instructions = 500, .marks = 2, .blocks = 2};
+        c.mark[0] = 7; c.mark[1] = (uint64_t)3 << MARK_SHIFT | 9;
+        c.block[5] = (struct block){.address = 0x1000, .instructions = 4, .executed = 100};
+        c.block[BLOCKS - 1] = (struct block){.address = 0x1004, .instructions = 10, .executed = 10};
+        c.code[0] = 30; c.code[CODE_BYTES - 1] = 70;
+        return fwrite(&c, sizeof c, 1, stdout) == 1 ? 0 : 1;
+    }
+    """
+    source.write_text(plugin[: plugin.index("EXPORT int")] + main)
+    program, file = tmp_path / "layout", tmp_path / "counts"
+    subprocess.run(["cc", "-o", program, source], check=True, timeout=60)
+    with file.open("wb") as out:
+        subprocess.run([program], stdout=out, check=True, timeout=60)
+    assert file.stat().st_size == counts.SIZE_BYTES
+    with counts.Counts(file) as found:
+        assert found.instructions() == 500
+        look = found.snapshot()
+    assert look.marks == ((0, 7), (3, 9))
+    assert look.executed == {0x1000: 400, 0x1004: 100}
+    assert look.code == {0: 30, counts.CODE_BYTES - 1: 70}
+
+
+def test_profile_is_the_difference_of_two_looks() -> None:
+    class Symbols:
+        def name(self, address: int) -> str:
+            return {1: "a", 2: "b", 3: "b"}[address]
+
+        def python_name(self, offset: int) -> str:
+            return "f" if offset < 10 else "g"
+
+    before = counts.Snapshot(100, (), {1: 50, 2: 50}, {1: 100})
+    after = counts.Snapshot(1100, (), {1: 50, 2: 450, 3: 600}, {1: 400, 5: 200, 10: 500})
+    assert counts.by_function(before, after, Symbols()) == {"b": 1000}
+    assert counts.by_python_function(before, after, Symbols()) == {"f": 500, "g": 500}
+    rows = list(instructions.profile_rows("echo", before, after, Symbols(), 10))
+    assert [(row.title, row.value, row.note) for row in rows] == [
+        ("profile: guest instructions per echo", 100.0, ""),
+        ("  Python: f", 50.0, "50.0 %"),
+        ("  Python: g", 50.0, "50.0 %"),
+        ("  C: b", 100.0, "100.0 %"),
+    ]
+
+
+# --- what other programs print ---
+
+
+def test_iperf_report() -> None:
+    report = {"end": {"sum_received": {"bits_per_second": 5e8}}}
+    assert linux_card.bits_per_second(f"iperf3: warning\n{json.dumps(report)}\nguest#") == 5e8
+    with pytest.raises(machine.GuestError, match="busy"):
+        linux_card.bits_per_second(json.dumps({"error": "the server is busy"}))
+    with pytest.raises(machine.GuestError, match="no report"):
+        linux_card.bits_per_second("sh: iperf3: not found")
+
+
+def test_batch_times() -> None:
+    assert driver.batch_times("x\nbatch_ns 1 2 30\n", 3) == [1.0, 2.0, 30.0]
+    with pytest.raises(machine.GuestError, match="2 times for 3"):
+        driver.batch_times("batch_ns 1 2\n", 3)
+    with pytest.raises(machine.GuestError, match="0 times"):
+        driver.batch_times("Traceback", 3)
+
+
+def test_without_valgrind_the_cycles_are_still_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def run(command: list[str]) -> str:
+        if command[0] == "valgrind":
+            raise machine.GuestError("valgrind is not installed; sudo apt install valgrind")
+        return "batch_ns " + " ".join(["3200"] * int(command[2])) + "\n"
+
+    monkeypatch.setattr(driver, "run", run)
+    monkeypatch.setattr(driver, "tsc_hz", lambda text: 2e9)
+    rows = list(driver.forward(Context(Effort(packets=25_600), tmp_path, lambda text: None)))
+    assert [row.unit for row in rows] == ["cycles/packet", "instructions/packet"] * 2
+    assert [row.value for row in rows] == [200.0, None, 25.0, None]
+    assert [row.failed for row in rows] == [False, True] * 2
+    assert rows[1].note == "callgrind: valgrind is not installed; sudo apt install valgrind"
+
+
+def test_program_that_is_not_there_is_named() -> None:
+    with pytest.raises(machine.GuestError, match="no-such-program is not installed"):
+        driver.run(["no-such-program"])
+    with pytest.raises(machine.GuestError, match=r"sh: .*out of luck"):
+        driver.run(["sh", "-c", "echo out of luck; exit 3"])
+
+
+def test_time_stamp_counter() -> None:
+    assert driver.tsc_hz("model name : Xeon @ 3.30GHz\ncpu MHz : 1200.0\n") == 3.3e9
+    assert driver.tsc_hz("model name\t: AMD EPYC\ncpu MHz\t\t: 2445.424\n") == 2445.424e6
+    with pytest.raises(machine.GuestError):
+        driver.tsc_hz("processor: 0")
+
+
+def test_instructions_of_the_driver_are_those_of_more_batches_less_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake(program: Path, batch: int, batches: int, what: str) -> int:
+        return 10_000_000 + batch * batches * {"driver": 1000, "device": 300}[what]
+
+    monkeypatch.setattr(driver, "instructions", fake)
+    assert driver.per_packet(Path("x"), 32) == 700
+    assert driver.collected("==1== Collected : 12345\n") == 12345
+    with pytest.raises(machine.GuestError):
+        driver.collected("Aborted")
 
 
 def test_processor_time_is_counted() -> None:
@@ -110,7 +504,7 @@ def server():
     def start(answer):
         def serve() -> None:
             connection, _ = listener.accept()
-            with connection:
+            with connection, suppress(OSError):
                 while data := connection.recv(65536):
                     connection.sendall(answer(data))
 
@@ -131,3 +525,82 @@ def test_client_sees_a_wrong_octet(client: Path, server, what: tuple[str, ...]) 
     port = server(lambda data: data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(machine.GuestError, match="differs"):
         machine.run_client(client, "127.0.0.1", port, *what)
+
+
+@pytest.fixture
+def peer():
+    """A server that does `serve(connection)`, once."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def start(serve):
+        def run() -> None:
+            connection, _ = listener.accept()
+            # The client may have seen enough, and left.
+            with connection, suppress(OSError):
+                serve(connection)
+
+        threading.Thread(target=run, daemon=True).start()
+        return listener.getsockname()[1]
+
+    yield start
+    listener.close()
+
+
+@pytest.mark.parametrize(("wrong", "is_right"), [(0, True), (1, False)])
+def test_client_and_a_sink(client: Path, peer, wrong: int, is_right: bool) -> None:
+    def sink(connection: socket.socket) -> None:
+        total = wrong
+        while data := connection.recv(65536):
+            total += len(data)
+        connection.sendall(b"%d\n" % total)
+
+    port = peer(sink)
+    if is_right:
+        assert machine.run_client(client, "127.0.0.1", port, "send", "10", "65536") > 0
+    else:
+        with pytest.raises(machine.GuestError, match="did not get all"):
+            machine.run_client(client, "127.0.0.1", port, "send", "10", "65536")
+
+
+@pytest.mark.parametrize("what", ["right", "wrong octet", "short"])
+def test_client_and_a_source(client: Path, peer, what: str) -> None:
+    def source(connection: socket.socket) -> None:
+        data = bytearray(index % 256 for index in range(int(connection.recv(20))))
+        if what == "wrong octet":
+            data[-5] ^= 1
+        connection.sendall(data[:-1] if what == "short" else data)
+
+    port = peer(source)
+    arguments = (client, "127.0.0.1", port, "receive", "3", "10000")
+    if what == "right":
+        assert machine.run_client(*arguments) > 0
+    else:
+        with pytest.raises(machine.GuestError, match="differs" if what == "wrong octet" else "ended"):
+            machine.run_client(*arguments)
+
+
+def test_client_holds_connections_and_echoes_on_them_in_turn(client: Path) -> None:
+    seen: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve(connection: socket.socket, number: int) -> None:
+            with connection, suppress(OSError):
+                while data := connection.recv(65536):
+                    seen.append(number)
+                    connection.sendall(data)
+
+        def accept() -> None:
+            for number in range(3):
+                connection, _ = listener.accept()
+                threading.Thread(target=serve, args=(connection, number), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        command = [str(client), "127.0.0.1", str(listener.getsockname()[1]), "hold", "3", "64"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            held = Held(process)
+            assert held.line(30) == "held"
+            assert held.echo(7) > 0
+            process.kill()
+    assert seen == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]

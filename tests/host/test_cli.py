@@ -322,13 +322,28 @@ def test_query_answers_what_was_asked(hello: Path) -> None:
 def test_query_reads_an_image_without_its_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     note = {
         "name": "echo",
-        "devices": [{"name": "pci0", "kind": "pci_device", "bus": "pci", "vendor": 0x1AF4}],
+        "devices": [
+            {"name": "pci0", "kind": "pci_device", "bus": "pci", "vendor": 0x1AF4, "device": [0x1041, 0x1000]},
+            {
+                "name": "left",
+                "kind": "pci_device",
+                "bus": "pci",
+                "class_code": 0x0200,
+                "index": 1,
+                "driver": "ixgbe",
+                "network": "net0",
+                "keys": {"ipv4": "lan-ipv4"},
+            },
+        ],
         "keys": [{"name": "port", "type": "tcp_port", "default": 7, "doc": "the port"}],
     }
     monkeypatch.setattr(elf, "read_note", lambda path: note)
     monkeypatch.chdir(tmp_path)
     assert printed("query", "name", "echo.hvt") == "echo\n"
-    assert printed("query", "devices", "echo.hvt") == "pci0  pci_device  bus=pci vendor=6900\n"
+    assert printed("query", "devices", "echo.hvt") == (
+        "pci0  pci_device  1af4:1041 1af4:1000 bus=pci\n"
+        "left  pci_device  class=0200 bus=pci index=1 driver=ixgbe network=net0 --lan-ipv4\n"
+    )
     assert printed("query", "keys", "echo.hvt") == "--port  runtime  tcp_port  7  the port\n"
     assert "does not say its packages" in refused("query", "packages", "echo.hvt")
 
@@ -374,6 +389,7 @@ def test_run_hands_its_options_on_and_returns_the_guests_code(monkeypatch: pytes
 
     monkeypatch.setattr(commands, "run", run)
     line = "run a.hvt -o out --memory 6 --machine pc --accel tcg --publish 1:2 --publish 3:4/udp --tap t0 --pcap f"
+    line += " --tap pci1=t1 --link w --without pci2"
     line += " --gdb-port 99 -d --name n --qemu q --qemu-arg=-x --dry-run -- --port 80 -- x"
     assert call(*line.split()).exit_code == 42
     assert seen == [
@@ -384,8 +400,10 @@ def test_run_hands_its_options_on_and_returns_the_guests_code(monkeypatch: pytes
             machine="pc",
             accel="tcg",
             publish=["1:2", "3:4/udp"],
-            tap="t0",
-            pcap=Path("f"),
+            tap=["t0", "pci1=t1"],
+            link=["w"],
+            without=["pci2"],
+            pcap=["f"],
             gdb=99,
             detach=True,
             name="n",

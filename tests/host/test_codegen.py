@@ -216,10 +216,87 @@ def test_image_note_names_the_devices_that_a_machine_must_attach() -> None:
     link = document(configured("echo", "hvt"), "link")
     assert link["output"] == "dist/echo.hvt"
     assert link["note"]["devices"] == [
-        {"name": "pci0", "kind": "pci_device", "bus": "pci", "vendor": 0x1AF4, "device": [0x1041, 0x1000]}
+        {
+            "name": "pci0",
+            "kind": "pci_device",
+            "bus": "pci",
+            "vendor": 0x1AF4,
+            "device": [0x1041, 0x1000],
+            "driver": "virtio_net",
+            "network": "net0",
+            "keys": {name: name for name in ("dhcp", "ipv4", "ipv4-gateway")},
+        }
     ]
     assert document(configured("hello", "hvt"), "link")["note"]["devices"] == []
     assert document(configured("echo", "unix-direct"), "link")["output"] == "dist/echo"
+
+
+TWO_CARDS = """
+from mirage_py.dsl import PciInfo, generic_stack, ixgbe_of_pci, pci_device, register, unikernel, virtio_of_pci
+first = virtio_of_pci(pci_device(PciInfo(class_code=0x0200), "pci0"))
+second = ixgbe_of_pci(pci_device(PciInfo(slot="00:05.0"), "fast"), mtu=9000)
+third = ixgbe_of_pci(pci_device(PciInfo(vendor=0x8086, device=0x10FB), "pci8"))
+fourth = ixgbe_of_pci(pci_device(PciInfo(vendor=0x8086, device=0x10FB), "pci9"))
+stacks = [generic_stack(card, group=group) for card, group in zip((first, second, third, fourth), GROUPS)]
+register("app", unikernel("app.App", *stacks))
+"""
+
+
+def application(directory: Path, text: str) -> Path:
+    (directory / "app.py").write_text(
+        "class App:\n    def __init__(self, *a):\n        pass\n\n    async def start(self):\n        pass\n"
+    )
+    (directory / "config.py").write_text(text)
+    return directory
+
+
+def test_cards_by_class_slot_and_vendor_each_with_its_keys(tmp_path: Path) -> None:
+    groups = ("", "fast", "lan", "wan")
+    found = configured_in(application(tmp_path, TWO_CARDS.replace("GROUPS", repr(groups))))
+    main = text_of(found, "mirage/main.py")
+    for line in (
+        "pci0 = pci_bus0.find(class_code=0x0200)",
+        'fast = pci_bus0.find(slot="00:05.0")',
+        "pci8 = pci_bus0.find(vendor=0x8086, device=0x10fb)",
+        "pci9 = pci_bus0.find(vendor=0x8086, device=0x10fb, index=1)",
+        'net1 = Ixgbe(fast, dma0, name="net1", mtu=9000)',
+        "dma0 = Dma(users=4)",
+    ):
+        assert line in main
+    devices = document(found, "link")["note"]["devices"]
+    assert [(one["name"], one["driver"], one["network"], one["keys"]["ipv4"]) for one in devices] == [
+        ("pci0", "virtio_net", "net0", "ipv4"),
+        ("fast", "ixgbe", "net1", "fast-ipv4"),
+        ("pci8", "ixgbe", "net2", "lan-ipv4"),
+        ("pci9", "ixgbe", "net3", "wan-ipv4"),
+    ]
+    assert [one.get("index", 0) for one in devices] == [0, 0, 0, 1]
+    assert document(found, "config")["hardware"] == devices
+
+
+def test_two_stacks_without_a_group_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"two devices have the key --ipv6: ipv6_0 and ipv6_1; .*group="):
+        configured_in(application(tmp_path, TWO_CARDS.replace("GROUPS", repr(("", "", "lan", "wan")))))
+
+
+def test_two_devices_at_one_slot_are_refused(tmp_path: Path) -> None:
+    text = """
+from mirage_py.dsl import PciInfo, ixgbe_of_pci, pci_device, register, unikernel
+cards = [ixgbe_of_pci(pci_device(PciInfo(slot="00:05.0"), name)) for name in ("one", "two")]
+register("app", unikernel("app.App", *cards))
+"""
+    with pytest.raises(UserError, match=r"two devices are both the PCI function at 00:05\.0"):
+        configured_in(application(tmp_path, text))
+
+
+def test_card_of_a_machine_is_refused_for_a_process(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a Linux process has none"):
+        configured_in(application(tmp_path, TWO_CARDS.replace("GROUPS", '"abcd"')), target="unix")
+
+
+def configured_in(directory: Path, target: str = "hvt") -> Configuration:
+    values = {f"{group}-net": "direct" for group in "abcd"} if target == "unix" else {}
+    return configure(Request(directory / "config.py", None, target, values))
 
 
 # --- configure again -------------------------------------------------------------------------------------------------

@@ -119,10 +119,26 @@ def test_pci_device_needs_something_to_look_for() -> None:
         pci_device("0000:00:03.0")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("info", "cause"),
+    [
+        (PciInfo(slot="2"), "'2' is not a slot address"),
+        (PciInfo(slot="00:20.0"), "not a slot address"),
+        (PciInfo(slot="00:02.0", index=1), "at slot 00:02.0 there is one function"),
+        (PciInfo(vendor=0x8086, index=-1), "index -1"),
+        (PciInfo(index=1), "PciInfo is empty"),
+    ],
+)
+def test_pci_device_refuses_what_no_function_can_be(info: PciInfo, cause: str) -> None:
+    with pytest.raises(UserError, match=cause) as refusal:
+        pci_device(info)
+    assert refusal.value.remedy
+
+
 def test_pci_device_says_what_the_machine_must_attach() -> None:
     found = pci_device(PciInfo(vendor=0x8086, device=0x10FB), "pci0")
     assert found.kind.hardware is not None
-    assert found.kind.hardware(found) == {"bus": "pci", "vendor": 0x8086, "device": 0x10FB}
+    assert found.kind.hardware(found.settings) == {"bus": "pci", "vendor": 0x8086, "device": 0x10FB}
     assert found.local == "pci0"
 
 

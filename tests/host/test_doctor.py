@@ -115,3 +115,36 @@ def test_a_program_that_hangs_or_breaks_is_not_installed(monkeypatch: pytest.Mon
     monkeypatch.setattr(process, "run", run)
     monkeypatch.setattr(os, "access", lambda *_: True)
     assert finding("gcc").status == MISSING
+
+
+@pytest.mark.parametrize(
+    ("version", "is_cached", "has_mirror", "status", "words"),
+    [
+        ((10, 1), True, True, OK, "version 10.1, /usr/bin/qemu"),
+        ((10, 0), True, True, OK, "in the cache"),
+        (None, True, False, OK, "in the cache"),
+        ((9, 2), False, True, OK, "10.1 or newer comes from Debian's backports when first needed"),
+        (None, False, False, WARNING, "no QEMU 10.1 or newer, and no apt to fetch one"),
+    ],
+)
+def test_doctor_says_which_qemu_an_82599_gets(
+    monkeypatch: pytest.MonkeyPatch,
+    version: tuple[int, int] | None,
+    is_cached: bool,
+    has_mirror: bool,
+    status: str,
+    words: str,
+) -> None:
+    def probe(name: str | None) -> machine.Qemu:
+        if version is None:
+            raise UserError("qemu-system-x86_64 is not there", "install it")
+        return machine.Qemu("/usr/bin/qemu", version)
+
+    monkeypatch.setattr(machine, "probe_qemu", probe)
+    monkeypatch.setattr(doctor.private_qemu, "find", lambda cache: Path("/cache/qemu") if is_cached else None)
+    monkeypatch.setattr(doctor, "_has_mirror", lambda: has_mirror)
+    found = finding("QEMU for --nic ixgbe")
+    assert found.status == status
+    assert words in found.detail
+    # It keeps nobody from the rest.
+    assert found.status != MISSING

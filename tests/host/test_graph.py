@@ -209,8 +209,33 @@ def test_two_cards_are_two_stacks_that_share_the_rest() -> None:
 
 
 def test_two_stacks_on_one_card_are_refused() -> None:
+    card = dsl.default_network()
     with pytest.raises(UserError, match=r"net0 is used by both netstack0 and netstack1; .*PciInfo\(index=1\)"):
-        graph(unikernel(dsl.generic_stack(), dsl.generic_stack(group="lan")))
+        graph(unikernel(dsl.generic_stack(card), dsl.generic_stack(card, group="lan")))
+
+
+def numbers_of(found: Graph) -> list[int]:
+    return [found.number(placed, "index") for placed in found.of_kind("pci_device")]
+
+
+def test_stacks_of_different_groups_have_cards_of_their_own() -> None:
+    stacks = [dsl.generic_stack(), dsl.generic_stack(group="lan"), dsl.generic_stack(group="wan")]
+    assert numbers_of(graph(unikernel(*stacks))) == [0, 1, 2]
+    # Of each kind the first is number 0.
+    assert numbers_of(graph(unikernel(*stacks), **{"lan-nic": "ixgbe"})) == [0, 0, 1]
+
+
+def test_functions_of_one_description_are_numbered_around_those_that_have_a_number() -> None:
+    ids = {"vendor": 0x8086, "device": 0x10FB}
+    infos = [dsl.PciInfo(**ids), dsl.PciInfo(**ids, index=1), dsl.PciInfo(**ids), dsl.PciInfo(vendor=0x8086)]
+    devices = [dsl.pci_device(info, f"pci{number}") for number, info in enumerate(infos)]
+    assert numbers_of(graph(unikernel(*devices))) == [0, 1, 2, 0]
+
+
+def test_two_names_for_one_function_are_refused() -> None:
+    info = dsl.PciInfo(vendor=0x8086, device=0x10FB, index=1)
+    with pytest.raises(UserError, match=r"left and right are both number 1 of the same pci_device; .*index=0"):
+        graph(unikernel(dsl.pci_device(info, "left"), dsl.pci_device(info, "right")))
 
 
 def test_one_stack_asked_for_twice_is_one() -> None:

@@ -229,7 +229,7 @@ def test_gdb_says_how_and_waits(image: Path) -> None:
 
 def test_pcap_file_is_made(network_image: Path, tmp_path: Path) -> None:
     path = tmp_path / "a, b.pcap"
-    assert tiny.run(network_image, "exit=0", pcap=path).returncode == 0
+    assert tiny.run(network_image, "exit=0", pcap=[str(path)]).returncode == 0
     assert path.read_bytes()[:4] in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4")
 
 

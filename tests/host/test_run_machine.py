@@ -90,3 +90,62 @@ def test_no_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refusal:
         machine.probe_qemu(None)
     assert "apt install qemu-system-x86" in refusal.value.remedy
+
+
+# --- a QEMU that attaches devices outside itself ---
+
+
+NEW, OLD = "echo 'QEMU emulator version 10.1.2'", "echo 'QEMU emulator version 10.0.9'"
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Puts a QEMU that runs `script` into the path, or none; and says what fetching another one does."""
+
+    def make(script: str | None, fetched: Path | UserError) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        if script is not None:
+            path = folder / machine.DEFAULT_QEMU
+            path.write_text(f"#!/bin/sh\n{script}\n")
+            path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin" if script is not None else str(folder))
+
+        def obtain(cache: object) -> Path:
+            if isinstance(fetched, UserError):
+                raise fetched
+            return fetched
+
+        monkeypatch.setattr(machine.private_qemu, "obtain", obtain)
+
+    return make
+
+
+def test_model_takes_the_systems_qemu_where_it_is_new_enough(system, tmp_path: Path) -> None:
+    system(NEW, UserError("must not be asked"))
+    assert machine.qemu_for_model(None) == str(tmp_path / "bin" / machine.DEFAULT_QEMU)
+
+
+@pytest.mark.parametrize("script", [OLD, None, "exit 1"])
+def test_model_takes_the_caches_qemu_where_the_systems_will_not_do(system, script: str | None) -> None:
+    system(script, Path("/cache/qemu"))
+    assert machine.qemu_for_model(None) == "/cache/qemu"
+
+
+@pytest.mark.parametrize("script", [OLD, None])
+def test_where_neither_works_the_card_is_named_and_what_to_do(system, script: str | None) -> None:
+    system(script, UserError("it is not in the cache, and the network is down", "connect once"))
+    with pytest.raises(UserError, match=r"pci0 \(ixgbe\) cannot be attached: .*network is down") as refusal:
+        machine.qemu_for_model(None, "pci0 (ixgbe)")
+    assert refusal.value.remedy == "connect once"
+    if script == OLD:
+        # What needs no such QEMU goes on with the system's.
+        assert machine.probe_qemu(None).version == (10, 0)
+
+
+def test_qemu_that_was_named_is_taken_or_refused(tmp_path: Path, system) -> None:
+    system(None, UserError("must not be asked"))
+    assert machine.qemu_for_model(fake(tmp_path, NEW)) == str(tmp_path / "qemu-system-fake")
+    with pytest.raises(UserError, match=r"QEMU 10\.0, too old") as refusal:
+        machine.qemu_for_model(fake(tmp_path, OLD))
+    assert "10.1 or newer" in refusal.value.remedy

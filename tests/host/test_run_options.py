@@ -40,9 +40,8 @@ def test_publish_malformed(text: str) -> None:
         {"gdb": 70000},
         {"name": "../x", "detach": True},
         {"name": "x"},
-        {"tap": "a/b"},
-        {"tap": "sixteen-letters-"},
-        {"tap": "tap0", "publish": ["80:80"]},
+        {"tap": ["tap0", "a/b"]},
+        {"tap": ["pci0=sixteen-letters-"]},
     ],
 )
 def test_contradictions_are_refused(options: dict[str, object]) -> None:

@@ -47,7 +47,7 @@ def test_guest_on_a_tap_that_is_made_for_it(tmp_path: Path) -> None:
         'ip -d address show t0; kill $!; wait $! || echo "ended $?"; '
         'cat "$dir/err" "$dir/out"; ip link',
         str(tmp_path),
-        *tiny.run_command(image, "args", "forever", tap="t0"),
+        *tiny.run_command(image, "args", "forever", tap=["t0"]),
     )
     assert "inet 10.0.0.1/24" in done.stdout, done.stderr
     assert "vnet_hdr on" in done.stdout
@@ -62,7 +62,7 @@ def test_tap_of_the_users_is_left_as_it_was(tmp_path: Path) -> None:
     image = tiny.build(tmp_path / "tiny.hvt", **tiny.NETWORK_NOTE)
     done = shell(
         'ip tuntap add t0 mode tap; "$@" || echo "code $?"; ip -o address show t0; ip link show t0',
-        *tiny.run_command(image, "exit=5", tap="t0"),
+        *tiny.run_command(image, "exit=5", tap=["t0"]),
     )
     assert "code 5" in done.stdout
     assert "warning: t0 is down" in done.stderr

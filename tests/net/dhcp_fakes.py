@@ -36,11 +36,34 @@ class FakeEthernet:
         self.parts = {}
 
 
+class FakeArp:
+    """Remembers what is being probed; a test says who answers."""
+
+    def __init__(self):
+        self.probes = {}  # address -> on_result
+        self.sent = []
+        self.is_full = False
+
+    def probe(self, ip, on_result):
+        if self.is_full:
+            raise ValueError("too many")
+        assert ip not in self.probes
+        self.probes[ip] = on_result
+
+    def cancel_probe(self, ip):
+        self.probes.pop(ip, None)
+
+    def send_probe(self, ip):
+        self.sent.append(ip)
+        return True
+
+
 class FakeIpv4:
     start = 34
 
     def __init__(self):
         self.ethernet = FakeEthernet()
+        self.neighbours = FakeArp()
         self.sent = []  # (src_ip, dst_ip, datagram)
         self.has_frames = True
 

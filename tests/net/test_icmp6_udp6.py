@@ -402,6 +402,8 @@ def test_without_ipv6_nothing_is_sent_and_nothing_received(world):
     assert not host.udp.write(b"x", "fd00::9", 1, 1, world.now_ms)
     with pytest.raises(OSError, match="113"):
         host.connect("fd00::9", 7)
+    with pytest.raises(ValueError, match="switched off"):
+        host.udp.join("ff05::1")
     assert set(host.device.groups) <= {b"\x01\x00\x5e\x00\x00\x01"}
 
 

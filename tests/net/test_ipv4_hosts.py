@@ -176,12 +176,16 @@ def test_datagrams_to_ourselves_small_and_large(world, host):
     assert host.is_clean()
 
 
-def test_frames_to_ourselves_are_bounded(world, host):
+def test_frames_to_ourselves_are_bounded(world):
+    host = world.host("10.0.0.2/24", device={"tx_frames": 300})
+    got = []
+    host.udp.listen(53, lambda data, ip, port: got.append(data))
     for _ in range(200):
         host.udp.write(b"x", "127.0.0.1", 53, 9, world.now_ms)
-    assert len(host.ethernet._looped) <= ethernet.MAX_LOOPED
+    assert len(host.ethernet._looped) == ethernet.MAX_LOOPED
     world.settle()
-    assert 0 < len(host.got) <= ethernet.MAX_LOOPED
+    assert len(got) == ethernet.MAX_LOOPED
+    assert host.ethernet.counters["OutDiscards"] == 200 - ethernet.MAX_LOOPED
     assert host.is_clean()
 
 

@@ -11,14 +11,15 @@ import pytest
 from mirage_py import frozen, paths, runtime
 from tests.contract.images import obtain
 
-APP = Path(__file__).with_name("apps") / "transfer.py"
+APPS = Path(__file__).with_name("apps")
+TRANSFER, CODECS = APPS / "transfer.py", APPS / "codecs.py"
 
 
-def build(folder):
-    """An executable for unix with the application and the stack in it."""
+def build(app, folder):
+    """An executable for unix with an application and the stack in it."""
     engine = obtain("unix", ("net",))
     guest = paths.guest_dir()
-    modules = [frozen.Module("main.py", APP, "app")]
+    modules = [frozen.Module("main.py", app, "app")]
     files = [guest / name for name in ("libos/__init__.py", "libos/hal/__init__.py", "libos/hal/dma.py")]
     for layer in ("wire", "net"):
         files += sorted((guest / "libos" / layer).rglob("*.py"))
@@ -39,15 +40,25 @@ def run(command, **environment):
     return done.stdout.splitlines()
 
 
+def run_on_cpython(app):
+    fakes = Path(__file__).parents[1] / "fakes"
+    return run([sys.executable, app], PYTHONPATH=os.pathsep.join([str(paths.guest_dir()), str(fakes)]))
+
+
 @pytest.fixture(scope="module")
 def on_micropython(tmp_path_factory):
-    return run([build(tmp_path_factory.mktemp("image"))])
+    return run([build(TRANSFER, tmp_path_factory.mktemp("image"))])
 
 
 @pytest.fixture(scope="module")
 def on_cpython():
-    fakes = Path(__file__).parents[1] / "fakes"
-    return run([sys.executable, APP], PYTHONPATH=os.pathsep.join([str(paths.guest_dir()), str(fakes)]))
+    return run_on_cpython(TRANSFER)
+
+
+@pytest.mark.build
+def test_codecs_on_micropython_and_cpython_are_the_same(tmp_path):
+    ours = run([build(CODECS, tmp_path)])
+    assert ours == run_on_cpython(CODECS)
 
 
 @pytest.mark.build
@@ -65,3 +76,16 @@ def test_memory_that_runs_out_anywhere_loses_nothing(on_micropython):
         assert line.endswith("intact True error None"), line
     left = [line for line in on_micropython if line.startswith("left ")]
     assert set(left) == {f"left {[(0,) * 6] * 2}"}
+
+
+@pytest.mark.build
+def test_datagrams_in_fragments_are_the_same_and_memory_that_runs_out_leaves_nothing(on_micropython, on_cpython):
+    ours = [line for line in on_micropython if line.startswith("datagrams at ")]
+    assert len(ours) == 2
+    assert ours == [line for line in on_cpython if line.startswith("datagrams at ")]
+    verdicts = [line for line in on_micropython if " intact " in line and line.startswith("datagrams ")]
+    assert len(verdicts) == 7
+    for line in verdicts:
+        assert line.endswith("intact True pings True"), line
+    left = [line for line in on_micropython if line.startswith("datagrams left ")]
+    assert set(left) == {f"datagrams left {[(0,) * 5] * 2}"}

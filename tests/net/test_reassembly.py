@@ -36,7 +36,9 @@ class Bench:
         frame.put(0, HEAD + data, 0, START + len(data))
         frame.length = START + len(data)
         whole = self.table.input(key, head if offset == 0 else None, offset, has_more, frame, START, len(data), now_ms)
-        frame.buf[:] = b"\xa5" * len(frame.buf)  # the frame goes back: nothing may still refer to it
+        frame.buf[: 16 + frame.length] = b"\xa5" * (
+            16 + frame.length
+        )  # the frame goes back: nothing may still refer to it
         frame.release()
         return whole
 
@@ -72,6 +74,8 @@ def payload(whole):
 sizes = st.lists(st.integers(6, 40).map(lambda n: 8 * n), min_size=1, max_size=40)
 
 
+# A busy machine is no failure.
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=6000), sizes, st.randoms(use_true_random=False))
 def test_any_order_with_repetitions_is_intact(data, sizes, rng):
     bench = Bench()
@@ -95,6 +99,7 @@ def test_any_order_with_repetitions_is_intact(data, sizes, rng):
     assert bench.counters["ReasmFails"] == 0
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=300, max_size=3000), sizes, st.data())
 def test_overlap_drops_the_datagram(data, sizes, draw):
     bench = Bench()
@@ -118,7 +123,7 @@ def test_overlap_drops_the_datagram(data, sizes, draw):
 
 
 @given(st.binary(min_size=200, max_size=3000), sizes, st.data())
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_checksum_and_take_of_any_range(data, sizes, draw):
     parts = [(at, part, wire_checksum.checksum(part, 0, len(part))) for at, part, _ in cut(data, sizes)]
     whole = Reassembled(HEAD, parts)

@@ -2,13 +2,17 @@
 """net.dhcp: the client's states (RFC 2131 figure 5), its times, and what it must not believe."""
 
 import itertools
+import random
 import struct
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from libos.net import dhcp as net_dhcp
-from libos.wire import dhcp
+from libos.wire import dhcp, ipv4
 from tests.net.dhcp_fakes import ADDRESS, BROADCAST, SERVER, Client, reply
+from tests.net.link import World
 
 HOUR_MS = 3_600_000
 
@@ -434,18 +438,114 @@ def test_stop_before_there_is_a_lease_says_nothing(client):
     assert client.run(HOUR_MS) == []
 
 
-def test_decline_says_so_loses_the_address_and_waits_ten_seconds(client):
-    client.bind()
-    client.dhcp.decline(client.now_ms)
-    [(src_ip, dst_ip, message, _, _)] = client.sent()
+def in_use(client, mac=b"\x02\0\0\0\0\7"):
+    """Somebody answers for the address that is probed."""
+    [(address, on_result)] = client.ipv4.neighbours.probes.items()
+    del client.ipv4.neighbours.probes[address]
+    on_result(address, mac, client.now_ms)
+
+
+def assert_declined(client):
+    src_ip, dst_ip, message, _, _ = client.sent()[-1]
     assert (src_ip, dst_ip, message.ciaddr) == (0, BROADCAST, 0)
     assert message.number(53, 1) == dhcp.DECLINE
     assert message.options[dhcp.OPTION_REQUESTED_ADDRESS] == ip(ADDRESS)
     assert message.options[dhcp.OPTION_SERVER] == ip(SERVER)
-    assert client.events[-1][0] == "lost"
+    assert client.dhcp.lease is None
+    assert client.dhcp.counters["Declined"] == 1
     assert client.run(9_999) == []
     client.run(1)
     assert client.last().number(53, 1) == dhcp.DISCOVER
+
+
+def test_offered_address_is_asked_about_at_once(client):
+    client.answer(dhcp.OFFER, client.last())
+    assert list(client.ipv4.neighbours.probes) == client.ipv4.neighbours.sent == [ADDRESS]
+
+
+def test_offered_address_that_is_in_use_is_declined(client):
+    client.answer(dhcp.OFFER, client.last())
+    question = client.last()
+    in_use(client)
+    assert client.events == []
+    client.answer(dhcp.ACK, question)
+    assert client.events == []
+    assert_declined(client)
+
+
+def test_address_that_turns_out_to_be_in_use_is_given_up_and_declined(client):
+    client.bind()
+    client.run(300)
+    in_use(client)
+    assert client.events[-1][::2] == ("lost", "another host has it")
+    assert_declined(client)
+
+
+def test_address_that_nobody_uses_is_kept(client):
+    client.bind()
+    in_use(client, None)
+    assert client.dhcp.lease.ip == ADDRESS
+    assert client.sent() == []
+
+
+def test_answer_about_an_address_that_is_not_ours_any_more_changes_nothing(client):
+    client.bind()
+    client.run(1_800_000)
+    client.answer(dhcp.NAK, client.last())
+    client.run(0)
+    client.sent()
+    in_use(client)
+    assert client.sent() == []
+    assert client.dhcp.counters["Declined"] == 0
+
+
+def test_no_room_for_a_probe_does_not_keep_the_address_from_being_used(client):
+    client.ipv4.neighbours.is_full = True
+    client.bind()
+    assert client.dhcp.lease.ip == ADDRESS
+
+
+ADDRESSES = st.one_of(
+    st.integers(0, 0xFFFFFFFF),
+    st.sampled_from([0, ADDRESS, SERVER, 0x0A000200, 0x0A0002FF, 0x7F000001, 0xE0000001, 0xFFFFFFFF, 0x0A00020E]),
+)
+MASKS = st.one_of(st.integers(0, 0xFFFFFFFF), st.integers(0, 32).map(lambda bits: 0xFFFFFFFF << bits & 0xFFFFFFFF))
+
+
+@given(ADDRESSES, MASKS, ADDRESSES, ADDRESSES)
+@settings(max_examples=500)
+def test_every_lease_that_is_taken_is_one_that_ipv4_takes(address, mask, router, server):
+    client = Client()
+    client.answer(dhcp.OFFER, client.last(), address=address, mask=mask, router=router, server=server)
+    if client.dhcp.state != net_dhcp.REQUESTING:
+        return
+    client.answer(dhcp.ACK, client.last(), address=address, mask=mask, router=router, server=server)
+    lease = client.dhcp.lease
+    host = World(seed=1).host("192.0.2.1/24")
+    router_text = None if lease.router is None else ipv4.format_address(lease.router)
+    host.ipv4.set_address(f"{ipv4.format_address(lease.ip)}/{lease.prefix_len}", router_text)
+    assert host.ipv4.ip == address
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_octets_never_raise_and_leave_one_timer(seed):
+    rng = random.Random(seed)
+    client = Client(seed)
+    question = client.last()
+    for _ in range(3000):
+        if client.ipv4.sent:
+            question = client.last()
+        data = bytearray(reply(rng.choice([dhcp.OFFER, dhcp.ACK, dhcp.NAK]), question, lease=rng.choice([10, 3600])))
+        for _ in range(rng.randrange(4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        client.deliver(bytes(data[: rng.choice([len(data), rng.randrange(len(data))])]))
+        client.ipv4.neighbours.probes.clear()
+        client.run(rng.choice([0, 0, 500, 20_000]))
+        assert len(client.timers) <= 1
+        lease = client.dhcp.lease
+        assert (lease is not None) == (client.dhcp.state >= net_dhcp.BOUND)
+    assert client.dhcp.counters["Bound"] > 0
+    assert client.dhcp.counters["InErrors"] > 0
 
 
 def test_memory_that_ran_out_does_not_stop_the_search(client):

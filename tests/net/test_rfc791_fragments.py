@@ -272,6 +272,20 @@ def test_large_datagrams_to_nobody_are_bounded_and_given_up(world):
     assert host.is_clean()
 
 
+def test_forged_large_echo_requests_leave_room_for_the_application(world, host):
+    for last in range(100, 140):
+        packet = IP(src=f"10.0.0.{last}", dst="10.0.0.2", id=last) / ICMP(type=8) / Raw(bytes(2000))
+        for part in fragment(IP(raw(packet)), fragsize=1480):
+            inject(world, host, part)
+    assert len(host.ipv4._fragmenter) == fragmenter.MAX_QUEUED_ICMP
+    assert host.icmp.counters["OutErrors"] == 40 - fragmenter.MAX_QUEUED_ICMP
+    host.device.tx_log.clear()
+    assert host.udp.write(pattern(5000), "10.0.0.9", 9, 9, world.now_ms)
+    world.run(for_ms=50)
+    assert [bytes(packet[UDP].payload) for packet in sent(host) if packet.dst == "10.0.0.9"] == [pattern(5000)]
+    settled(world, host)
+
+
 def test_identifications_tell_nothing_of_others_and_do_not_repeat(world, host):
     for _ in range(200):
         host.udp.write(b"x", "10.0.0.9", 9, 9, world.now_ms)

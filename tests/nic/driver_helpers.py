@@ -61,3 +61,11 @@ def assert_nothing_lost(driver):
     span = range(tx.clean_index, tx.tx_index + (tx.size if tx.tx_index < tx.clean_index else 0))
     out = sum(tx._slots[index % tx.size] is not None for index in span)
     assert free + out + sum(ring.posted for ring in driver._rings) == count
+
+
+def idle(driver, function, rounds=40, step_ms=100):
+    """The loop with nothing to do but timers."""
+    for _ in range(rounds):
+        driver.arm()
+        function.timers.advance(step_ms * 1_000_000)
+        driver.disarm()

@@ -353,17 +353,20 @@ def test_ethertype_syn_and_five_tuple_filters_name_a_queue(host: Host) -> None:
 # Large segments and coalescing.
 
 
-def stream(count: int, mss: int = 1000, **fields: object) -> tuple[list[bytes], bytes]:
+V4 = IP(src="10.0.0.1", dst="10.0.0.2")
+V6 = IPv6(src="fd00::1", dst="fd00::2")
+
+
+def stream(count: int, mss: int = 1000, ip: ScapyPacket = V4) -> tuple[list[bytes], bytes]:
     payload = random.Random(count).randbytes(count * mss)
     options = [("NOP", None), ("NOP", None), ("Timestamp", (7, 8))]
-    frames = [
-        packet(
-            IP(src="10.0.0.1", dst="10.0.0.2", id=n),
-            TCP(sport=1, dport=2, seq=100 + n * mss, ack=50 + n, flags="A", window=500 + n, options=options),
-            payload=payload[n * mss : (n + 1) * mss],
-        )
-        for n in range(count)
-    ]
+    frames = []
+    for n in range(count):
+        layer = ip.copy()
+        if isinstance(layer, IP):
+            layer.id = n
+        tcp = TCP(sport=1, dport=2, seq=100 + n * mss, ack=50 + n, flags="A", window=500 + n, options=options)
+        frames.append(packet(layer, tcp, payload=payload[n * mss : (n + 1) * mss]))
     return frames, payload
 
 
@@ -371,30 +374,36 @@ def coalescing(host: Host, descriptors: int = 3) -> None:
     host[r.RSCCTL] = r.RSCCTL_RSCEN | descriptors << 2
 
 
-def large_segment(payload: bytes, mss: int) -> Frame:
+def large_segment(payload: bytes, mss: int, ip: ScapyPacket = V4) -> Frame:
     """What a TAP with offloads delivers."""
-    data = bytearray(
-        packet(IP(src="10.0.0.1", dst="10.0.0.2"), TCP(sport=1, dport=2, seq=100, flags="A"), payload=payload)
-    )
-    frame = Frame([bytes(data)], len(data))
-    frame.gso_size, frame.gso_type, frame.hdr_len = mss, 1, 54
-    frame.csum_start, frame.csum_offset = 34, 16
+    l4 = 34 if isinstance(ip, IP) else 54
+    data = packet(ip, TCP(sport=1, dport=2, seq=100, flags="A"), payload=payload)
+    frame = Frame([data], len(data))
+    frame.gso_size, frame.gso_type, frame.hdr_len = mss, 1 if isinstance(ip, IP) else 4, l4 + 20
+    frame.csum_start, frame.csum_offset = l4, 16
     return frame
 
 
-def test_segments_in_order_become_one_packet(host: Host) -> None:
+@pytest.mark.parametrize("ip", [V4, V6], ids=["v4", "v6"])
+def test_segments_in_order_become_one_packet(host: Host, ip: ScapyPacket) -> None:
     coalescing(host)
-    frames, payload = stream(10)
+    frames, payload = stream(10, ip=ip)
     host.arrive(*frames)
     rsc_counts = [host.get(RX_RING + 16 * n, 4) for n in range(6)]
     ((data, low, high),) = host.received()
-    got = IP(data[14:])
+    got = Ether(data)[1]
     assert bytes(got[TCP].payload) == payload
     assert (got[TCP].ack, got[TCP].window, got[TCP].seq) == (59, 509, 100)
-    assert raw(IP(data[14:34]).__class__(data[14:34]))[10:12] == data[24:26]
-    assert got.len == len(data) - 14
+    if isinstance(ip, IP):
+        again = got.copy()
+        del again.chksum
+        assert raw(again) == raw(got)
+        assert got.len == len(data) - 14
+        assert high & CHECKED == CHECKED
+    else:
+        assert got.plen == len(data) - 54
+        assert high & CHECKED == CHECKED & ~STATUS_IPCS
     assert sum((int.from_bytes(word, "little") >> 17 & 0xF) - 1 for word in rsc_counts[:5]) == 10
-    assert high & CHECKED == CHECKED
     assert low >> 17 & 0xF
 
 
@@ -458,31 +467,38 @@ def test_coalesced_packet_stays_within_its_descriptors(host: Host) -> None:
     assert max(len(data) for data, _, _ in results) <= 8192
 
 
-def test_large_segment_is_cut_where_coalescing_is_off() -> None:
+@pytest.mark.parametrize("ip", [V4, V6], ids=["v4", "v6"])
+def test_large_segment_is_cut_where_coalescing_is_off(ip: ScapyPacket) -> None:
     host = Host(offloads=True)
     host.start()
     payload = random.Random(1).randbytes(10_500)
-    host.arrive(large_segment(payload, 1000))
+    host.arrive(large_segment(payload, 1000, ip))
     results = host.received()
-    assert [len(data) - 54 for data, _, _ in results] == [1000] * 10 + [500]
+    header = 54 if isinstance(ip, IP) else 74
+    assert [len(data) - header for data, _, _ in results] == [1000] * 10 + [500]
     for data, _, high in results:
         copy = Ether(data)
-        del copy[IP].chksum, copy[TCP].chksum
+        if isinstance(ip, IP):
+            del copy[IP].chksum, copy[IP].len
+        else:
+            del copy[IPv6].plen
+        del copy[TCP].chksum
         assert raw(copy) == data
         assert not high & (ERROR_IPE | ERROR_L4E)
-    assert b"".join(data[54:] for data, _, _ in results) == payload
+    assert b"".join(data[header:] for data, _, _ in results) == payload
     assert host[r.GPRC] == 11
 
 
-def test_large_segment_is_delivered_whole_or_in_few_pieces_where_coalescing_is_on() -> None:
+@pytest.mark.parametrize("ip", [V4, V6], ids=["v4", "v6"])
+def test_large_segment_is_delivered_whole_or_in_few_pieces_where_coalescing_is_on(ip: ScapyPacket) -> None:
     host = Host(offloads=True)
     host.start()
     coalescing(host)
     payload = random.Random(1).randbytes(60_000)
-    host.arrive(large_segment(payload, 1000))
+    host.arrive(large_segment(payload, 1000, ip))
     results = host.received()
     assert len(results) == 2
-    assert b"".join(data[54:] for data, _, _ in results) == payload
+    assert b"".join(data[54 if isinstance(ip, IP) else 74 :] for data, _, _ in results) == payload
 
 
 def test_partial_checksum_is_finished() -> None:

@@ -178,24 +178,29 @@ def test_segmentation_is_what_scapy_builds(host: Host, length: int, mss: int, vl
     assert host[r.GPTC] == 2 * -(-length // mss)
 
 
-def test_wire_that_takes_large_segments_gets_them_whole() -> None:
+@pytest.mark.parametrize(
+    ("ip", "l4", "gso_type"),
+    [(IP(src="10.1.2.3", dst="10.9.8.7", id=500), 34, 1), (IPv6(src="fd00::1", dst="fd00::2"), 54, 4)],
+)
+def test_wire_that_takes_large_segments_gets_them_whole(ip: ScapyPacket, l4: int, gso_type: int) -> None:
     host = Host(offloads=True)
     host.start()
     payload = OCTETS[:9000]
-    data = packet(
-        IP(src="10.1.2.3", dst="10.9.8.7", id=500), TCP(sport=5, dport=6, seq=7000, flags="PA"), payload=payload
-    )
-    host.context(14, 20, 20, 1000, IPV4 | L4_TCP)
-    draft = bytearray(unfinished(data, 14, 34, 16, with_length=False))
-    draft[16:18] = b"\0\0"
-    host.queue_packet(bytes(draft), options=TXSM | IXSM, command=TSE, paylen=len(payload))
+    data = packet(ip, TCP(sport=5, dport=6, seq=7000, flags="PA"), payload=payload)
+    host.context(14, l4 - 14, 20, 1000, (IPV4 if gso_type == 1 else 0) | L4_TCP)
+    draft = bytearray(unfinished(data, 14, l4, 16, with_length=False))
+    length_at = 16 if gso_type == 1 else 18
+    draft[length_at : length_at + 2] = b"\0\0"
+    options = TXSM | (IXSM if gso_type == 1 else 0)
+    host.queue_packet(bytes(draft), options=options, command=TSE, paylen=len(payload))
     host.doorbell()
     (frame,) = host.sent()
     out = bytes(frame.joined())
-    assert (frame.gso_size, frame.gso_type, frame.hdr_len, frame.csum_start, frame.csum_offset) == (1000, 1, 54, 34, 16)
-    assert out[:50] == data[:50], "lengths and the IP checksum are filled in"
-    assert out[50:52] == pseudo_sum(data, 14, 34).to_bytes(2, "big"), "with the length, as virtio wants it"
-    assert out[54:] == payload
+    assert (frame.gso_size, frame.gso_type, frame.hdr_len) == (1000, gso_type, l4 + 20)
+    assert (frame.csum_start, frame.csum_offset) == (l4, 16)
+    assert out[: l4 + 16] == data[: l4 + 16], "lengths and the IP checksum are filled in"
+    assert out[l4 + 16 : l4 + 18] == pseudo_sum(data, 14, l4).to_bytes(2, "big"), "with the length, as virtio wants it"
+    assert out[l4 + 20 :] == payload
 
 
 @pytest.mark.parametrize(

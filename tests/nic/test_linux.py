@@ -21,6 +21,8 @@ from tests.nic.linux_guest import LinuxGuest, packages
 pytestmark = [pytest.mark.qemu, pytest.mark.tap, pytest.mark.slow]
 
 HERE, GUEST = "10.77.0.1", "10.77.0.2"
+HERE6, GUEST6 = "fd77::1", "fd77::2"
+OFFLOADS = ("tso", "gso", "gro", "tx", "rx", "sg")
 TAP = "nictap"
 
 
@@ -35,6 +37,7 @@ class Namespace:
         self._run(*self.prefix, "ip", "tuntap", "add", TAP, "mode", "tap")
         self._run(*self.prefix, "ip", "link", "set", TAP, "up")
         self._run(*self.prefix, "ip", "addr", "add", f"{HERE}/24", "dev", TAP)
+        self._run(*self.prefix, "ip", "addr", "add", f"{HERE6}/64", "dev", TAP, "nodad")
 
     def _run(self, *argv: str) -> None:
         result = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
@@ -76,7 +79,8 @@ def guest(
     root = packages()
     libraries = f"{root}/lib/x86_64-linux-gnu:{root}/usr/lib/x86_64-linux-gnu"
     loader = f"{root}/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
-    spawn_all([*namespace.prefix, loader, "--library-path", libraries, f"{root}/usr/bin/iperf3", "-s", "-B", HERE])
+    for here in (HERE, HERE6):
+        spawn_all([*namespace.prefix, loader, "--library-path", libraries, f"{root}/usr/bin/iperf3", "-s", "-B", here])
     guest = LinuxGuest(spawn_all, tmp_path_factory.mktemp("nic"), [f"tap:{TAP}"], model_prefix=namespace.prefix)
     address(guest)
     return guest
@@ -97,10 +101,10 @@ def ping(guest: LinuxGuest, ip: str = HERE, size: int = 56, count: int = 3) -> N
     assert f"{count} packets transmitted, {count} packets received, 0% packet loss" in text
 
 
-def iperf(guest: LinuxGuest, *options: str) -> float:
-    """Megabits per second of two seconds of TCP; the driver may not have lost or damaged anything."""
+def iperf(guest: LinuxGuest, *options: str, here: str = HERE) -> float:
+    """Megabits per second of two seconds of TCP."""
     for _ in range(3):
-        code, text = guest.run(f"iperf3 -c {HERE} -t 2 -J {' '.join(options)}", 60)
+        code, text = guest.run(f"iperf3 -c {here} -t 2 -J {' '.join(options)}", 60)
         if code == 0:
             break
         time.sleep(1)  # the server still serves the last one
@@ -151,18 +155,69 @@ def test_iperf_both_ways_with_offloads(guest: LinuxGuest) -> None:
     assert after["rx_crc_errors"] == after["rx_length_errors"] == 0
     assert after["tx_bytes"] > before["tx_bytes"] + 1_000_000
     assert after["rx_bytes_nic"] >= after["rx_bytes"] > before["rx_bytes"] + 1_000_000
-    assert after["tx_timeout_count"] == after["tx_restart_queue"] * 0
+    assert after["tx_timeout_count"] == 0
+
+
+def offloads(guest: LinuxGuest) -> dict[str, str]:
+    return dict(re.findall(r"^\s*([\w-]+): (on|off)", guest.check("ethtool -k eth0"), re.MULTILINE))
 
 
 def test_iperf_both_ways_without_offloads(guest: LinuxGuest) -> None:
-    guest.check("ethtool -K eth0 tso off gso off gro off tx off rx off sg off")
+    guest.check(f"ethtool -K eth0 {' '.join(f'{name} off' for name in OFFLOADS)}")
     wait_for_link(guest)
     try:
+        now = offloads(guest)
+        names = ("tcp-segmentation-offload", "tx-checksum-ip-generic", "rx-checksumming", "scatter-gather")
+        assert {name: now[name] for name in names} == dict.fromkeys(names, "off")
+        before = statistics(guest)
         assert iperf(guest) > 5
         assert iperf(guest, "-R") > 5
+        after = statistics(guest)
+        assert after["rx_crc_errors"] == after["rx_length_errors"] == after["tx_timeout_count"] == 0
+        assert after["tx_bytes"] > before["tx_bytes"] + 1_000_000
+        assert after["rx_bytes"] > before["rx_bytes"] + 1_000_000
     finally:
-        guest.check("ethtool -K eth0 sg on tx on rx on tso on gso on gro on")
+        guest.check(f"ethtool -K eth0 {' '.join(f'{name} on' for name in reversed(OFFLOADS))}")
         wait_for_link(guest)
+
+
+def test_ipv6_both_ways_with_segmentation_and_without(guest: LinuxGuest) -> None:
+    """Neighbours are found by multicast; context descriptors are for IPv6."""
+    guest.check(f"ip -6 addr add {GUEST6}/64 dev eth0")
+    guest.check("for i in $(seq 50); do ip -6 addr show dev eth0 tentative | grep -q fd77 || break; sleep 0.2; done")
+    text = guest.check(f"ping -6 -c 3 -i 0.2 -s 1400 {HERE6}", 60)
+    assert "3 packets transmitted, 3 packets received, 0% packet loss" in text
+    assert offloads(guest)["tx-tcp6-segmentation"] == "on"
+    before = statistics(guest)
+    assert iperf(guest, "-6", here=HERE6) > 10
+    assert iperf(guest, "-6", "-R", here=HERE6) > 10
+    after = statistics(guest)
+    assert after["rx_csum_offload_errors"] == 0
+    assert after["tx_bytes"] > before["tx_bytes"] + 1_000_000
+    assert after["rx_bytes"] > before["rx_bytes"] + 1_000_000
+    guest.check("ethtool -K eth0 tso off tx off rx off")
+    wait_for_link(guest)
+    try:
+        assert iperf(guest, "-6", here=HERE6) > 5
+        assert iperf(guest, "-6", "-R", here=HERE6) > 5
+    finally:
+        guest.check("ethtool -K eth0 rx on tx on tso on")
+        wait_for_link(guest)
+
+
+def test_statistics_agree_with_what_was_sent(guest: LinuxGuest) -> None:
+    before = statistics(guest)
+    ping(guest, size=1000, count=20)
+    after = statistics(guest)
+    grown = {name: after[name] - before.get(name, 0) for name in after}
+    for direction in ("rx", "tx"):
+        assert grown[f"{direction}_packets"] >= 20
+        assert grown[f"{direction}_pkts_nic"] >= grown[f"{direction}_packets"] - 1, "the card counted them too"
+        assert grown[f"{direction}_bytes"] >= 20 * 1042
+        queues = [name for name in after if re.fullmatch(rf"{direction}_queue_\d+_packets", name)]
+        assert sum(grown[name] for name in queues) == grown[f"{direction}_packets"]
+    for name in ("rx_errors", "tx_errors", "rx_missed_errors", "rx_no_buffer_count", "rx_over_errors", "collisions"):
+        assert after[name] == 0
 
 
 def test_receive_side_coalescing(guest: LinuxGuest) -> None:
@@ -178,9 +233,10 @@ def test_receive_side_coalescing(guest: LinuxGuest) -> None:
         wait_for_link(guest)
 
 
-def test_drivers_own_tests_pass(guest: LinuxGuest) -> None:
+def drivers_own_tests(guest: LinuxGuest) -> None:
+    """`ethtool -t`, every test of it by name."""
     text = guest.check("ethtool -t eth0", 120)
-    assert "PASS" in text
+    assert "The test result is PASS" in text
     assert re.findall(r"^(\w+).*\t (\d+)$", text, re.MULTILINE) == [
         ("Register", "0"),
         ("Eeprom", "0"),
@@ -188,6 +244,10 @@ def test_drivers_own_tests_pass(guest: LinuxGuest) -> None:
         ("Loopback", "0"),
         ("Link", "0"),
     ]
+
+
+def test_drivers_own_tests_pass(guest: LinuxGuest) -> None:
+    drivers_own_tests(guest)
     wait_for_link(guest)
     ping(guest)
 
@@ -249,22 +309,37 @@ def test_stalled_transmitter_is_reset_by_the_driver(guest: LinuxGuest) -> None:
     ping(guest)
 
 
-def test_two_cards_and_qemus_own_network(
-    namespace: Namespace, guest: LinuxGuest, spawn: Callable[[Sequence[str]], Guest], tmp_path: Path
-) -> None:
-    """The second guest of this module: both cards work, and one of them reaches slirp through a hub, without a TAP."""
-    ours, theirs = tmp_path / "a", tmp_path / "b"
-    hub = ["-netdev", "user,id=u0", "-netdev", "hubport,id=h0,hubid=0,netdev=u0"]
-    hub += ["-netdev", f"dgram,id=d0,local.type=unix,local.path={theirs},remote.type=unix,remote.path={ours}"]
-    hub += ["-netdev", "hubport,id=h1,hubid=0,netdev=d0"]
-    backends = [f"dgram:{ours}:{theirs}", f"dgram:{tmp_path / 'c'}:{tmp_path / 'd'}"]
-    two = LinuxGuest(spawn, tmp_path, backends, qemu_arguments=hub)
-    address(two, "eth0", "10.0.2.15")
-    address(two, "eth1", "10.88.0.2")
-    ping(two, "10.0.2.2")
-    assert "lease of 10.0.2.15 obtained" in two.check("udhcpc -i eth0 -n -q -f -s /bin/true 2>&1", 60)
+def slirp(number: int, ours: Path, theirs: Path) -> list[str]:
+    """QEMU's user-mode network 10.0.NUMBER.0/24 behind a datagram socket, by a hub of its own."""
+    argv = ["-netdev", f"user,id=u{number},net=10.0.{number}.0/24"]
+    argv += ["-netdev", f"hubport,id=h{number}a,hubid={number},netdev=u{number}"]
+    local, remote = f"local.type=unix,local.path={theirs}", f"remote.type=unix,remote.path={ours}"
+    argv += ["-netdev", f"dgram,id=d{number},{local},{remote}"]
+    return [*argv, "-netdev", f"hubport,id=h{number}b,hubid={number},netdev=d{number}"]
+
+
+def test_two_cards_and_qemus_own_network(spawn: Callable[[Sequence[str]], Guest], tmp_path: Path) -> None:
+    """Both cards carry traffic, each its own, without a TAP; and go and come back together."""
+    backends, networks = [], []
+    for number in (2, 3):
+        ours, theirs = tmp_path / f"a{number}", tmp_path / f"b{number}"
+        backends.append(f"dgram:{ours}:{theirs}")
+        networks += slirp(number, ours, theirs)
+    two = LinuxGuest(spawn, tmp_path, backends, qemu_arguments=networks)
     macs = {two.check(f"cat /sys/class/net/eth{n}/address").strip() for n in (0, 1)}
     assert len(macs) == 2
+    for _ in range(2):
+        address(two, "eth0", "10.0.2.15")
+        address(two, "eth1", "10.0.3.15")
+        before = [statistics(two, f"eth{n}")["rx_packets"] for n in (0, 1)]
+        ping(two, "10.0.2.2", count=5)
+        ping(two, "10.0.3.2", count=5)
+        after = [statistics(two, f"eth{n}")["rx_packets"] for n in (0, 1)]
+        assert all(new >= old + 5 for old, new in zip(before, after, strict=True))
+        assert "lease of 10.0.2.15 obtained" in two.check("udhcpc -i eth0 -n -q -f -s /bin/true 2>&1", 60)
+        assert "lease of 10.0.3.15 obtained" in two.check("udhcpc -i eth1 -n -q -f -s /bin/true 2>&1", 60)
+        two.check("rmmod ixgbe && insmod /modules/ixgbe.ko", 120)
+    assert macs == {two.check(f"cat /sys/class/net/eth{n}/address").strip() for n in (0, 1)}
 
 
 def test_interrupts_by_the_pin_pass_the_drivers_own_test(
@@ -272,7 +347,6 @@ def test_interrupts_by_the_pin_pass_the_drivers_own_test(
 ) -> None:
     guest = LinuxGuest(spawn, tmp_path, ["none"], append="pci=nomsi")
     address(guest)
-    text = guest.check("ethtool -t eth0", 120)
-    assert "PASS" in text, text
+    drivers_own_tests(guest)
     interrupts = next(line for line in guest.check("cat /proc/interrupts").splitlines() if "eth0" in line)
     assert "IO-APIC" in interrupts

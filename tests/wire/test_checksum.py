@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.utils import checksum as scapy_checksum
 
-from libos.wire.checksum import checksum, fold, patch, pseudo_sum
+from libos.wire.checksum import checksum, fold, patch, pseudo_sum, total
 
 
 def test_example_of_rfc_1071():
@@ -50,3 +50,11 @@ def test_fold_and_pseudo_sum():
     assert fold(0) == 0
     data = struct.pack(">IIBBH", 0x0A000001, 0x0A000002, 0, 6, 1234)
     assert pseudo_sum(0x0A000001, 0x0A000002, 6, 1234) == checksum(data, 0, 12)
+
+
+@given(st.binary(max_size=5000), st.data())
+def test_total_is_the_same_sum(data, draw):
+    start = draw.draw(st.integers(0, len(data)))
+    length = draw.draw(st.integers(0, len(data) - start))
+    assert total(data, start, length) == checksum(data, start, length)
+    assert total(b"\xff" * length, 0, length) == checksum(b"\xff" * length, 0, length)

@@ -4,10 +4,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scapy.layers.igmp import IGMP
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 
-from libos.wire import arp, ethernet, icmp, ipv4, tcp, udp
+from libos.wire import arp, ethernet, icmp, igmp, ipv4, tcp, udp
 from libos.wire.checksum import checksum
 
 u8, u16, u32 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
@@ -118,6 +119,20 @@ def test_ipv4_round_trip(total_len, ident, fragment, ttl, protocol, src, dst):
     assert IP(bytes(seen)).chksum == given_sum
 
 
+@given(u16, u32, u32, st.integers(1, 10))
+def test_ipv4_with_options_round_trip(ident, src, dst, words):
+    options = (b"\x94\x04\x00\x00" + b"\x01" * 36)[: 4 * words]
+    buf = dirty(20 + len(options))
+    ipv4.emit(buf, START, 100, ident, 0, 1, 2, src, dst, options)
+    data = written(buf, 20 + len(options))
+    assert ipv4.parse(buf, START, 100)[0] == 20 + len(options)
+    assert data[20:] == options
+    assert checksum(data, 0, len(data)) == 0xFFFF
+    assert ipv4.check_options(buf, START + 20, len(options)) == ipv4.OPTIONS_SANE
+    seen = IP(data)
+    assert (seen.ihl, seen.id, seen.src, seen.dst) == (5 + words, ident, ip_text(src), ip_text(dst))
+
+
 @pytest.mark.parametrize("length", range(60))
 def test_ipv4_truncated(length):
     buf = bytearray(60)
@@ -186,6 +201,22 @@ def test_icmp_round_trip(kind, code, rest, data):
 def test_icmp_and_udp_truncated(length):
     assert icmp.parse(bytes(8), 0, length) is None
     assert udp.parse(b"\0\1\0\2\0\x08\0\0", 0, length) is None
+
+
+@given(st.sampled_from([igmp.REPORT, igmp.REPORT_V1, igmp.LEAVE]), u32)
+def test_igmp_round_trip(kind, group):
+    buf = dirty(8)
+    igmp.emit(buf, START, kind, group)
+    data = written(buf, 8)
+    assert igmp.parse(buf, START, 8) == (kind, 0, group)
+    seen = IGMP(data)
+    assert (seen.type, seen.mrcode, seen.gaddr) == (kind, 0, ip_text(group))
+    assert checksum(data, 0, 8) == 0xFFFF
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_igmp_truncated(length):
+    assert igmp.parse(bytes(8), 0, length) is None
 
 
 @given(u16, u16, st.integers(8, 0xFFFF), u16)

@@ -20,6 +20,7 @@ from libos.hal.console import Console
 from libos.hal.dma import Dma
 from libos.hal.loop import EventLoop
 from libos.hal.random import Random
+from libos.net import dhcp as net_dhcp
 from libos.net.arp import Arp
 from libos.net.dhcp import Dhcp
 from libos.net.dns import Resolver
@@ -35,6 +36,7 @@ from libos.net.tcp.cubic import Cubic
 from libos.net.udp import Udp
 from libos.wire import dhcp as wire
 from libos.wire import dns as wire_dns
+from libos.wire import ipv6 as wire_ipv6
 
 SERVER = "10.0.0.1"
 SERVER_IP = 0x0A000001
@@ -119,6 +121,7 @@ class NameServer:
         self.truncates = False
         self.is_silent = False
         self.forges = False
+        self.delays_ms = {}  # record type -> how late the answer is
         self.ports = []  # source ports of questions
         self.idents = []
         self.streams = 0
@@ -135,6 +138,14 @@ class NameServer:
             evil = self.answer(data, False, evil=True)
             self.stack.udp.write(bytes((evil[0] ^ 1,)) + evil[1:], ip, port, 53)
             self.stack.udp.write(evil, ip, port, 5353)
+        kind = data[data.index(b"\0", 12) + 2]
+        if kind in self.delays_ms:
+            asyncio.create_task(self.later(self.delays_ms[kind], data, ip, port))
+        else:
+            self.stack.udp.write(self.answer(data, self.truncates), ip, port, 53)
+
+    async def later(self, delay_ms, data, ip, port):
+        await asyncio.sleep_ms(delay_ms)
         self.stack.udp.write(self.answer(data, self.truncates), ip, port, 53)
 
     async def serve(self, flow):
@@ -167,6 +178,20 @@ dma = Dma()
 random = Random()
 
 
+def dual_parts(mac, address, address6):
+    """A stack of both families, without waiting for anybody to object to its address."""
+    link = Link(dma, mac, False)
+    ethernet = Ethernet(link)
+    ipv4 = Ipv4(ethernet, Arp(ethernet, random), random, address)
+    ipv6 = Ipv6(
+        ethernet, Ndp(ethernet, random), random, address6, accept_router_advertisements=False, dad_transmits=0
+    )  # fmt: skip
+    udp = Udp(ipv4, ipv6)
+    netstack = NetStack(ethernet, Tcp(random, ipv4, ipv6), udp, Icmp(ipv4), Icmp6(ipv6))
+    loop.attach(netstack)
+    return link, Stack(netstack, loop, Log("error", Console()))
+
+
 def parts(mac, address=None):
     link = Link(dma, mac, False)
     ethernet = Ethernet(link)
@@ -176,7 +201,7 @@ def parts(mac, address=None):
     return link, ipv4, udp, netstack
 
 
-server_link, _, _, server_netstack = parts(b"\x02\0\0\0\0\1", "10.0.0.1/24")
+server_link, server_ipv4, _, server_netstack = parts(b"\x02\0\0\0\0\1", "10.0.0.1/24")
 loop.attach(server_netstack)
 server = Stack(server_netstack, loop, Log("error", Console()))
 console = Recorder()
@@ -192,6 +217,13 @@ resolver = Resolver(random)
 dns = DnsClient(client, resolver, random)
 happy = HappyEyeballs(client, dns)
 names = NameServer(server)
+server6_link, server6 = dual_parts(b"\x02\0\0\0\0\6", "10.6.0.1/24", "fd00::1/64")
+client6_link, client6 = dual_parts(b"\x02\0\0\0\0\7", "10.6.0.2/24", "fd00::2/64")
+server6_link.peer = client6_link
+client6_link.peer = server6_link
+names6 = NameServer(server6)
+dns6 = DnsClient(client6, Resolver(random), random, ["10.6.0.1"])
+happy6 = HappyEyeballs(client6, dns6)
 
 
 def ipv4(text):
@@ -256,6 +288,23 @@ async def refusal_takes_the_address_and_the_connections_over_it():
     flow = await client.tcp.connect(SERVER, 7001)
     assert flow.local[0] == "10.0.0.10"
     await flow.close()
+
+
+async def address_that_is_in_use_is_declined():
+    net_dhcp.DECLINED_MS = 300
+    server_ipv4.add_address("10.0.0.11/24")
+    dhcp_server.address = 0x0A00000B
+    dhcp_server.refuses = True
+    while addressing.is_up:
+        await asyncio.sleep_ms(20)
+    dhcp_server.refuses = False
+    while wire.DECLINE not in dhcp_server.seen:
+        await asyncio.sleep_ms(5)
+    dhcp_server.address = 0x0A00000A
+    while addressing.address != "10.0.0.10/24":
+        await asyncio.sleep_ms(20)
+    server_ipv4.remove_address("10.0.0.11")
+    assert client.counters["dhcp"]["Declined"] == 1
 
 
 async def silence_falls_back_aloud_and_asks_on():
@@ -508,6 +557,57 @@ async def nobody_there_is_the_error_of_the_last():
     assert 550 <= elapsed_ms < 1500, elapsed_ms
 
 
+def zone6(addresses6, addresses, delay6_ms=0):
+    """www.test with AAAA and A records; delay6_ms: how late the answer about IPv6 is."""
+    dns6.resolver.flush()
+    records = [(wire_dns.AAAA, wire_ipv6.parse_address(ip), 60) for ip in addresses6]
+    names6.zone = {"www.test": records + [(wire_dns.A, ipv4(ip), 60) for ip in addresses]}
+    names6.delays_ms = {wire_dns.AAAA: delay6_ms} if delay6_ms else {}
+
+
+async def ipv6_is_preferred():
+    server6.tcp.listen(7001, echo)
+    zone6(["fd00::1"], ["10.6.0.1"])
+    assert await dns6.resolve("www.test") == ["fd00::1", "10.6.0.1"]
+    for delay_ms, peer in ((0, "fd00::1"), (20, "fd00::1"), (400, "10.6.0.1")):
+        zone6(["fd00::1"], ["10.6.0.1"], delay_ms)
+        flow, elapsed_ms = await timed(happy6.connect("www.test", 7001))
+        assert flow.remote == (peer, 7001), (delay_ms, flow.remote)
+        assert elapsed_ms < 250, elapsed_ms
+        await flow.close()
+
+
+async def families_take_turns():
+    zone6(["fd00::98", "fd00::99", "fd00::1"], ["10.6.0.99"])
+    flow, elapsed_ms = await timed(happy6.connect("www.test", 7001))
+    assert flow.remote == ("fd00::1", 7001)
+    assert 700 <= elapsed_ms < 1500, elapsed_ms
+    await flow.close()
+    zone6(["fd00::98", "fd00::99"], ["10.6.0.1"])
+    flow, elapsed_ms = await timed(happy6.connect("www.test", 7001))
+    assert flow.remote == ("10.6.0.1", 7001)
+    assert 200 <= elapsed_ms < 700, elapsed_ms
+    await flow.close()
+
+
+async def family_that_the_name_does_not_have_is_not_waited_for():
+    zone6([], ["10.6.0.1"])
+    flow, elapsed_ms = await timed(happy6.connect("www.test", 7001))
+    assert flow.remote == ("10.6.0.1", 7001)
+    assert elapsed_ms < 50 + 150, elapsed_ms
+    await flow.close()
+    zone6(["fd00::1"], [])
+    flow = await happy6.connect("www.test", 7001)
+    assert flow.remote == ("fd00::1", 7001)
+    await flow.close()
+
+
+async def name_server_may_be_an_ipv6_address_however_it_is_written():
+    zone6(["fd00::1"], ["10.6.0.1"])
+    other = DnsClient(client6, Resolver(random), random, ["FD00:0:0::0001"])
+    assert await other.resolve("www.test") == ["fd00::1", "10.6.0.1"]
+
+
 async def cancelled_connect_leaves_nothing():
     zone(www=["10.0.0.98", "10.0.0.99"])
     task = asyncio.create_task(happy.connect("www.test", 7001))
@@ -553,6 +653,7 @@ loop.run(
             connect_waits_for_the_address,
             lease_is_renewed_in_silence,
             refusal_takes_the_address_and_the_connections_over_it,
+            address_that_is_in_use_is_declined,
             silence_falls_back_aloud_and_asks_on,
             static_addresses_ask_nobody,
             static_addresses_that_do_not_fit_are_refused,
@@ -570,6 +671,10 @@ loop.run(
             silent_address_costs_250_ms,
             refused_address_costs_nothing,
             nobody_there_is_the_error_of_the_last,
+            ipv6_is_preferred,
+            families_take_turns,
+            family_that_the_name_does_not_have_is_not_waited_for,
+            name_server_may_be_an_ipv6_address_however_it_is_written,
             cancelled_connect_leaves_nothing,
             open_connection_takes_names,
             counters_are_printed_now_and_then_and_at_the_end,

@@ -23,7 +23,19 @@ CFLAGS = [
 ]
 
 NETWORK_NOTE: dict[str, Any] = {
-    "devices": [{"kind": "virtio_net"}],
+    "net": "direct",
+    "devices": [
+        {
+            "name": "pci0",
+            "kind": "pci_device",
+            "bus": "pci",
+            "vendor": 0x1AF4,
+            "device": [0x1041, 0x1000],
+            "driver": "virtio_net",
+            "network": "net0",
+            "keys": {"ipv4": "ipv4", "ipv4-gateway": "ipv4-gateway"},
+        }
+    ],
     "ports": [{"proto": "tcp", "key": "port", "port": 7}],
     "keys": {"runtime": [{"name": "ipv4"}, {"name": "ipv4-gateway"}, {"name": "port"}]},
 }

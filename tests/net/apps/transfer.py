@@ -133,9 +133,12 @@ class Host:
         else:
             ipv4 = Ipv4(ethernet, arp, world, address)
             ipv6 = None
+        self.ipv4 = ipv4
         self.ipv6 = ipv6
         self.tcp = Tcp(world, Cubic(), ipv4, ipv6)
-        self.stack = NetStack(ethernet, self.tcp, Udp(ipv4, ipv6), Icmp(ipv4))
+        self.udp = Udp(ipv4, ipv6)
+        self.icmp = Icmp(ipv4)
+        self.stack = NetStack(ethernet, self.tcp, self.udp, self.icmp)
 
     def left(self):
         """What should all be nothing."""
@@ -146,6 +149,16 @@ class Host:
             len([owner for owner in tcp.timers.owners() if isinstance(owner, (Connection, HalfOpen))]),
             len(tcp.pending),
             len(tcp.time_waits.by_key),
+            2 * FRAMES - self.device.tx_pool.free - self.device.rx_pool.free,
+        )
+
+    def left_of_datagrams(self):
+        """The same after datagrams in fragments, some of which nobody could keep."""
+        return (
+            len(self.ipv4._reassembly),
+            len(self.ipv4._fragmenter),
+            self.ipv4._reassembly._cost,
+            len(self.icmp._pings),
             2 * FRAMES - self.device.tx_pool.free - self.device.rx_pool.free,
         )
 
@@ -191,18 +204,22 @@ def begin(world, hosts):
                 advance(world, hosts)
 
 
-def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24):
-    world = World(seed, 0, 0)
-    texts = [network + str(number) for number in (1, 2)]
+def pair(world, network="10.0.0.", prefix_len=24):
     macs = (b"\x52\x54\0\0\0\1", b"\x52\x54\0\0\0\2")
-    hosts = [Host(world, macs[index], texts[index] + "/" + str(prefix_len)) for index in range(2)]
+    hosts = [Host(world, macs[index], network + str(index + 1) + "/" + str(prefix_len)) for index in range(2)]
     hosts[0].device.other = hosts[1].device
     hosts[1].device.other = hosts[0].device
     begin(world, hosts)
+    return hosts
+
+
+def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24):
+    world = World(seed, 0, 0)
+    hosts = pair(world, network, prefix_len)
     world.loss = loss
     echoes = []
     hosts[1].tcp.listen(7, lambda conn: echoes.append(Echo(conn)))
-    conn = hosts[0].tcp.connect(texts[1], 7, world.now_ms)
+    conn = hosts[0].tcp.connect(network + "2", 7, world.now_ms)
     data = bytes([(index * 7 + index // 251) & 255 for index in range(SIZE)])
     sent = 0
     received = []
@@ -239,6 +256,42 @@ def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24):
     print("left", [host.left() for host in hosts])
 
 
+def datagrams(seed, locked):
+    """Large datagrams and echo requests, there and back."""
+    world = World(seed, 0, 0)
+    hosts = pair(world)
+    data = bytes([(index * 5 + index // 253) & 255 for index in range(20000)])
+    back = []
+    pings = []
+    hosts[1].udp.listen(9, lambda octets, ip, port: hosts[1].udp.write(octets, ip, port, 9))
+    hosts[0].udp.listen(8, lambda octets, ip, port: back.append(octets == data))
+    hosts[1].udp.join("239.1.2.3")
+    for _ in range(60):
+        hosts[0].udp.write(data, "10.0.0.2", 9, 8, world.now_ms)
+        if len(hosts[0].icmp._pings) < 4:
+            hosts[0].icmp.ping("10.0.0.2", pings.append, world.now_ms, 3000)
+        if back and pings:
+            world.locked = locked  # not before: a neighbour that cannot be asked for is a failure by right
+        for _ in range(20):
+            for host in hosts:
+                world.poll(host)
+        world.locked = 0
+        world.now_ms += 50
+    world.now_ms += 40000
+    for _ in range(100000):
+        for host in hosts:
+            host.stack.poll(world.now_ms)
+        if not has_mail(hosts) and not advance(world, hosts):
+            break
+    answered = [rtt_ms for rtt_ms in pings if rtt_ms is not None]
+    if not locked:
+        counters = hosts[1].stack.counters["ipv4"]
+        print("datagrams at", [(name, counters[name]) for name in sorted(counters) if counters[name]])
+        print("datagrams at", len(back), len(pings), len(answered))
+    print("datagrams", seed, "intact", bool(back) and all(back), "pings", bool(answered))
+    print("datagrams left", [host.left_of_datagrams() for host in hosts])
+
+
 for number in range(1, 4):
     transfer(number, 2 * number, 0)
 for number in range(1, 11):
@@ -247,3 +300,6 @@ for number in range(1, 4):
     transfer(number, 2 * number, 0, "fd00::", 64)
 for number in range(1, 11):
     transfer(number, 2, 2 * number, "fd00::", 64)
+datagrams(1, 0)
+for number in range(2, 8):
+    datagrams(number, 5 * number)

@@ -27,8 +27,9 @@ class Addressing:
 
     ipv6: net.ipv6.Ipv6 on the same interface, which finds its addresses itself, or None. ipv6_only: none of IPv4.
 
-    is_up: there is an IPv4 address. address: "10.0.0.2/24", or None. has_ipv6: there is an IPv6 address that
-    others than neighbours can answer. on_change: called after all these, or name servers, have changed.
+    is_settled: DHCP has answered, or does not, or is not asked. is_up: there is an IPv4 address. address:
+    "10.0.0.2/24", or None. has_ipv6: there is an IPv6 address that others than neighbours can answer. on_change: called
+    after all these, or name servers, have changed.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Addressing:
         self.log = log
         self.address = None
         self.is_up = False
+        self.is_settled = False
         self.on_change = None
         self._resolvers = []  # that DHCP named
         self._started_ms = ticks_ms()
@@ -58,6 +60,7 @@ class Addressing:
             if ipv6 is None or not ipv6.is_enabled:
                 print("error: --ipv6-only and --ipv4-only together leave no network: give one of them")
                 sys.exit(EXIT_USAGE)
+            self.is_settled = True
             return
         if dhcp is None:
             dhcp = address is None and target == DHCP_TARGET
@@ -137,7 +140,7 @@ class Addressing:
     def _set(self, address, gateway, origin):
         self.ipv4.set_address(address, gateway)
         self.address = address
-        self.is_up = True
+        self.is_up = self.is_settled = True
         for alarm in self._alarms:
             alarm.wake()
         self.log.info(self._name, address + origin + (", gateway " + gateway if gateway else ""))
@@ -159,8 +162,7 @@ class Addressing:
             self.log.debug(self._name, "lease extended by %d s" % lease.duration_s)
             self._changed()
             return
-        link_mtu = self.ipv4.ethernet.mtu
-        self.ipv4.mtu = link_mtu if lease.mtu is None else min(lease.mtu, link_mtu)
+        self.ipv4.set_mtu(self.ipv4.ethernet.mtu if lease.mtu is None else lease.mtu)
         gateway = None if lease.router is None else format_address(lease.router)
         self._set("%s/%d" % (format_address(lease.ip), lease.prefix_len), gateway, " by DHCP")
 
@@ -170,7 +172,7 @@ class Addressing:
         self._resolvers = []
         self.is_up = False
         self.address = None
-        self.ipv4.mtu = self.ipv4.ethernet.mtu
+        self.ipv4.set_mtu(self.ipv4.ethernet.mtu)
         self.ipv4.set_address(None)
         self._changed()
 

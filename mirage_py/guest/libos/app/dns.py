@@ -10,7 +10,8 @@ from errno import EAGAIN, EHOSTUNREACH, EIO, ENOENT, ETIMEDOUT
 from time import ticks_add, ticks_ms
 
 from libos.wire import dns as wire
-from libos.wire.ipv4 import format_address, parse_address
+from libos.wire import ipv4 as wire_ipv4
+from libos.wire import ipv6 as wire_ipv6
 
 from .flow import Alarm
 
@@ -18,6 +19,8 @@ MAX_LOOKUPS = 64  # at once
 _CONNECT_TIMEOUT_MS = 30000
 _FIRST_PORT = 32768
 _PORT_TRIES = 16
+_NAMING_MS = 6000  # DHCP gives up hope before that
+_NAMING_STEP_MS = 50
 _UNSENT_MS = 20  # before another server is asked, when there is no buffer or no route to one
 
 # net.dns says why by number: (errno, text) of each.
@@ -42,14 +45,15 @@ class ResolveError(OSError):
 class DnsClient:
     """stack: app.stack.Stack or app.socket_stack.SocketStack; resolver: net.dns.Resolver; random: hal.random.Random.
 
-    servers: whom to ask, as text; None: those of whom the network has told us.
+    servers: whom to ask, as text; None: those of whom the network has told us. ValueError when one is no address.
     """
 
     def __init__(self, stack, resolver, random, servers=None):
         self.stack = stack
         self.resolver = resolver
         self._random = random
-        self._servers = servers
+        # As the stack writes the address that an answer comes from.
+        self._servers = None if servers is None else [canonical(server) for server in servers]
         self._count = 0
         stack.more_counters["dns"] = resolver.counters
 
@@ -100,8 +104,10 @@ class DnsClient:
         return await self._addresses(host, wire.AAAA if family == 6 else wire.A)
 
     async def reverse(self, ip):
-        """The names of an IPv4 address ("10.0.0.1"), from its PTR records. Raises as resolve() does."""
-        name = wire.reverse_name(parse_address(ip).to_bytes(4, "big"))
+        """The names of an address, from its PTR records. Raises as resolve() does; ValueError for no address."""
+        name = wire.reverse_name(
+            wire_ipv6.parse_address(ip) if ":" in ip else wire_ipv4.parse_address(ip).to_bytes(4, "big")
+        )
         return [wire.decode_name(value) for value in await self._look_up(ip, name, wire.PTR)]
 
     async def _addresses(self, host, kind):
@@ -114,8 +120,7 @@ class DnsClient:
         try:
             servers = self._servers
             if servers is None:
-                await self.stack.wait_until_up(self.resolver.timeout_ms)
-                servers = self.stack.resolvers()
+                servers = await self._known_servers()
             lookup = self.resolver.look_up(name, kind, servers, self.stack.loop.now_ms())
             while not lookup.is_done:
                 if lookup.is_stream:
@@ -128,6 +133,18 @@ class DnsClient:
             number, text = _FAILURES[lookup.failure]
             raise ResolveError(number, "%s: %s" % (host, text))
         return lookup.values
+
+    async def _known_servers(self):
+        """Those that the network names; at the start it has not done so yet."""
+        stack = self.stack
+        await stack.wait_until_up(self.resolver.timeout_ms)
+        servers = stack.resolvers()
+        waited_ms = 0
+        while not servers and not stack.is_settled() and waited_ms < _NAMING_MS:
+            await asyncio.sleep_ms(_NAMING_STEP_MS)
+            waited_ms += _NAMING_STEP_MS
+            servers = stack.resolvers()
+        return servers
 
     async def _by_datagram(self, lookup):
         """One question from a port of its own, until it is answered or its time is over."""
@@ -193,14 +210,21 @@ def is_numeric(host):
     if ":" in host:
         return True
     try:
-        parse_address(host)
+        wire_ipv4.parse_address(host)
     except ValueError:
         return False
     return True
 
 
+def canonical(ip):
+    """An address as this library OS writes it: lower case, the longest run of zeros left out (RFC 5952)."""
+    if ":" in ip:
+        return wire_ipv6.format_address(wire_ipv6.parse_address(ip))
+    return wire_ipv4.format_address(wire_ipv4.parse_address(ip))
+
+
 def address_text(value):
     """The text of an address of 4 or 16 octets."""
     if len(value) == 4:
-        return format_address(int.from_bytes(value, "big"))
-    return ":".join(["%x" % (value[at] << 8 | value[at + 1]) for at in range(0, 16, 2)])
+        return wire_ipv4.format_address(int.from_bytes(value, "big"))
+    return wire_ipv6.format_address(value)

@@ -327,6 +327,10 @@ class SocketStack:
         """True: the system has its addresses."""
         return True
 
+    def is_settled(self):
+        """True: nothing more will be known."""
+        return True
+
     def families(self):
         """The IP versions that there may be: 4, 6."""
         return [4, 6]

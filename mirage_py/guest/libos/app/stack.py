@@ -229,6 +229,10 @@ class Stack:
         """Returns True when there is an address to connect from; False when timeout_ms have passed without one."""
         return self.addressing is None or await self.addressing.wait_until_up(timeout_ms)
 
+    def is_settled(self):
+        """False while an answer of DHCP may come: then name servers may be named soon."""
+        return self.addressing is None or self.addressing.is_settled
+
     def families(self):
         """The IP versions that there are: 4, 6."""
         tcp = self.netstack.tcp

@@ -62,14 +62,14 @@ class Ixgbe:
 
     mtu: 68 to 9000. queues: receive queues, over which the device spreads flows; one is enough for one processor.
     coalesce: whether the device may deliver large packets made of TCP segments that follow each other.
-    Raises DeviceError when the device cannot be used.
+    Raises DeviceError when the device cannot be used, or not so.
     """
 
     def __init__(self, pci_device, dma, name="net0", mtu=1500, queues=1, coalesce=True):
         if not _MTU_MIN <= mtu <= _MTU_MAX:
-            raise ValueError("%s: an MTU of %d" % (name, mtu))
+            raise DeviceError("%s: an MTU of %d; it has 68 to 9000" % (name, mtu))
         if not 1 <= queues <= _QUEUES_MAX:
-            raise ValueError("%s: %d receive queues" % (name, queues))
+            raise DeviceError("%s: %d receive queues; it has 1 to 16" % (name, queues))
         self.name = name
         self.mtu = mtu
         self.features = _FEATURES if coalesce else _FEATURES & ~_RX_LRO
@@ -83,7 +83,7 @@ class Ixgbe:
         self.tx_busy = 0  # alloc() found every buffer in use
         self.resets = 0
         self.link_changes = 0
-        self._multicast = ()
+        self._groups = []  # multicast addresses that are received
         self._broken = None  # why the device is out of use, or None
         self._recover_at_ms = 0
         self._recover_gap_ms = _RECOVER_MIN_MS
@@ -103,10 +103,10 @@ class Ixgbe:
         )
         self._rings = []
         for queue in range(queues):
-            # Every queue has buffers of its own, so that a busy one cannot starve the others.
+            # Every queue has buffers of its own: what the layers above hold of one, the others do not lack.
             pool = FramePool(dma, rx_bytes, max(8, rx_count // queues), 0)
             self._rings.append(RxRing(dma, _RING, pool, regs, r.RDT + r.QUEUE_STRIDE * queue >> 2))
-        self._rx = self._rings[0]
+        self._turns = list(self._rings)  # the same, in the order in which the next batch looks at them
         self._tx = TxRing(dma, _RING, regs, r.TDT >> 2)
         self._small = FramePool(dma, small_bytes, small_count, 0)
         self._large = FramePool(dma, large_bytes, large_count, 0)
@@ -137,8 +137,8 @@ class Ixgbe:
         hw.init_link()
         hw.init_statistics()
         hw.init_receive(self.mtu + _FRAME_OVERHEAD, len(self._rings))
-        if self._multicast:
-            hw.set_multicast(self._multicast)
+        if self._groups:
+            hw.set_multicast(self._groups)
         if self._is_promiscuous:
             hw.set_promiscuous(True)
         for queue in range(len(self._rings)):
@@ -157,11 +157,28 @@ class Ixgbe:
         self._watched_ms = now_ms()
         self._read_link()
 
-    def set_multicast(self, addresses):
-        """The multicast MAC addresses (bytes of six) that are to be received, in place of earlier ones."""
-        self._multicast = tuple(addresses)
+    def join(self, mac):
+        """Receives frames for a multicast address (bytes of six) from now on, after a reset of the device too.
+
+        The filter is a hash: frames for other groups may come as well. Raises ValueError for a station's address.
+        """
+        if not mac[0] & 1:
+            raise ValueError("%s: not a multicast address" % self.name)
+        mac = bytes(mac)
+        if mac not in self._groups:
+            self._groups.append(mac)
+            self._write_groups()
+
+    def leave(self, mac):
+        """Ends what join() began; nothing happens for an address that was not joined."""
+        if mac in self._groups:
+            self._groups.remove(mac)
+            self._write_groups()
+
+    def _write_groups(self):
+        # While the device is out of use they wait for _start().
         if self._broken is None:
-            self._hw.set_multicast(self._multicast)
+            self._hw.set_multicast(self._groups)
 
     def set_promiscuous(self, on):
         """Whether frames for other stations are received too."""
@@ -170,9 +187,16 @@ class Ixgbe:
             self._hw.set_promiscuous(on)
 
     def stop(self):
-        """Ends reception, transmission and DMA in order, and lets go of the device."""
-        self._hw.stop()
-        self._hw.read_statistics()
+        """Ends reception, transmission and DMA in order, and lets go of the device.
+
+        A device that does not answer is let go of all the same: it gets no bus any more.
+        """
+        if self._broken is None:
+            try:
+                self._hw.stop(len(self._rings))
+                self._hw.read_statistics()
+            except DeviceError:
+                pass
         self._pci_device.disable()
         self._tx.clear()
         for ring in self._rings:
@@ -189,8 +213,12 @@ class Ixgbe:
         Returns n. Never blocks.
         """
         count = 0
-        for ring in self._rings:
+        turns = self._turns
+        for ring in turns:
             count = ring.take(frames, count, limit)
+        if len(turns) > 1:
+            # The next one begins, so that a queue that fills each batch does not starve the others.
+            turns.append(turns.pop(0))
         self.rx_packets += count
         return count
 
@@ -234,6 +262,14 @@ class Ixgbe:
             self._tx_starved = True
             self._watch_transmit()
         return taken
+
+    def reclaim(self):
+        """Takes back the buffers of what has been sent: another device may wait for its own.
+
+        Returns whether some are still out.
+        """
+        self._tx.clean()
+        return self._tx.is_busy
 
     # --- sleeping and waking ---
 
@@ -321,8 +357,12 @@ class Ixgbe:
         before = statistics["rx_pkts_nic"] + statistics["rx_missed_errors"]
         self._hw.read_statistics()
         has_arrived = statistics["rx_pkts_nic"] + statistics["rx_missed_errors"] != before
-        # Without buffers out, nothing can be delivered: that is the layers above, not the device.
-        if not has_arrived or self.rx_packets != self._rx_at_watch or self._rx.has_work or self._rx.posted < 8:
+        can_deliver = True
+        for ring in self._rings:
+            # Without buffers out, nothing can be delivered: that is the layers above, not the device.
+            if ring.has_work or ring.posted < 8:
+                can_deliver = False
+        if not has_arrived or self.rx_packets != self._rx_at_watch or not can_deliver:
             self._rx_stalls = 0
         else:
             self._rx_stalls += 1
@@ -382,5 +422,8 @@ class Ixgbe:
             "resets": self.resets,
             "link_changes": self.link_changes,
         }
+        if len(self._rings) > 1:
+            for queue in range(len(self._rings)):
+                counters["rx_queue_%d_packets" % queue] = self._rings[queue].rx_packets
         counters.update(self._hw.statistics)
         return counters

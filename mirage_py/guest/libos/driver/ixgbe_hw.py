@@ -167,7 +167,11 @@ class IxgbeHw:
         self[r.MRQC] = r.MRQC_RSS | r.MRQC_TCP_IPV4 | r.MRQC_IPV4 | r.MRQC_IPV6 | r.MRQC_TCP_IPV6
 
     def start_receive_queue(self, queue, phys_addr, size, buffer_bytes, coalesce):
-        """4.6.7.1: one ring; its buffers are given after this, by the tail."""
+        """4.6.7.1: one ring; its buffers are given after this, by the tail.
+
+        SRRCTL.Drop_En stays off: what finds no buffer waits in the device, the packets of other queues behind it. One
+        processor empties all queues in turn, so that costs nothing, and a burst is not lost.
+        """
         base = r.QUEUE_STRIDE * queue
         self[r.RDBAL + base] = phys_addr & 0xFFFFFFFF
         self[r.RDBAH + base] = phys_addr >> 32
@@ -278,7 +282,13 @@ class IxgbeHw:
             pause_ms(1)
 
     def release(self, resource):
+        """10.5.4: the register is the firmware's too, so its semaphore is taken for giving back as well.
+
+        Without an answer it is given back all the same: who keeps it would stop everybody.
+        """
+        self._take_semaphore(now_ms() + _SEMAPHORE_TIMEOUT_MS)
         self[r.SW_FW_SYNC] = self[r.SW_FW_SYNC] & ~resource
+        self[r.SWSM] = self[r.SWSM] & ~(r.SWSM_SMBI | r.SWSM_SWESMBI)
 
     def read_eeprom(self, word):
         """8.2.3.2.2: one 16-bit word."""
@@ -311,7 +321,7 @@ class IxgbeHw:
         self[r.RAH] = int.from_bytes(mac[4:6], "little") | r.RAH_AV
 
     def set_multicast(self, addresses):
-        """8.2.3.7.6: the hash table lets these groups in (and others with the same hash: the stack looks itself)."""
+        """8.2.3.7.7: the hash table lets these groups in (and others with the same hash: the stack looks itself)."""
         table = [0] * r.MTA_WORDS
         for mac in addresses:
             # MCSTCTRL.MO 0: bits 47:36 of the address.
@@ -344,13 +354,21 @@ class IxgbeHw:
                 return
             statistics[counter] += value
 
-    def stop(self):
-        """Orderly: no more reception, the rings quiet, DMA ended, the firmware told (4.6.7.1.2, 4.6.8.2)."""
+    def stop(self, queues):
+        """Orderly: no more reception, the rings quiet, DMA ended, the firmware told (4.6.7.1.2, 4.6.8.2).
+
+        queues: how many receive queues there are. Raises DeviceError when one does not stop.
+        """
         self.disable_interrupts()
         self[r.RXCTRL] = self[r.RXCTRL] & ~r.RXCTRL_RXEN
-        self[r.RXDCTL] = self[r.RXDCTL] & ~r.RXDCTL_ENABLE
+        for queue in range(queues):
+            rxdctl = r.RXDCTL + r.QUEUE_STRIDE * queue
+            self[rxdctl] = self[rxdctl] & ~r.RXDCTL_ENABLE
         self[r.TXDCTL] = self[r.TXDCTL] & ~r.TXDCTL_ENABLE
-        wait_clear(self.regs, r.RXDCTL >> 2, r.RXDCTL_ENABLE, _QUEUE_TIMEOUT_US, self.what("receive queue to stop"))
+        for queue in range(queues):
+            rxdctl = r.RXDCTL + r.QUEUE_STRIDE * queue
+            what = self.what("receive queue %d to stop" % queue)
+            wait_clear(self.regs, rxdctl >> 2, r.RXDCTL_ENABLE, _QUEUE_TIMEOUT_US, what)
         wait_clear(self.regs, r.TXDCTL >> 2, r.TXDCTL_ENABLE, _QUEUE_TIMEOUT_US, self.what("transmit queue to stop"))
         self[r.DMATXCTL] = self[r.DMATXCTL] & ~r.DMATXCTL_TE
         self._disable_master()

@@ -59,6 +59,7 @@ class RxRing:
         self.posted = 0
         self.rx_index = 0
         self.refill_index = 0
+        self.rx_packets = 0
         self.rx_bytes = 0
         self.rx_errors = 0
         self.rx_dropped = 0
@@ -88,6 +89,9 @@ class RxRing:
 
     def take(self, frames, count, limit):
         """Takes received packets into frames[count:limit]; returns the new count. Never blocks."""
+        if not self.posted:
+            # All buffers were held above when the last packet came: nothing arrives until some go out again.
+            self.refill()
         index = self.rx_index
         posted = self.posted
         desc = self._desc32
@@ -97,7 +101,9 @@ class RxRing:
         mask = self._mask
         size = self._buffer_bytes
         words = self._words
+        is_open = self._open  # not empty: a packet goes on somewhere
         total = 0
+        first = count
         # At most `limit` packets and one turn of the ring, so that a flood cannot starve transmission.
         while posted and count < limit:
             at = 4 * index + 2
@@ -106,7 +112,7 @@ class RxRing:
                 break
             frame = slots[index]
             length = desc[at + 1] & 0xFFFF
-            if status & _DONE == _DONE and not self._open:
+            if status & _DONE == _DONE and not is_open:
                 # The usual packet: it is whole, in one buffer.
                 if 0 < length <= size and not status & _RXE and words[frame.note]:
                     frame.owner = _HOLDER
@@ -130,6 +136,7 @@ class RxRing:
             posted -= 1
         self.rx_index = index
         self.posted = posted
+        self.rx_packets += count - first
         self.rx_bytes += total
         if len(self._pool.frames) >= _REFILL_BATCH or posted < 8:
             self.refill()
@@ -206,8 +213,11 @@ class RxRing:
         desc = self._desc64
         slots = self._slots
         words = self._words
-        for _ in range(count):
-            frame = free.pop()
+        pop = free.pop
+        left = count
+        while left:
+            left -= 1
+            frame = pop()
             frame.owner = _DEVICE
             slots[index] = frame
             words[frame.note] = 0

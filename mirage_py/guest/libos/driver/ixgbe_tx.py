@@ -12,13 +12,17 @@ from micropython import const
 
 from libos.hal.buffers import fence, now_ms, view
 
+from . import vnet
+
 # hal.dma's and ixgbe_regs', re-declared: const() does not cross modules (tests compare them).
 _HOLDER = const(0)
 _POOL = const(1)
 _DEVICE = const(2)
 _CSUM_PARTIAL = const(2)
+_CSUM_LEFT = const(3)
 _DD = const(1)
 _DATA = const(1 << 29 | 3 << 20 | 1 << 25)  # DEXT, data descriptor, IFCS
+_PLAIN = const(1 << 29 | 3 << 20 | 1 << 25 | 1 << 24)  # _DATA, EOP
 _CONTEXT = const(1 << 29 | 2 << 20)  # DEXT, context descriptor
 _EOP = const(1 << 24)
 _RS = const(1 << 27)
@@ -35,6 +39,8 @@ _L4LEN_SHIFT = const(40)
 _MSS_SHIFT = const(48)
 
 _GSO_TCPV4 = const(1)
+_GSO_TCPV6 = const(4)
+_IPV6_HEADER = const(40)
 _CHECKSUM_CONTEXT = const(0)
 _SEGMENT_CONTEXT = const(1)
 _ETHERNET = const(14)
@@ -43,7 +49,6 @@ _UDP_CHECKSUM = const(6)
 _DATA_MAX = const(16384)  # octets that one descriptor names
 _IP_MAX = const(65535)
 _MIN_FREE = const(8)  # a packet of 64 KiB over five descriptors, and its context
-_CLEAN_BELOW = const(64)
 
 
 class TxRing:
@@ -59,6 +64,8 @@ class TxRing:
         self._desc64 = view(memory, 0, 16 * size, "Q")
         self.size = size
         self._mask = size - 1
+        # Early enough that frames of a receive ring, sent on from where they are, do not leave that without buffers.
+        self._clean_below = size // 2
         self._tail = tail
         self._tail_index = tail_index
         # The frame that ends at a descriptor, None where none does; only what is out is looked at.
@@ -104,7 +111,7 @@ class TxRing:
         index = self.tx_index
         mask = self._mask
         free = self.clean_index - index - 1 & mask
-        if free < _CLEAN_BELOW:
+        if free < self._clean_below:
             self.clean()
             free = self.clean_index - index - 1 & mask
         desc = self._desc64
@@ -118,7 +125,23 @@ class TxRing:
                 break
             frame = frames[position]
             length = frame.length
-            word = _DATA | _EOP
+            if not frame.flags & _CSUM_PARTIAL and length <= _DATA_MAX and frame.next is None:
+                # The usual packet: one buffer, nothing to compute.
+                last_word = _PLAIN | length | length << _PAYLEN_SHIFT
+                desc[2 * index] = frame.phys_addr + frame.start
+                desc[2 * index + 1] = last_word
+                slots[index] = frame
+                frame.owner = _DEVICE
+                last = index
+                index = index + 1 & mask
+                free -= 1
+                total += length
+                done += 1
+                continue
+            word = _PLAIN
+            if frame.flags & _CSUM_LEFT == _CSUM_LEFT:
+                # Relayed from virtio-net or a TAP, as it came.
+                vnet.recall(frame)
             if frame.flags & _CSUM_PARTIAL:
                 before = index
                 index, word, paylen = self._offload(frame, index, length)
@@ -235,6 +258,7 @@ class TxRing:
             or total <= frame.hdr_len
             or total - _ETHERNET > _IP_MAX
             or not (8 <= frame.gso_size < 16384)
+            or not (is_v4 or frame.gso_type == _GSO_TCPV6 and ip_len >= _IPV6_HEADER)
         ):
             return (index, -1, 0)
         buf = frame.buf
@@ -268,6 +292,7 @@ class TxRing:
         desc = self._desc32
         mask = self._mask
         slots = self._slots
+        pool = put_back = None  # frames of one pool come one after the other
         found = False
         while reports and desc[4 * reports[0] + 3] & _DD:
             last = reports.pop(0)
@@ -278,7 +303,10 @@ class TxRing:
                 if frame is not None:
                     if frame.next is None:
                         frame.owner = _POOL
-                        frame.pool.frames.append(frame)
+                        if frame.pool is not pool:
+                            pool = frame.pool
+                            put_back = pool.frames.append
+                        put_back(frame)
                     else:
                         self._give_back(frame)
                 index = index + 1 & mask

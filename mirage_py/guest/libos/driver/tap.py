@@ -119,6 +119,12 @@ class Tap:
         self._is_full = False  # the kernel would not take a frame: watch for writability too
         self._retry_ms = 0
 
+    def join(self, mac):
+        """Nothing to be done: a TAP interface hands over every frame that its bridge sends to it."""
+
+    def leave(self, mac):
+        """As join()."""
+
     # --- receiving ---
 
     def rx_batch(self, frames, limit):
@@ -193,7 +199,7 @@ class Tap:
                 frame = frames[sent]
                 pool = frame.pool
                 if pool is not small and pool is not large:
-                    frame = self._adopt(frame)
+                    frame = vnet.adopt(self, frame)
                     if frame is None:
                         break
                     frames[sent] = frame
@@ -222,13 +228,6 @@ class Tap:
         self.tx_packets += sent
         self.tx_bytes += total
         return sent
-
-    def _adopt(self, frame):
-        """A copy of another device's frame in a buffer of ours; the original is released. None: no buffer."""
-        own = self.alloc(frame.total())
-        if own is not None:
-            vnet.adopt(own, frame)
-        return own
 
     # --- sleeping and waking ---
 

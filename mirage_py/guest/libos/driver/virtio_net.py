@@ -87,10 +87,11 @@ _COUNTERS = "rx_packets rx_bytes rx_dropped rx_errors tx_packets tx_bytes tx_dro
 class VirtioNet:
     """A network device. pci_device: hal.pci.PciDevice; dma: hal.dma.Dma; name: what counters and messages call it.
 
+    offloads: whether received frames may be large segments, and have their checksums left partial.
     Has the network device signature (docs/architecture.md). Raises DeviceError when the device cannot be used.
     """
 
-    def __init__(self, pci_device, dma, name="net0"):
+    def __init__(self, pci_device, dma, name="net0", offloads=True):
         self.name = name
         self.rx_packets = 0
         self.rx_bytes = 0
@@ -99,10 +100,11 @@ class VirtioNet:
         self.tx_packets = 0
         self.tx_bytes = 0
         self.tx_dropped = 0  # taken while the device was down
-        self.tx_errors = 0  # completions of what was not sent
+        self.tx_errors = 0  # completions of what was not sent; frames of other devices that are too large
         self.tx_busy = 0  # alloc() found every buffer in use
         self.resets = 0
         self.link_up = False
+        self._offloads = offloads
         self._broken = None  # why the device is out of use, or None
         self._recover_at_ms = 0
         self._recover_gap_ms = _RECOVER_MIN_MS
@@ -170,8 +172,14 @@ class VirtioNet:
     def _wanted_features(self):
         """What we ask for, of what is offered: dependencies are the driver's to keep (5.1.3.1)."""
         offered = self._transport.offered_features()
-        wanted = _MTU | _MAC | _STATUS | _MRG_RXBUF | _GUEST_CSUM | _CSUM
-        if offered & _GUEST_CSUM and (offered & _MRG_RXBUF or self._rx_buffer_bytes >= _HEADER + _GSO_FRAME_MAX):
+        wanted = _MTU | _MAC | _STATUS | _MRG_RXBUF | _CSUM
+        if self._offloads:
+            wanted |= _GUEST_CSUM
+        if (
+            self._offloads
+            and offered & _GUEST_CSUM
+            and (offered & _MRG_RXBUF or self._rx_buffer_bytes >= _HEADER + _GSO_FRAME_MAX)
+        ):
             wanted |= _GUEST_TSO4 | _GUEST_TSO6
         if offered & _CSUM:
             wanted |= _HOST_TSO4 | _HOST_TSO6
@@ -239,6 +247,12 @@ class VirtioNet:
             status = self._transport.read_config(_CONFIG_STATUS, 1)
             self.link_up = bool(status[0] & _STATUS_LINK_UP)
 
+    def join(self, mac):
+        """Nothing to be done: without VIRTIO_NET_F_CTRL_RX, which is not asked for, the device filters no groups."""
+
+    def leave(self, mac):
+        """As join()."""
+
     # --- receiving ---
 
     def rx_batch(self, frames, limit):
@@ -249,6 +263,8 @@ class VirtioNet:
         index = self._rx_used
         available = self._rx_used16[1] - index & 0xFFFF
         if not available:
+            if not self._rx_posted and self._broken is None:
+                self._refill()  # all buffers were held above: nothing arrives until some go out again
             return 0
         if available > self._rx_posted:
             self._break("moved the receive ring's index by %d with %d buffers out" % (available, self._rx_posted))
@@ -428,6 +444,7 @@ class VirtioNet:
         index = self._tx_avail
         small = self._small
         total = 0
+        dropped = 0
         for position in range(count):
             frame = frames[position]
             if frame.pool is small:
@@ -436,10 +453,17 @@ class VirtioNet:
                 headers = self._large_header
             else:
                 # Of another device, as a relay hands on what it received: it has no place in our ring.
-                frame = self._adopt(frame)
+                if frame.total() > self._large_max:
+                    # Nor will any buffer of ours ever hold it.
+                    frame.release()
+                    dropped += 1
+                    continue
+                frame = vnet.adopt(self, frame)
                 if frame is None:
                     count = position
                     break
+                if frame.flags & _CSUM_PARTIAL and not self.features & TX_CSUM:
+                    vnet.fill_checksum(frame)
                 headers = self._small_header if frame.pool is small else self._large_header
             key = 0
             if frame.flags & _CSUM_PARTIAL:
@@ -457,19 +481,13 @@ class VirtioNet:
             index += 1
         self._tx_avail = index & 0xFFFF
         avail[1] = index & 0xFFFF
-        self.tx_packets += count
+        self.tx_packets += count - dropped
+        self.tx_errors += dropped
         self.tx_bytes += total
         fence()
         if not queue.used16[0] & _NO_NOTIFY:
             queue.doorbell[0] = _TX
         return count
-
-    def _adopt(self, frame):
-        """A copy of another device's frame in a buffer of ours; the original is released. None: no buffer."""
-        own = self.alloc(frame.total())
-        if own is not None:
-            vnet.adopt(own, frame)
-        return own
 
     def _discard(self, frames, count):
         for position in range(count):

@@ -84,15 +84,8 @@ class Virtqueue:
 
     def clear(self):
         """As after allocation: for a device that starts anew."""
-        words = self.desc64
-        for index in range(len(words)):
-            words[index] = 0
-        words = self.avail16
-        for index in range(len(words)):
-            words[index] = 0
-        words = self.used32
-        for index in range(len(words)):
-            words[index] = 0
+        # In one go: word by word, this was a tenth of all that happens until an image listens.
+        self.memory[:] = bytes(len(self.memory))
 
     def set_descriptor(self, slot, phys_addr, len_bytes, flags):
         self.desc64[2 * slot] = phys_addr

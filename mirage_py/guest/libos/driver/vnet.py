@@ -14,6 +14,9 @@ NEEDS_CSUM = 1
 DATA_VALID = 2
 
 _TCP_CSUM_OFFSET = const(16)
+_TCP_DATA_OFFSET = const(12)
+_UDP_CSUM_OFFSET = const(6)
+_GSO_MASK = const(0x7F)  # the type, without the ECN bit
 _RINGS_BYTES = const(14336)  # two virtqueues of 256 entries, aligned
 
 
@@ -32,8 +35,14 @@ def emit(frame, words, key):
     frame.note = key if not key or frame.csum_offset == _TCP_CSUM_OFFSET else -1
 
 
-def adopt(own, frame):
-    """Copies another device's frame, chain or not, into `own`, a frame to send; the original is released."""
+def adopt(device, frame):
+    """Copies another device's frame, chain or not, into one that `device` can send; the original is released.
+
+    Returns the copy, or None (and the original stays) when the device has no buffer.
+    """
+    own = device.alloc(frame.total())
+    if own is None:
+        return None
     at = own.start
     part = frame
     while part is not None:
@@ -41,17 +50,9 @@ def adopt(own, frame):
         at += part.length
         part = part.next
     own.length = at - own.start
-    flags = frame.flags
-    if flags & 3 == 3:
-        # Received with its checksum left partial: what is to be done stands in front of it as it came.
-        buf = frame.buf
-        own.gso_type = buf[1]
-        own.hdr_len = buf[2] | buf[3] << 8
-        own.gso_size = buf[4] | buf[5] << 8
-        own.csum_start = buf[6] | buf[7] << 8
-        own.csum_offset = buf[8] | buf[9] << 8
-        own.flags = 2
-    elif flags & 2:
+    if frame.flags & 3 == 3:
+        recall(frame)
+    if frame.flags & 2:
         own.csum_start = frame.csum_start
         own.csum_offset = frame.csum_offset
         own.gso_size = frame.gso_size
@@ -59,6 +60,39 @@ def adopt(own, frame):
         own.hdr_len = frame.hdr_len
         own.flags = 2
     frame.release()
+    return own
+
+
+def recall(frame):
+    """Reads the header of a frame that was received with its checksum left partial: what is to be done on sending it.
+
+    The header's hdr_len is a hint only (5.1.6.4.2): the TCP header says where it ends. A header that does not fit the
+    frame is not believed: the checksum stays as it is, and whoever receives the frame drops it.
+    """
+    buf = frame.buf
+    at = frame.start - HEADER_BYTES
+    start = buf[at + 6] | buf[at + 7] << 8
+    offset = buf[at + 8] | buf[at + 9] << 8
+    if start + max(offset + 2, _TCP_DATA_OFFSET + 1) > frame.length:
+        frame.flags = 0
+        return
+    frame.flags = 2
+    frame.gso_type = buf[at + 1] & _GSO_MASK
+    frame.gso_size = buf[at + 4] | buf[at + 5] << 8 if frame.gso_type else 0
+    frame.csum_start = start
+    frame.csum_offset = offset
+    frame.hdr_len = start + (buf[frame.start + start + _TCP_DATA_OFFSET] >> 4) * 4 if frame.gso_size else start
+
+
+def fill_checksum(frame):
+    """Fills in the transport checksum of a frame to send, for a device that cannot: RFC 1071, RFC 768."""
+    value = 0xFFFF ^ frame.checksum(frame.csum_start, frame.length - frame.csum_start, 0)
+    at = frame.start + frame.csum_start + frame.csum_offset
+    if not value and frame.csum_offset == _UDP_CSUM_OFFSET:
+        value = 0xFFFF
+    frame.buf[at] = value >> 8
+    frame.buf[at + 1] = value & 0xFF
+    frame.flags = 0
 
 
 def buffer_plan(share_bytes, rx_slots, tx_slots):

@@ -197,11 +197,27 @@ class Dhcp:
         self.state = STOPPED
         self.lease = None
 
-    def decline(self, now_ms):
+    def _probe(self, ip):
+        """Asks whether somebody has the address already, while the server is asked for it.
+
+        RFC 5227 would have us wait for 4 to 7 seconds before the address is used. It is used at once, and asked about
+        as long: whoever has it answers the first question before the server does, most often.
+        """
+        neighbours = self.ipv4.neighbours
+        neighbours.cancel_probe(ip)
+        try:
+            neighbours.probe(ip, self._probed)
+        except ValueError:
+            return  # too many probes are under way
+        neighbours.send_probe(ip)
+
+    def _probed(self, ip, mac, now_ms):
+        lease = self._offer if self.state == REQUESTING else self.lease
+        if mac is not None and lease is not None and lease.ip == ip:
+            self._decline(lease, now_ms)
+
+    def _decline(self, lease, now_ms):
         """Somebody else has the address (RFC 2131 section 4.4.4): refuses it, and looks for another after a while."""
-        lease = self.lease
-        if lease is None:
-            return
         self.counters["Declined"] += 1
         self._new_xid()
         options = [
@@ -211,7 +227,9 @@ class Dhcp:
             (wire.OPTION_REQUESTED_ADDRESS, lease.ip.to_bytes(4, "big")),
         ]
         self._send(options, 0, wire_ipv4.LIMITED_BROADCAST, now_ms)
-        self._lose("another host has it", now_ms)
+        self._offer = None
+        if self.lease is not None:
+            self._lose("another host has it", now_ms)
         self._restart(now_ms, DECLINED_MS)
 
     def _restore(self, now_ms):
@@ -387,6 +405,7 @@ class Dhcp:
             self._offer = lease
             self._tries = 0
             self.state = REQUESTING
+            self._probe(lease.ip)
             self._request(now_ms)
         else:
             self._bind(lease, self._requested_ms, now_ms)

@@ -9,10 +9,13 @@ So the data stays in the heap, as one object, and fragments are made when they c
 from libos.net.timers import FAR_MS
 
 MAX_QUEUED = 8  # datagrams
+MAX_QUEUED_ICMP = 4  # what strangers may have us send, from addresses where nobody takes it: it must not fill the queue
 MAX_OCTETS = 262144  # of all of them
 RETRY_MS = 2  # when there is no buffer, or no MAC yet
 MAX_DESTINATIONS = 256  # whose identifications are remembered
 TIMEOUT_MS = 5000  # by then a neighbour has been asked three times
+
+_ICMP = (1, 58)  # the protocol numbers of ICMP and ICMPv6
 
 
 class Idents:
@@ -89,7 +92,8 @@ class Fragmenter:
 
     def send(self, datagram, now_ms):
         """Takes a datagram over. False, and counted, when too many wait already."""
-        if len(self._queue) >= MAX_QUEUED or self._octets + datagram.length > MAX_OCTETS:
+        limit = MAX_QUEUED_ICMP if datagram.protocol in _ICMP else MAX_QUEUED
+        if len(self._queue) >= limit or self._octets + datagram.length > MAX_OCTETS:
             self.counters["FragFails"] += 1
             return False
         datagram.deadline_ms = now_ms + TIMEOUT_MS
@@ -104,9 +108,9 @@ class Fragmenter:
             self._timers.schedule(self, now_ms + RETRY_MS)
 
     def _remove(self, datagram, counter):
-        self._queue.remove(datagram)
         self._octets -= datagram.length
         self.counters[counter] += 1
+        self._queue.remove(datagram)
 
     def on_timer(self, now_ms):
         """Sends what can leave now. A datagram that waits for its neighbour does not hold up those to others."""

@@ -254,6 +254,10 @@ class Ipv4:
         self.counters["OutNoRoutes"] += 1
         return None
 
+    def set_mtu(self, mtu):
+        """The link's MTU from now on, as DHCP says; not above the device's."""
+        self.mtu = self._paths.link_mtu = min(mtu, self.ethernet.mtu)
+
     def path_mtu(self, dst_ip):
         """Octets of an IP packet that the way to a host takes."""
         return min(self._paths.lookup(dst_ip), self.mtu)  # DHCP may have lowered the latter

@@ -305,6 +305,8 @@ class Ipv6:
 
     def join(self, group):
         """Receives packets to a multicast group. Each join needs its leave. ValueError when that cannot be."""
+        if not self.is_enabled:
+            raise ValueError("no IPv6: it is switched off")
         self.mld.join(group)
 
     def leave(self, group):

@@ -121,7 +121,11 @@ class Timers:
     def _pop(self):
         heap = self._heap
         top = heap[0]
-        last = heap.pop()
+        last = heap[-1]
+        try:
+            heap.pop()
+        except MemoryError:
+            pass  # it is removed: MicroPython only could not make the list smaller
         count = len(heap)
         if count:
             at = 0
