@@ -187,7 +187,7 @@ def dual_parts(mac, address, address6):
         ethernet, Ndp(ethernet, random), random, address6, accept_router_advertisements=False, dad_transmits=0
     )  # fmt: skip
     udp = Udp(ipv4, ipv6)
-    netstack = NetStack(ethernet, Tcp(random, ipv4, ipv6), udp, Icmp(ipv4), Icmp6(ipv6))
+    netstack = NetStack(ethernet, Tcp(random, Cubic(), ipv4, ipv6), udp, Icmp(ipv4), Icmp6(ipv6))
     loop.attach(netstack)
     return link, Stack(netstack, loop, Log("error", Console()))
 
