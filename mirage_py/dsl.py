@@ -31,6 +31,7 @@ from mirage_py.devices.addressing import addressing
 from mirage_py.devices.application import application
 from mirage_py.devices.arp import arp
 from mirage_py.devices.clock import clock
+from mirage_py.devices.congestion import cubic, default_congestion, newreno
 from mirage_py.devices.console import console
 from mirage_py.devices.dhcp import dhcp
 from mirage_py.devices.dma import dma
@@ -54,6 +55,7 @@ from mirage_py.devices.signatures import (
     ADDRESSING,
     ARP,
     CLOCK,
+    CONGESTION,
     CONSOLE,
     DHCP,
     DMA,
@@ -91,6 +93,7 @@ __all__ = [
     "ADDRESSING",
     "ARP",
     "CLOCK",
+    "CONGESTION",
     "CONSOLE",
     "DHCP",
     "DMA",
@@ -135,6 +138,8 @@ __all__ = [
     "clock",
     "configured_stack",
     "console",
+    "cubic",
+    "default_congestion",
     "default_network",
     "dhcp",
     "direct_stack",
@@ -155,6 +160,7 @@ __all__ = [
     "ndp",
     "netstack",
     "netstack_of",
+    "newreno",
     "pcap",
     "pci_bus",
     "pci_device",

@@ -42,7 +42,7 @@ def netstack(network: Node, *, group: str = "") -> Device:
     internet = ipv4(link, arp(link), group=group)
     internet6 = ipv6(link, ndp(link), group=group)
     return DUAL_NETSTACK(
-        link, tcp(internet, internet6), udp(internet, internet6), icmp(internet), icmp6(internet6)
+        link, tcp(internet, internet6, group=group), udp(internet, internet6), icmp(internet), icmp6(internet6)
     )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def addressed_netstack(network: Node, *, group: str = "") -> tuple[Device, Devic
     internet = unnumbered_ipv4(link, arp(link), group=group)
     internet6 = ipv6(link, ndp(link), group=group)
     datagrams = udp(internet, internet6)
-    stack = DUAL_NETSTACK(link, tcp(internet, internet6), datagrams, icmp(internet), icmp6(internet6))
+    stack = DUAL_NETSTACK(link, tcp(internet, internet6, group=group), datagrams, icmp(internet), icmp6(internet6))
     return stack, addressing(internet, internet6, datagrams, group=group)
 
 

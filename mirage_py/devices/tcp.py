@@ -3,7 +3,8 @@
 
 from mirage_py.device import Device, Kind, Node
 from mirage_py.devices import random as random_kind
-from mirage_py.devices.signatures import IPV4, IPV6, RANDOM
+from mirage_py.devices.congestion import default_congestion
+from mirage_py.devices.signatures import CONGESTION, IPV4, IPV6, RANDOM
 from mirage_py.devices.signatures import TCP as OFFERS
 
 TCP = Kind(
@@ -11,7 +12,7 @@ TCP = Kind(
     offers=OFFERS,
     implementation="libos.net.tcp.Tcp",
     doc="TCP over IPv4",
-    arguments={"random": RANDOM, "ipv4": IPV4},
+    arguments={"random": RANDOM, "congestion": CONGESTION, "ipv4": IPV4},
     features=("net",),
 )
 
@@ -20,12 +21,23 @@ DUAL_TCP = Kind(
     offers=OFFERS,
     implementation=TCP.implementation,
     doc="TCP over both",
-    arguments={"random": RANDOM, "ipv4": IPV4, "ipv6": IPV6},
+    arguments={"random": RANDOM, "congestion": CONGESTION, "ipv4": IPV4, "ipv6": IPV6},
     features=("net",),
 )
 
 
-def tcp(ipv4: Node, ipv6: Node | None = None, *, random: Node | None = None) -> Device:
-    """TCP on IPv4, or on both."""
+def tcp(
+    ipv4: Node,
+    ipv6: Node | None = None,
+    *,
+    random: Node | None = None,
+    congestion: Node | None = None,
+    group: str = "",
+) -> Device:
+    """TCP on IPv4, or on both.
+
+    congestion: cubic() or newreno(); by default what `--congestion` says. group: prefix of that key.
+    """
     random = random or random_kind.random()
-    return TCP(random, ipv4) if ipv6 is None else DUAL_TCP(random, ipv4, ipv6)
+    congestion = congestion or default_congestion(group)
+    return TCP(random, congestion, ipv4) if ipv6 is None else DUAL_TCP(random, congestion, ipv4, ipv6)

@@ -196,7 +196,8 @@ static const mp_rom_map_elem_t mirage_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_sock_error), MP_ROM_PTR(&mirage_sock_error_obj)},
     {MP_ROM_QSTR(MP_QSTR_sock_shutdown), MP_ROM_PTR(&mirage_sock_shutdown_obj)},
     {MP_ROM_QSTR(MP_QSTR_sock_close), MP_ROM_PTR(&mirage_sock_close_obj)},
-    {MP_ROM_QSTR(MP_QSTR_sock_nodelay), MP_ROM_PTR(&mirage_sock_nodelay_obj)},
+    {MP_ROM_QSTR(MP_QSTR_sock_option), MP_ROM_PTR(&mirage_sock_option_obj)},
+    {MP_ROM_QSTR(MP_QSTR_sock_unacked), MP_ROM_PTR(&mirage_sock_unacked_obj)},
     {MP_ROM_QSTR(MP_QSTR_sock_watch), MP_ROM_PTR(&mirage_sock_watch_obj)},
     {MP_ROM_QSTR(MP_QSTR_sock_ready), MP_ROM_PTR(&mirage_sock_ready_obj)},
     #endif

@@ -72,7 +72,8 @@ MP_DECLARE_CONST_FUN_OBJ_1(mirage_sock_names_obj);
 MP_DECLARE_CONST_FUN_OBJ_1(mirage_sock_error_obj);
 MP_DECLARE_CONST_FUN_OBJ_2(mirage_sock_shutdown_obj);
 MP_DECLARE_CONST_FUN_OBJ_2(mirage_sock_close_obj);
-MP_DECLARE_CONST_FUN_OBJ_2(mirage_sock_nodelay_obj);
+MP_DECLARE_CONST_FUN_OBJ_3(mirage_sock_option_obj);
+MP_DECLARE_CONST_FUN_OBJ_1(mirage_sock_unacked_obj);
 MP_DECLARE_CONST_FUN_OBJ_2(mirage_sock_watch_obj);
 MP_DECLARE_CONST_FUN_OBJ_0(mirage_sock_ready_obj);
 #endif

@@ -3,9 +3,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -258,13 +260,49 @@ static mp_obj_t mirage_sock_close(mp_obj_t fd_in, mp_obj_t abort) {
 }
 MP_DEFINE_CONST_FUN_OBJ_2(mirage_sock_close_obj, mirage_sock_close);
 
-/* sock_nodelay(fd, on) */
-static mp_obj_t mirage_sock_nodelay(mp_obj_t fd, mp_obj_t on_in) {
-    int on = mp_obj_is_true(on_in);
-    check(setsockopt(fd_of(fd), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)));
+static void set_tcp(int fd, int option, int value) {
+    check(setsockopt(fd, IPPROTO_TCP, option, &value, sizeof(value)));
+}
+
+/*
+ * sock_option(fd, option, value)
+ * 1 no delay (0, 1); 2 keepalive after so many ms of silence (0: off), 9 probes; 3 user timeout in ms
+ */
+static mp_obj_t mirage_sock_option(mp_obj_t fd_in, mp_obj_t option, mp_obj_t value_in) {
+    int fd = fd_of(fd_in);
+    int value = (int)mirage_int(value_in);
+    switch (mirage_int(option)) {
+        case 1:
+            set_tcp(fd, TCP_NODELAY, value != 0);
+            break;
+        case 2: {
+            int on = value > 0;
+            check(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)));
+            if (on) {
+                int idle_s = value / 1000 + (value % 1000 != 0);
+                set_tcp(fd, TCP_KEEPIDLE, idle_s);
+                set_tcp(fd, TCP_KEEPINTVL, idle_s < 75 ? idle_s : 75);
+                set_tcp(fd, TCP_KEEPCNT, 9);
+            }
+            break;
+        }
+        case 3:
+            set_tcp(fd, TCP_USER_TIMEOUT, value);
+            break;
+        default:
+            mp_raise_ValueError(MP_ERROR_TEXT("no such option"));
+    }
     return mp_const_none;
 }
-MP_DEFINE_CONST_FUN_OBJ_2(mirage_sock_nodelay_obj, mirage_sock_nodelay);
+MP_DEFINE_CONST_FUN_OBJ_3(mirage_sock_option_obj, mirage_sock_option);
+
+/* sock_unacked(fd) -> octets that the peer has not acknowledged; the end counts as one */
+static mp_obj_t mirage_sock_unacked(mp_obj_t fd) {
+    int count = 0;
+    check(ioctl(fd_of(fd), SIOCOUTQ, &count));
+    return MP_OBJ_NEW_SMALL_INT(count);
+}
+MP_DEFINE_CONST_FUN_OBJ_1(mirage_sock_unacked_obj, mirage_sock_unacked);
 
 /* sock_watch(fd, events): edge-triggered; once for the life of fd. events: 1 read, 2 write, 0 remove */
 static mp_obj_t mirage_sock_watch(mp_obj_t fd, mp_obj_t events) {

@@ -3,7 +3,8 @@
 
 Invariants, checked as it goes: no exception; tables bounded; no frame kept; a healthy second connection goes on; and in
 the end, when everybody has gone, everything is back where it was.
-MIRAGE_PY_FUZZ_SECONDS sets how long (make nightly: long; the suite: short). A failure prints its seed.
+MIRAGE_PY_FUZZ_SECONDS sets how long; make nightly has MIRAGE_PY_FUZZ_STACK_SECONDS for each of many seeds. A failure
+prints its seed.
 """
 
 import os
@@ -20,6 +21,7 @@ from tests.net.link import ALL_OFFLOADS, RX_CSUM, World, fast_checksum, pattern
 from tests.net.peer import Peer, build, tcp_segment
 
 SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "5"))
+NIGHTLY_SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_STACK_SECONDS", "60"))
 FRIEND = b"\x0a\x00\x00\x03"
 EDGES = [0, 1, 2, 19, 20, 21, 40, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF]
 
@@ -36,7 +38,7 @@ class Fuzzer:
         self.ipv6_frames = Ipv6Frames(self.rng, self.host)
         self.host.echo(7)
         self.host.listen(8, reads=False)
-        self.host.listen(9, closes_at_eof=True)
+        self.host.listen(9, closes_at_eof=True, backlog=1)  # so small that there are SYN cookies
         self.host.udp.join("239.1.1.1")
         self.host.udp.listen(53, lambda data, ip, port: self.host.udp.write(data, ip, port, 53))
         self.healthy = self.friend.connect(self.host, 7)
@@ -45,6 +47,16 @@ class Fuzzer:
         self.expected = 0
         self.corpus = []
         self.world.filter = lambda device, packet: self.corpus.append(packet) if len(self.corpus) < 300 else None
+        self.answers = []  # the latest SYN and ACKs, to be answered
+        self.send_segment = self.host.tcp.send_segment
+        self.host.tcp.send_segment = self.note
+
+    def note(self, way, src_port, dst_port, seq, ack, flags, window, options, now_ms):
+        if flags == tcp.SYN | tcp.ACK and way.remote_ip == 0x0A000009:
+            at = options.find(b"\x08\x0a")
+            ts_val = struct.unpack_from(">I", options, at + 2)[0] if at >= 0 else None
+            self.answers = [*self.answers[-9:], (dst_port, src_port, ack, seq + 1, ts_val)]
+        return self.send_segment(way, src_port, dst_port, seq, ack, flags, window, options, now_ms)
 
     def frame(self):
         kind = self.rng.randrange(9)
@@ -79,7 +91,10 @@ class Fuzzer:
             [b"", b"", tcp.syn_options(rng.choice([0, 1, 500, 1460, 65535]), rng.randrange(16), True, 5)]
         )
         conns = [conn for conn in conns if conn.remote_ip == src_ip]
-        if conns and rng.random() < 0.8:
+        if self.answers and rng.random() < 0.1:
+            src_port, dst_port, seq, ack, ts_val = rng.choice(self.answers)
+            options = b"" if ts_val is None else tcp.timestamps_option(6, ts_val)
+        elif conns and rng.random() < 0.8:
             conn = rng.choice(conns)
             if hasattr(conn, "rcv_nxt"):
                 src_port, dst_port = conn.remote_port, conn.local_port
@@ -165,10 +180,11 @@ class Fuzzer:
             self.sent += 500
             self.expected += 1
 
-    def run(self, seconds):
+    def run(self, seconds, least=0):
+        """For so long, and so many frames at least. Returns how many there were."""
         end = time.monotonic() + seconds
         frames = 0
-        while time.monotonic() < end:
+        while time.monotonic() < end or frames < least:
             for _ in range(self.rng.randrange(1, 30)):
                 self.world.inject(self.host, self.frame())
                 frames += 1
@@ -221,26 +237,43 @@ def repair(packet):
     struct.pack_into(">H", packet, at, fast_checksum(packet, start, end - start, pseudo) ^ 0xFFFF)
 
 
-@pytest.mark.parametrize("features", [0, RX_CSUM, ALL_OFFLOADS], ids=["plain", "rx checksum", "all offloads"])
+FEATURES = pytest.mark.parametrize("features", [0, RX_CSUM, ALL_OFFLOADS], ids=["plain", "rx checksum", "all offloads"])
+
+
+@FEATURES
 def test_stack_takes_any_frames(features):
+    assert fuzz(features, SECONDS) > 100
+
+
+@pytest.mark.nightly
+@FEATURES
+@pytest.mark.parametrize("turn", range(5))
+def test_stack_takes_any_frames_for_long(features, turn):
+    print(f"{fuzz(features, NIGHTLY_SECONDS)} frames")
+
+
+def fuzz(features, seconds):
+    """Frames until then; how many there were."""
     seed = random.randrange(1 << 32)
     fuzzer = Fuzzer(seed, features)
     try:
-        frames = fuzzer.run(SECONDS)
+        frames = fuzzer.run(seconds)
         fuzzer.finish()
     except Exception as error:
         raise AssertionError(f"seed {seed}, features {features}: {error!r}") from error
-    assert frames > 100
+    return frames
 
 
 def test_handshake_by_the_fuzzer_gets_through():
     """The fuzzer must not only ever talk to closed doors."""
     fuzzer = Fuzzer(1)
-    fuzzer.run(2)
+    fuzzer.run(0, least=12_000)
     counters = fuzzer.host.tcp.counters
     assert counters["PassiveOpens"] > 5
     assert counters["TCPOFOQueue"] > 5
     assert counters["TCPChallengeACK"] > 5
+    assert counters["SyncookiesSent"] > 5
+    assert counters["SyncookiesRecv"] > 0
     assert counters["InErrs"] > 5
 
 

@@ -175,7 +175,7 @@ def test_config_says_every_choice() -> None:
         "format": 1,
     }
     assert config["ports"] == [{"proto": "tcp", "key": "port", "port": 8080}]
-    assert config["keys"]["configure"] == {"net": "direct", "nic": "virtio"}
+    assert config["keys"]["configure"] == {"congestion": "cubic", "net": "direct", "nic": "virtio"}
     assert [key["name"] for key in config["keys"]["runtime"]] == [
         "port",
         "ipv6",
@@ -196,6 +196,14 @@ def test_config_says_every_choice() -> None:
     assert devices["ethernet0"]["args"] == ["net0"]
     assert devices["tcp0"]["class"] == "Tcp"
     assert config["request"] == {"directory": ".", "config": "config.py", "values": {"port": "8080"}}
+
+
+def test_only_the_chosen_congestion_control_is_linked_in() -> None:
+    for chosen, other in (("cubic", "newreno"), ("newreno", "cubic")):
+        written = configured("echo", "hvt", congestion=chosen)
+        modules = [module["name"] for module in document(written, "manifest")["modules"]]
+        assert f"libos/net/tcp/{chosen}.py" in modules
+        assert f"libos/net/tcp/{other}.py" not in modules
 
 
 @pytest.mark.parametrize(("build", "net", "nic"), [("unix-direct", "direct", "tap"), ("unix-socket", "socket", "none")])
@@ -450,7 +458,7 @@ register("cup", unikernel("cup.Clock", OTHER(), clock()))
 def test_unknown_key_lists_the_known(echo: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"--colour: .*; its keys: accept-router-advertisements, dhcp, host-ipv4, hostname, .*, nic, port, stats",
+        match=r"--colour: .*; its keys: accept-router-advertisements, congestion, dhcp, .*, nic, port, stats",
     ):
         configure(request_for(echo, colour="blue"))
 

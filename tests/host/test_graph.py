@@ -55,6 +55,7 @@ def test_hvt_is_our_stack_on_a_virtio_card() -> None:
         "net0",
         "ethernet0",
         "random0",
+        "congestion0",
         "arp0",
         "ipv4_0",
         "ndp0",

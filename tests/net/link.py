@@ -27,6 +27,7 @@ from libos.net.ndp import Ndp
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.connection import Connection
+from libos.net.tcp.cubic import Cubic
 from libos.net.tcp.listener import HalfOpen
 from libos.net.udp import Udp
 from tests.net.offloads6 import ETHERTYPE as ETHERTYPE6
@@ -380,7 +381,7 @@ class Host:
             self.ipv6 = Ipv6(self.ethernet, self.ndp, self.random, **options)
             self.icmp6 = Icmp6(self.ipv6)
         self.udp = Udp(self.ipv4, self.ipv6)
-        self.tcp = Tcp(self.random, self.ipv4, self.ipv6, **(tcp or {}))
+        self.tcp = Tcp(self.random, ipv4=self.ipv4, ipv6=self.ipv6, **{"congestion": Cubic(), **(tcp or {})})
         self.stack = NetStack(self.ethernet, self.tcp, self.udp)
         self.ready = []
         self.accepted = []

@@ -5,7 +5,7 @@ import pytest
 
 from libos.hal import dma
 from libos.net import ethernet, udp
-from libos.net.tcp import congestion, engine, input, output
+from libos.net.tcp import engine, input, newreno, output
 from libos.wire import ethernet as wire_ethernet
 from libos.wire import ipv4, tcp
 
@@ -36,4 +36,4 @@ def test_declared_twice_is_equal(declared, original):
 
 def test_idle_check_is_below_every_initial_window():
     for mss in range(48, 9000, 7):
-        assert congestion.NewReno(mss).cwnd >= min(output._IDLE_CHECK, 10 * mss)
+        assert newreno.NewReno().start(mss, None).cwnd >= min(output._IDLE_CHECK, 10 * mss)

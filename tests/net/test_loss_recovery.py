@@ -3,6 +3,7 @@
 
 import pytest
 
+from libos.net.tcp.newreno import NewReno
 from libos.wire import tcp
 from libos.wire.tcp import ACK
 from tests.net.link import World, pattern
@@ -17,7 +18,7 @@ def world():
 
 
 def connected(world, sack):
-    host = world.host("10.0.0.2/24")
+    host = world.host("10.0.0.2/24", tcp={"congestion": NewReno()})
     host.listen(7)
     peer = Peer(world, host)
     peer.connect(options=tcp.syn_options(MSS, 4, sack))

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from libos.net.tcp.newreno import NewReno
 from libos.net.tcp.rto import MAX_MS, MIN_MS, Rto
 from libos.wire.tcp import ACK, syn_options
 from tests.net.link import World, pattern
@@ -59,7 +60,7 @@ def world():
 
 @pytest.fixture
 def conn(world):
-    host = world.host("10.0.0.2/24")
+    host = world.host("10.0.0.2/24", tcp={"congestion": NewReno()})
     host.listen(7)
     world.peer = Peer(world, host)
     world.peer.connect(options=syn_options(1460))

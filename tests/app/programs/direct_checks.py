@@ -21,6 +21,7 @@ from libos.net.icmp import Icmp
 from libos.net.ipv4 import Ipv4
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
+from libos.net.tcp.cubic import Cubic
 from libos.net.udp import Udp
 
 loop = EventLoop()
@@ -35,7 +36,7 @@ def host(address, mac, has_offloads):
     ipv4 = Ipv4(ethernet, arp, Random(), address=address)
     icmp = Icmp(ipv4)
     udp = Udp(ipv4)
-    netstack = NetStack(ethernet, Tcp(Random(), ipv4), udp, icmp)
+    netstack = NetStack(ethernet, Tcp(Random(), Cubic(), ipv4), udp, icmp)
     loop.attach(netstack)
     return Stack(netstack, loop, log), link
 

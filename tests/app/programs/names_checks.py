@@ -31,6 +31,7 @@ from libos.net.ipv6 import Ipv6
 from libos.net.ndp import Ndp
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
+from libos.net.tcp.cubic import Cubic
 from libos.net.udp import Udp
 from libos.wire import dhcp as wire
 from libos.wire import dns as wire_dns
@@ -50,7 +51,7 @@ def dual_parts(mac, address, address6):
         ethernet, Ndp(ethernet, random), random, address6, accept_router_advertisements=False, dad_transmits=0
     )  # fmt: skip
     udp = Udp(ipv4, ipv6)
-    netstack = NetStack(ethernet, Tcp(random, ipv4, ipv6), udp, Icmp(ipv4), Icmp6(ipv6))
+    netstack = NetStack(ethernet, Tcp(random, Cubic(), ipv4, ipv6), udp, Icmp(ipv4), Icmp6(ipv6))
     loop.attach(netstack)
     return link, Stack(netstack, loop, Log("error", Console()))
 
@@ -60,7 +61,7 @@ def parts(mac, address=None):
     ethernet = Ethernet(link)
     ipv4 = Ipv4(ethernet, Arp(ethernet, random), random, address)
     udp = Udp(ipv4)
-    netstack = NetStack(ethernet, Tcp(random, ipv4), udp, Icmp(ipv4))
+    netstack = NetStack(ethernet, Tcp(random, Cubic(), ipv4), udp, Icmp(ipv4))
     return link, ipv4, udp, netstack
 
 
@@ -231,7 +232,7 @@ def both(mac, ipv6_address, **options):
     ipv6_layer = Ipv6(ethernet, Ndp(ethernet, random), random, ipv6_address, ipv4_only=options.pop("ipv4_only", False))
     Icmp6(ipv6_layer)
     udp = Udp(ipv4_layer, ipv6_layer)
-    netstack = NetStack(ethernet, Tcp(random, ipv4_layer, ipv6_layer), udp, Icmp(ipv4_layer))
+    netstack = NetStack(ethernet, Tcp(random, Cubic(), ipv4_layer, ipv6_layer), udp, Icmp(ipv4_layer))
     its_log = Log("info", recorder)
     its_addressing = Addressing(ipv4_layer, Dhcp(ipv4_layer, udp, random), its_log, ipv6_layer, **options)
     loop.attach(netstack)

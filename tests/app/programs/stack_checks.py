@@ -119,8 +119,8 @@ async def end_in_one_direction_leaves_the_other(server, client, ip):
 async def raises_any(coroutine):
     try:
         await coroutine
-    except OSError:
-        return
+    except OSError as error:
+        return error.errno
     raise AssertionError("no OSError")
 
 
@@ -344,6 +344,80 @@ async def buffers_of_any_kind_are_written(server, client, ip):
     server.tcp.unlisten(7017)
 
 
+async def close_waits_for_the_peer_to_have_everything(server, client, ip):
+    received = []
+
+    async def slow(flow):
+        await asyncio.sleep_ms(100)
+        received.append(await read_to_end(flow))
+
+    server.tcp.listen(7018, slow)
+    for length in (1, 300000):
+        flow = await client.tcp.connect(ip, 7018)
+        await flow.write(pattern(length))
+        assert await flow.close(5000)
+    await asyncio.sleep_ms(50)
+    assert pattern(300000) in received
+    server.tcp.unlisten(7018)
+
+
+async def close_does_not_wait_for_ever(server, client, ip):
+    held = asyncio.Event()
+    seen = []
+
+    async def deaf(flow):
+        await held.wait()
+        seen.append(await raises_any(read_to_end(flow)))
+
+    server.tcp.listen(7019, deaf)
+    flow = await client.tcp.connect(ip, 7019)
+
+    async def fill():
+        while True:
+            await flow.write(pattern(65536))
+
+    writer = asyncio.create_task(raises_any(fill()))
+    await asyncio.sleep_ms(200)
+    assert not await flow.close(150)
+    assert await writer == ECONNABORTED
+    await asyncio.sleep_ms(50)
+    held.set()
+    await asyncio.sleep_ms(50)
+    assert seen == [ECONNRESET], seen
+    server.tcp.unlisten(7019)
+
+
+async def close_without_waiting_at_all_resets(server, client, ip):
+    seen = []
+
+    async def reader(flow):
+        seen.append(await raises_any(read_to_end(flow)))
+
+    server.tcp.listen(7020, reader)
+    flow = await client.tcp.connect(ip, 7020)
+    await asyncio.sleep_ms(20)
+    assert not await flow.close(0)
+    await asyncio.sleep_ms(50)
+    assert seen == [ECONNRESET], seen
+    server.tcp.unlisten(7020)
+
+
+async def options_of_a_flow(server, client, ip):
+    server.tcp.listen(7021, echo)
+    flow = await client.tcp.connect(ip, 7021)
+    flow.set_no_delay(True)
+    flow.set_keepalive(60000)
+    flow.set_user_timeout(30000)
+    for letter in (b"a", b"b", b"c"):
+        await flow.write(letter)
+    assert await read_exactly(flow, 3) == b"abc"
+    flow.set_no_delay(False)
+    flow.set_keepalive(0)
+    flow.set_user_timeout(0)
+    await flow.close()
+    server.tcp.unlisten(7021)
+
+
 CHECKS = (
     every_size_comes_back,
     names_of_both_ends,
@@ -363,4 +437,8 @@ CHECKS = (
     datagrams_both_ways,
     bad_addresses_are_refused,
     buffers_of_any_kind_are_written,
+    close_waits_for_the_peer_to_have_everything,
+    close_does_not_wait_for_ever,
+    close_without_waiting_at_all_resets,
+    options_of_a_flow,
 )

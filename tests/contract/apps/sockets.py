@@ -62,7 +62,7 @@ def serve():
                     accepted = _mirage.sock_accept(fd)
                     if accepted is None:
                         break
-                    _mirage.sock_nodelay(accepted[0], True)
+                    _mirage.sock_option(accepted[0], 1, 1)
                     _mirage.sock_watch(accepted[0], 3)
                     names = _mirage.sock_names(accepted[0])
                     assert names == ("127.0.0.1", _mirage.sock_names(listener)[1], accepted[1], accepted[2])

@@ -18,6 +18,7 @@ from libos.net.ndp import Ndp
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.connection import Connection
+from libos.net.tcp.cubic import Cubic
 from libos.net.tcp.listener import HalfOpen
 from libos.net.udp import Udp
 
@@ -134,7 +135,7 @@ class Host:
             ipv6 = None
         self.ipv4 = ipv4
         self.ipv6 = ipv6
-        self.tcp = Tcp(world, ipv4, ipv6)
+        self.tcp = Tcp(world, Cubic(), ipv4, ipv6)
         self.udp = Udp(ipv4, ipv6)
         self.icmp = Icmp(ipv4)
         self.stack = NetStack(ethernet, self.tcp, self.udp, self.icmp)

@@ -4,7 +4,7 @@
 import asyncio
 from asyncio import core
 from errno import ECONNABORTED, EOPNOTSUPP, ETIMEDOUT
-from time import ticks_add, ticks_ms
+from time import ticks_add, ticks_diff, ticks_ms
 
 from .flow import READ_TWICE, Alarm, Waiters, guarded, serve
 from .stats import Stats
@@ -12,6 +12,10 @@ from .stats import Stats
 _CONNECT_TIMEOUT_MS = 30000
 _ACCEPTS_AT_ONCE = 64
 _DATAGRAMS_AT_ONCE = 64
+_LINGER_STEP_MS = 10
+_NO_DELAY = 1  # hal.sockets
+_KEEPALIVE_MS = 2
+_USER_TIMEOUT_MS = 3
 _ACCEPT_RETRY_MS = 100  # when the system has no descriptors left
 
 
@@ -23,6 +27,7 @@ class SocketFlow(Waiters):
         self.writer = None
         self.error = None
         self.remote = remote
+        self._is_closing = False
         self._sockets = sockets
         self._fd = fd
         sockets.watch(fd, self)
@@ -70,6 +75,8 @@ class SocketFlow(Waiters):
             try:
                 count = send(self._fd, data, start)
             except OSError as error:
+                if self._is_closing:
+                    raise OSError(ECONNABORTED)
                 self.error = error.errno
                 raise
             if count > 0:
@@ -84,8 +91,39 @@ class SocketFlow(Waiters):
             except OSError:
                 pass  # the peer has reset the connection: reading will say so
 
-    async def close(self):
-        self._close(False)
+    def set_no_delay(self, is_on):
+        self._option(_NO_DELAY, 1 if is_on else 0)
+
+    def set_keepalive(self, idle_ms):
+        self._option(_KEEPALIVE_MS, idle_ms)
+
+    def set_user_timeout(self, timeout_ms):
+        self._option(_USER_TIMEOUT_MS, timeout_ms)
+
+    def _option(self, which, value):
+        if self._fd >= 0:
+            self._sockets.option(self._fd, which, value)
+
+    async def close(self, linger_ms=None):
+        is_abort = linger_ms == 0
+        if linger_ms and self._fd >= 0:
+            is_abort = not await self._linger(linger_ms)
+        self._close(is_abort)
+        return not is_abort
+
+    async def _linger(self, linger_ms):
+        """Sends the end, and waits until the peer has acknowledged it. The system has no event for that."""
+        sockets = self._sockets
+        deadline_ms = ticks_add(ticks_ms(), linger_ms)
+        self._is_closing = True
+        self.shutdown_write()
+        while self._fd >= 0 and not sockets.error(self._fd):
+            if not sockets.unacked(self._fd):
+                return True
+            if ticks_diff(deadline_ms, ticks_ms()) <= 0:
+                return False
+            await asyncio.sleep_ms(_LINGER_STEP_MS)
+        return False
 
     def abort(self):
         self._close(True)

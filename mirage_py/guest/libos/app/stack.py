@@ -70,12 +70,38 @@ class Flow(Waiters):
         """Sends the end after what was written; reading goes on."""
         self._conn.close()
 
-    async def close(self):
-        """Closes both sides; what was written is still sent. Unread data resets the connection (RFC 2525)."""
+    def set_no_delay(self, is_on):
+        """Sends small segments at once (True), or not while others are under way (Nagle; False, the default)."""
+        self._conn.set_no_delay(is_on)
+
+    def set_keepalive(self, idle_ms):
+        """Asks a silent peer after idle_ms whether it is there: nine times, then ETIMEDOUT. 0: never, the default."""
+        self._conn.set_keepalive(idle_ms)
+
+    def set_user_timeout(self, timeout_ms):
+        """ETIMEDOUT when nothing written was acknowledged for so long (RFC 9293 section 3.9.1.8); 0: the default."""
+        self._conn.set_user_timeout(timeout_ms)
+
+    async def close(self, linger_ms=None):
+        """Closes both sides; what was written is still sent. Unread data resets the connection (RFC 2525).
+
+        linger_ms: None returns at once. Else waits so long until the peer has acknowledged everything, and resets the
+        connection if it has not; 0 resets it at once. Returns False when the connection was reset, by either side.
+        """
         self._is_closed = True
-        self._conn.detach()
+        conn = self._conn
+        alarm = Alarm()
+        if linger_ms:
+            conn.on_flushed = alarm.wake
+        if linger_ms == 0:
+            conn.abort()
+        else:
+            conn.detach()
         self.wake_reader()
         self.wake_writer()
+        if linger_ms and not await alarm.sleep_until(ticks_add(ticks_ms(), linger_ms)):
+            conn.give_up()
+        return conn.error is None
 
     def abort(self):
         """Resets the connection; what was written may be lost."""

@@ -6,6 +6,11 @@ import _mirage
 PROTO_TCP = 6
 PROTO_UDP = 17
 
+# For option(fd, which, value).
+NO_DELAY = 1
+KEEPALIVE_MS = 2
+USER_TIMEOUT_MS = 3
+
 _EVENTS_PER_POLL = 64
 
 
@@ -22,7 +27,8 @@ class Sockets:
         self.names = _mirage.sock_names
         self.error = _mirage.sock_error
         self.shutdown = _mirage.sock_shutdown
-        self.nodelay = _mirage.sock_nodelay
+        self.option = _mirage.sock_option
+        self.unacked = _mirage.sock_unacked
         self._watchers = {}  # descriptor -> object with on_events
         self._again = []  # watchers that had more to do than one call may
         self._retry_ms = None

@@ -5,10 +5,12 @@
     connection  Connection: the state of one, and what the application calls
     input       a segment arrives at a connection (RFC 9293 section 3.10.7)
     output      what may be sent, and the one place where segments are written
-    recovery    loss: acknowledgements, SACK scoreboard, NewReno, retransmission timeout
-    listener    listening ports and half-open connections
+    recovery    loss: acknowledgements, SACK scoreboard, retransmission timeout
+    tlp, undo   tail-loss probes; recoveries by mistake taken back
+    congestion  what congestion control has in common; cubic, newreno: the algorithms
+    listener    listening ports and half-open connections; syncookies: those that nothing is remembered of
     timewait    what is left of a connection for two segment lifetimes
-    congestion, rto, timers, isn, seq, states: what their names say
+    counters, rto, isn, seq, states: what their names say
 
 Sequence numbers are plain integers that never wrap inside the stack: `seq.unwrap` turns the 32 bits of a header into
 the number next to one that we know, and `& 0xFFFFFFFF` turns it back.

@@ -33,8 +33,9 @@ class Connection:
     Application's part: read, write, close, abort, detach; is_eof: the peer has closed its side and everything was read;
     can_write: write() would take something; error: None or an errno; local, remote: (ip, port); state_name; callbacks
     without arguments, or None: on_readable (data came to an empty queue, the end, an error), on_writable (there is room
-    again after a write that was cut short; also: an outgoing connection is established, or failed), on_closed (once,
-    when the connection is no more: error says why).
+    again after a write that was cut short; also: an outgoing connection is established, or failed), on_flushed (once,
+    when after close() everything is acknowledged, or the connection is no more), on_closed (once, when the connection
+    is no more: error says why).
     """
 
     def __init__(self, tcp, way, key, local_port, remote_port):
@@ -53,6 +54,7 @@ class Connection:
         self.is_eof = False
         self.on_readable = None
         self.on_writable = None
+        self.on_flushed = None
         self.on_closed = None
         self.is_fast = False  # header prediction may handle what arrives: established, nothing lost or reordered
         self.is_queued = False  # in tcp.pending: output wants to run
@@ -124,11 +126,22 @@ class Connection:
         self.rtx_next = 0
         self.recover = 0
         self.recovery = 0
+        self.again_end = 0
+        self.mark = 0
+        self.mark_end = 0
         self.is_cwnd_limited = False
+        self.tlp_end = 0  # tlp.py
+        self.tlp_is_rtx = False
+        self.tlp_flight = 0
+        self.undo_from = -1  # undo.py
+        self.undo_octets = 0
+        self.undo_rtx = 0
+        self.rtx_ts = -1
         self.cc = None
         self.sent_ms = 0  # when we sent last, if only an ACK
         # Timers; 0 for none.
         self.rtx_deadline = 0
+        self.rto_deadline = 0  # when rtx_deadline is this, no probe comes before the retransmission timeout
         self.persists = False  # rtx_deadline asks for a window, nothing is in the network
         self.stalled_ms = 0  # since when nothing was heard although it was due
         self.user_timeout_ms = tcp.user_timeout_ms
@@ -303,6 +316,23 @@ class Connection:
             self.tcp.send_reset(self)
         self.finish(ECONNABORTED)
 
+    def give_up(self):
+        """abort(), after waiting in vain for the peer to acknowledge what was sent before close()."""
+        if self.state != CLOSED:
+            self.tcp.aborts_on_linger += 1
+            self.abort()
+
+    def flushed(self):
+        """The peer has acknowledged our FIN."""
+        callback = self.on_flushed
+        if callback is not None:
+            self.on_flushed = None
+            callback()
+
+    def set_user_timeout(self, timeout_ms):
+        """Gives up with ETIMEDOUT when nothing was acknowledged for timeout_ms; 0: the default of five minutes."""
+        self.user_timeout_ms = timeout_ms or self.tcp.user_timeout_ms
+
     def set_no_delay(self, is_on):
         """Switches Nagle's algorithm off (True) or on."""
         self.no_delay = is_on
@@ -380,10 +410,10 @@ class Connection:
         self.sacked = []
         self.tx_end = self.snd_nxt = self.snd_una
         self.tcp.forget(self)
-        for callback in (self.on_readable, self.on_writable, self.on_closed):
+        for callback in (self.on_readable, self.on_writable, self.on_flushed, self.on_closed):
             if callback is not None:
                 callback()
-        self.on_readable = self.on_writable = self.on_closed = None
+        self.on_readable = self.on_writable = self.on_flushed = self.on_closed = None
 
     def fail(self, error):
         """The peer or the network ended it."""
@@ -430,6 +460,7 @@ class Connection:
             self.keepalives = 0
             self.arm_idle(last_ms + self.keepalive_ms)
         elif self.keepalives >= KEEPALIVE_PROBES:
+            self.tcp.timeouts += 1
             self.tcp.send_reset(self)
             self.fail(ETIMEDOUT)
         else:

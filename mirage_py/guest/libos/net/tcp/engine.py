@@ -10,8 +10,10 @@ from struct import unpack_from
 from micropython import const
 
 from libos.net import errors
-from libos.net.tcp.congestion import NewReno
+from libos.net.tcp import syncookies
 from libos.net.tcp.connection import FIN_WAIT_2_MS, Connection
+from libos.net.tcp.counters import read as read_counters
+from libos.net.tcp.counters import start as start_counters
 from libos.net.tcp.input import segment_arrives
 from libos.net.tcp.isn import PORTS, Secrets
 from libos.net.tcp.listener import RTO_MS, HalfOpen, Listener
@@ -59,14 +61,16 @@ class Way:
 
 class Tcp(Transport):
     """TCP over `ipv4`, `ipv6` (None: without) or both, on one Ethernet. random: bytes(n) from the machine's entropy.
+    congestion: an algorithm, see congestion.py.
 
     memory_bytes: what the queues of all connections may hold, about: a new one's buffers get smaller the more there
-    are. timestamps, sack: whether these are offered and accepted. congestion: a class as congestion.py describes.
+    are. timestamps, sack: whether these are offered and accepted.
     """
 
     def __init__(
         self,
         random,
+        congestion,
         ipv4,
         ipv6=None,
         memory_bytes=MEMORY_BYTES,
@@ -74,7 +78,6 @@ class Tcp(Transport):
         max_connections=MAX_CONNECTIONS,
         timestamps=True,
         sack=True,
-        congestion=NewReno,
         max_time_waits=MAX_TIME_WAITS,
     ):
         self.ipv4 = ipv4
@@ -99,36 +102,10 @@ class Tcp(Transport):
         self._buffer_bytes = buffer_bytes
         self._memory_bytes = memory_bytes
         self._secrets = Secrets(random)
+        self.cookies = syncookies.Cookies(random)
         self._fast = {}
         self.now_ms = 0
-        # Counters, as attributes because some are on the fast path; `counters` has them with their official names.
-        self.active_opens = 0
-        self.passive_opens = 0
-        self.attempt_fails = 0
-        self.estab_resets = 0
-        self.in_segs = 0
-        self.in_fast = 0
-        self.out_segs = 0
-        self.retrans_segs = 0
-        self.in_errs = 0
-        self.csum_errors = 0
-        self.out_rsts = 0
-        self.fast_recoveries = 0
-        self.rto_timeouts = 0
-        self.timeouts = 0
-        self.window_probes = 0
-        self.challenge_acks = 0
-        self.challenges_skipped = 0
-        self.unacceptable = 0
-        self.ack_errors = 0
-        self.paws_drops = 0
-        self.ts_missing = 0
-        self.ofo_queued = 0
-        self.ofo_dropped = 0
-        self.aborts_on_data = 0
-        self.listen_overflows = 0
-        self.listen_drops = 0
-        self.memory_drops = 0
+        start_counters(self)
         eth.parts["tcp"] = self
         for layer in (ipv4, ipv6):
             if layer is not None:
@@ -136,42 +113,10 @@ class Tcp(Transport):
 
     # Not a property: those make every attribute of the class slow to store on MicroPython.
     def __getattr__(self, name):
-        """counters: name -> value. RFC 4022's names, then Linux's (nstat) where it has one."""
+        """counters: name -> value, see counters.py."""
         if name != "counters":
             raise AttributeError(name)
-        return {
-            "ActiveOpens": self.active_opens,
-            "PassiveOpens": self.passive_opens,
-            "AttemptFails": self.attempt_fails,
-            "EstabResets": self.estab_resets,
-            "CurrEstab": len(self.by_key),
-            "InSegs": self.in_segs + self.in_fast,
-            "OutSegs": self.out_segs,
-            "RetransSegs": self.retrans_segs,
-            "InErrs": self.in_errs,
-            "OutRsts": self.out_rsts,
-            "InCsumErrors": self.csum_errors,
-            "TCPHPHits": self.in_fast,
-            "TCPFastRecoveries": self.fast_recoveries,
-            "TCPTimeouts": self.rto_timeouts,
-            "TCPAbortOnTimeout": self.timeouts,
-            "TCPAbortOnData": self.aborts_on_data,
-            "TCPWinProbe": self.window_probes,
-            "TCPChallengeACK": self.challenge_acks,
-            "TCPACKSkippedChallenge": self.challenges_skipped,
-            "TCPInUnacceptable": self.unacceptable,
-            "TCPAckOutOfWindow": self.ack_errors,
-            "PAWSEstab": self.paws_drops,
-            "TCPTimestampMissing": self.ts_missing,
-            "TCPOFOQueue": self.ofo_queued,
-            "TCPOFODrop": self.ofo_dropped,
-            "ListenOverflows": self.listen_overflows,
-            "ListenDrops": self.listen_drops,
-            "TCPTimeWaitOverflow": self.time_waits.overflows,
-            "TCPMemoryDrops": self.memory_drops,
-            "HalfOpen": len(self.half_open),
-            "TimeWait": len(self.time_waits.by_key),
-        }
+        return read_counters(self)
 
     # --- opening ---
 
@@ -401,21 +346,30 @@ class Tcp(Transport):
             if iss is None:
                 return
         listener = self.listeners.get(segment.dst_port)
-        if listener is None or segment.flags & (wire.SYN | wire.ACK | wire.RST) != wire.SYN:
-            self.reply_reset(Way(packet.ip, packet.src_ip, packet.dst_ip), segment, now_ms)
-            return
-        self._syn_arrives(listener, key, packet, segment, iss, now_ms)
+        if listener is not None:
+            flags = segment.flags & (wire.SYN | wire.ACK | wire.RST)
+            if flags == wire.SYN:
+                self._syn_arrives(listener, key, packet, segment, iss, now_ms)
+                return
+            if flags == wire.ACK and now_ms < self.cookies.until_ms:
+                offset = self._secrets.timestamp_offset(key)
+                half_open = syncookies.accept(self, listener, key, packet, segment, offset, now_ms)
+                if half_open is not None:
+                    half_open.complete(segment, frame, now_ms)
+                    return
+        self.reply_reset(Way(packet.ip, packet.src_ip, packet.dst_ip), segment, now_ms)
 
     def _syn_arrives(self, listener, key, packet, segment, iss, now_ms):
         if not self.has_room():
             self.listen_drops += 1
             return
+        offset = self._secrets.timestamp_offset(key)
         if len(listener.half_open) >= listener.backlog:
             self.listen_overflows += 1
-            listener.half_open[0].drop()
+            syncookies.answer(self, listener, key, packet, segment, offset, now_ms)
+            return
         if iss is None:
             iss = self._secrets.isn(key, now_ms)
-        offset = self._secrets.timestamp_offset(key)
         half_open = HalfOpen(self, listener, key, packet, segment, iss, offset, now_ms)
         listener.half_open.append(half_open)
         try:
@@ -488,6 +442,7 @@ class Tcp(Transport):
             return
         seq = unwrap(seq32, conn.snd_una)
         if not conn.snd_una <= seq < conn.snd_nxt:
+            self.icmp_errors += 1
             return
         if mtu:
             ip.lower_path_mtu(dst_ip, mtu, now_ms)

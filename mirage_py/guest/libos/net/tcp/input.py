@@ -6,7 +6,7 @@
 
 from errno import ECONNREFUSED, ECONNRESET
 
-from libos.net.tcp import output, recovery
+from libos.net.tcp import output, recovery, tlp
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import (
     CLOSE_WAIT,
@@ -25,7 +25,7 @@ CHALLENGE_MS = 500  # RFC 5961 section 7, for one connection, as Linux's tcp_inv
 DELAYED_ACK_MS = 40
 PAWS_IDLE_MS = 24 * 24 * 3600 * 1000  # RFC 7323 section 5.5
 MERGE_CHUNKS = 64  # so many received chunks are joined, if they are small
-MAX_OOO = 256  # segments out of order that are kept
+MAX_OOO = 256  # segments out of order that are kept; more where the window is larger than 1024 octets for each
 
 
 def segment_arrives(conn, segment, frame, now_ms):
@@ -44,6 +44,7 @@ def segment_arrives(conn, segment, frame, now_ms):
             and conn.fin_seq is None
             and conn.dsack is None
             and not conn.is_detached
+            and not conn.tlp_end
         )
 
 
@@ -93,12 +94,12 @@ def agree(conn, segment, now_ms):
     if conn.ts_on:
         conn.ts_recent = segment.ts_val
     conn.heard_ms = now_ms
-    conn.sack_on = tcp.sack and segment.sack_permitted
+    conn.sack_on = conn.rto.probes = tcp.sack and segment.sack_permitted
     if segment.window_scale is not None:
         conn.snd_wscale = segment.window_scale
         conn.rcv_wscale = tcp.window_scale
     conn.rcv_buf = min(conn.rcv_buf, 0xFFFF << conn.rcv_wscale)
-    mss = segment.mss or 536  # RFC 9293 section 3.7.1; an offer of 0 is none
+    mss = segment.mss or default_mss(conn.ip)
     output.prepare(conn, mss)
     conn.rcv_mss = min(mss, conn.ip.mtu - conn.ip.header_bytes - 20)
     conn.window_step = min(conn.rcv_mss, conn.rcv_buf >> 1)
@@ -109,9 +110,14 @@ def agree(conn, segment, now_ms):
     conn.snd_wl1 = segment.seq
 
 
+def default_mss(ip):
+    """What a peer takes that does not say so, or says 0 (RFC 9293 section 3.7.1)."""
+    return 536 if ip.version == 4 else 1220
+
+
 def _synchronize(conn, segment, now_ms):
     """Our SYN is acknowledged."""
-    conn.cc = conn.tcp.congestion(conn.mss, conn.syn_tries > 0)
+    conn.cc = conn.tcp.congestion.start(conn.mss, conn.rto, conn.syn_tries > 0)
     conn.stalled_ms = 0
     conn.snd_una = conn.iss + 1
     conn.rtx_deadline = 0
@@ -119,7 +125,8 @@ def _synchronize(conn, segment, now_ms):
         conn.rto.sample(now_ms - conn.rtt_ms)
         conn.rtt_seq = 0
     elif conn.rto.rto_ms > 3000 or conn.syn_tries:
-        conn.rto.rto_ms = conn.rto.base_ms = 3000  # RFC 6298 (5.7)
+        conn.rto.base_ms = 3000  # RFC 6298 (5.7)
+        conn.rto.restart()
     conn.recover = conn.iss
     conn.lost_below = conn.rtx_next = conn.snd_una
     conn.cur_seq = -1
@@ -146,9 +153,13 @@ def _in_order(conn, segment, frame, now_ms):
     if not _is_acceptable(conn, seq, end):
         conn.tcp.unacceptable += 1
         if not flags & RST:
+            # Section 3.10.7.4: our window is closed. What the segment acknowledges counts all the same.
+            if seq == rcv_nxt and flags & (ACK | SYN) == ACK:
+                if not _ack_arrives(conn, segment, seq, length, flags, now_ms):
+                    return
             _answer_unacceptable(conn, seq, end, length, now_ms)
         return
-    if conn.ts_on and seq <= conn.rcv_acked and not flags & RST:
+    if conn.ts_on and seq <= conn.rcv_acked and segment.ts_val is not None and not flags & RST:
         conn.ts_recent = segment.ts_val
     conn.heard_ms = now_ms
     conn.keepalives = 0
@@ -167,7 +178,7 @@ def _in_order(conn, segment, frame, now_ms):
         return
     if conn.state == CLOSED:
         return  # the application aborted in a callback
-    if flags & FIN and conn.fin_seq is None and conn.state <= FIN_WAIT_2:
+    if flags & segment.flags & FIN and conn.fin_seq is None and conn.state <= FIN_WAIT_2:
         conn.fin_seq = seq + length
     if conn.fin_seq is not None and conn.fin_seq == conn.rcv_nxt and not conn.is_fin_received:
         _fin_arrives(conn, now_ms)
@@ -177,8 +188,9 @@ def _passes_paws(conn, segment, seq, now_ms):
     """RFC 7323 section 5.3."""
     ts_val = segment.ts_val
     if ts_val is None:
-        # Section 3.2: to be dropped, but for RST. Old stacks leave timestamps out of keepalives, so: counted.
-        if segment.flags & RST:
+        # Section 3.2: to be dropped, but for RST. Old stacks leave timestamps out of keepalives, so: counted. A SYN is
+        # challenged further on: the peer may have started again, as one that offers no timestamps.
+        if segment.flags & (RST | SYN):
             return True
         conn.tcp.ts_missing += 1
         return False
@@ -267,9 +279,14 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
         return False
     if ack < snd_una:
         return True  # old, and so says nothing; its data may be new all the same
-    is_new_sack = False
+    is_new_sack = is_dsack = False
     if segment.sack and conn.sack_on:
         is_new_sack = recovery.mark_sacked(conn, segment.sack)
+        is_dsack = recovery.is_dsack(segment.sack, segment.ack)
+        if is_dsack:
+            recovery.on_dsack(conn, segment.sack[0])
+    if conn.tlp_end and ack >= conn.tlp_end:
+        tlp.on_ack(conn, ack, segment, is_dsack, now_ms)
     window = segment.window << conn.snd_wscale
     has_same_window = window == conn.snd_wnd
     # Newer than the last one heard. By the acknowledgement too, as in Linux: were snd_una to move without the
@@ -281,7 +298,7 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
         recovery.accept_ack(conn, acked, now_ms)
         if conn.state == CLOSED:
             return False  # the application aborted in a callback
-        recovery.on_new_ack(conn, acked, now_ms)
+        recovery.on_new_ack(conn, acked, segment, now_ms)
         if conn.tx_end + 1 == ack:
             _our_fin_acknowledged(conn, now_ms)
             if conn.state == CLOSED:
@@ -290,7 +307,8 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
     elif conn.snd_nxt > snd_una:
         if is_new_sack or (not length and not flags & FIN and has_same_window and not conn.sack_on):
             recovery.on_duplicate(conn, is_new_sack, now_ms)
-        conn.stalled_ms = 0 if conn.persists else conn.stalled_ms
+        if conn.persists or not window:
+            conn.stalled_ms = 0  # it is there, and has no room: it may even have taken room back (MUST-35, MUST-36)
         conn.want_output()
     else:
         conn.stalled_ms = 0
@@ -311,6 +329,7 @@ def _window_arrives(conn, window, seq):
 
 
 def _our_fin_acknowledged(conn, now_ms):
+    conn.flushed()
     if conn.state == FIN_WAIT_1:
         conn.state = FIN_WAIT_2
         if conn.is_detached:
@@ -399,7 +418,7 @@ def _queue(conn, seq, end, start, frame):
     while seq < end:
         until = min(end, ooo[at][0]) if at < len(ooo) else end
         if until > seq:
-            if len(ooo) >= MAX_OOO:
+            if len(ooo) >= MAX_OOO and len(ooo) >= conn.rcv_buf >> 10:
                 conn.tcp.ofo_dropped += 1
                 return
             ooo.insert(at, [seq, until, frame.take(start, until - seq)])

@@ -2,7 +2,7 @@
 """Listening ports, and connections whose handshake is not complete (RFC 9293 section 3.10.7.2).
 
 A half-open connection is a small object, not a Connection: a flood of SYNs costs little, and cannot cost more than the
-backlog allows. Which one goes when the backlog is full: the oldest.
+backlog allows. When the backlog is full, SYNs are answered with cookies: syncookies.py.
 """
 
 from libos.net.tcp.connection import Connection
@@ -40,7 +40,8 @@ class HalfOpen:
         self.iss = iss
         self.ts_offset = ts_offset
         self.tries = 0
-        self.answered_ms = now_ms
+        self.answered_ms = now_ms  # None: not known
+        self.stamp = None  # our timestamp, if it is not to be the time
         self.timer_at = FAR_MS
         self.timer_serial = 0
 
@@ -50,11 +51,12 @@ class HalfOpen:
         tcp = self.tcp
         syn = self.syn
         has_timestamps = tcp.timestamps and syn.ts_val is not None
+        stamp = now_ms + self.ts_offset if self.stamp is None else self.stamp
         options = syn_options(
             self.ip.mtu - self.ip.header_bytes - 20,
             None if syn.window_scale is None else tcp.window_scale,
             tcp.sack and syn.sack_permitted,
-            (now_ms + self.ts_offset) & 0xFFFFFFFF if has_timestamps else None,
+            stamp & 0xFFFFFFFF if has_timestamps else None,
             syn.ts_val if has_timestamps else 0,
         )
         ack = (syn.seq + 1) & 0xFFFFFFFF
@@ -106,6 +108,10 @@ class HalfOpen:
         ):
             return
         self.drop()
+        self.complete(segment, frame, now_ms)
+
+    def complete(self, segment, frame, now_ms):
+        """`segment` completes the handshake."""
         try:
             conn = self.promote(now_ms)
             if conn is not None:
@@ -134,13 +140,13 @@ class HalfOpen:
         conn.rcv_nxt = conn.rcv_acked = syn.seq + 1
         conn.rcv_adv = conn.rcv_nxt + min(conn.rcv_buf, 0xFFFF)
         agree(conn, syn, now_ms)
-        conn.cc = tcp.congestion(conn.mss, self.tries > 0)
+        conn.cc = tcp.congestion.start(conn.mss, conn.rto, self.tries > 0)
         start = self.iss + 1
         conn.snd_una = conn.snd_nxt = conn.tx_end = start
         conn.lost_below = conn.rtx_next = start
         conn.recover = self.iss
         conn.cur_seq = -1
-        if self.tries == 0:
+        if self.tries == 0 and self.answered_ms is not None:
             conn.rto.sample(now_ms - self.answered_ms)
         tcp.by_key[self.key] = conn
         tcp.passive_opens += 1

@@ -9,7 +9,7 @@ from struct import pack_into, unpack
 
 from micropython import const
 
-from libos.net.tcp import recovery
+from libos.net.tcp import recovery, undo
 from libos.net.tcp.states import CLOSED, ESTABLISHED, SYN_SENT
 from libos.wire import tcp as wire
 from libos.wire.ipv4 import PROTOCOL_TCP
@@ -143,7 +143,7 @@ def run(conn, now_ms):
                 conn.rtt_ms = now_ms
             if conn.persists or not conn.rtx_deadline:
                 conn.persists = False
-                deadline = now_ms + conn.rto.rto_ms
+                deadline = now_ms + conn.rto.wait_ms
                 conn.rtx_deadline = deadline
                 if deadline < conn.timer_at:
                     conn.tcp.timers.schedule(conn, deadline)
@@ -176,8 +176,14 @@ def _retransmit(conn, now_ms):
         if room < conn.mss and start > conn.snd_una:
             return True
         count = min(end - start, conn.mss)
+        # RFC 9293 section 3.8.6: the peer may have taken back what it had room for.
+        if start + count > conn.snd_una + conn.snd_wnd and start > conn.snd_una:
+            return True
         if not resend(conn, start, count, now_ms):
             return False
+        if start == conn.snd_una and conn.recovery == recovery.FAST:
+            # It has to queue up behind everything else: as in Linux, the timeout is its own.
+            conn.rtx_deadline = conn.rto_deadline = now_ms + conn.rto.rto_ms
         conn.rtx_next = start + count
         room -= count
 
@@ -193,6 +199,8 @@ def resend(conn, start, count, now_ms):
     if not emit(conn, start, octets, flags, now_ms):
         return False
     conn.tcp.retrans_segs += 1
+    if conn.recovery:
+        undo.note_retransmission(conn, count, now_ms)
     if not conn.rtx_deadline:
         conn.rtx_deadline = now_ms + conn.rto.rto_ms
         conn.arm(conn.rtx_deadline)

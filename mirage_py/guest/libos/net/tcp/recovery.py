@@ -7,16 +7,20 @@ Three numbers and a list describe what is outstanding in [snd_una, snd_nxt):
     lost_below      what is below, and not sacked, is taken for lost
     rtx_next        what is below was sent again already
     recover         where snd_nxt was when recovery began; it ends when that is acknowledged
+    again_end       where snd_nxt was, at most, when the first hole was last sent again
+    mark, mark_end  what was sent again from mark on was sent when snd_nxt was mark_end at least
 
-With SACK, lost_below comes from the scoreboard (RFC 6675). Without, it is one segment beyond snd_una, and a partial
-acknowledgement moves it: NewReno (RFC 6582). After a timeout everything outstanding is below it.
+With SACK, lost_below comes from the scoreboard (RFC 6675). With timestamps too, it also comes from repetitions that
+arrive: what was sent before them, and is not there, is lost (what RFC 8985 finds out with a time for each segment).
+Without SACK, it is one segment beyond snd_una, and a partial acknowledgement moves it: NewReno (RFC 6582). After a
+timeout everything outstanding is below it.
 """
 
 from errno import ETIMEDOUT
 
-from libos.net.tcp import output
+from libos.net.tcp import output, tlp, undo
 from libos.net.tcp.rto import MIN_MS
-from libos.net.tcp.seq import unwrap
+from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_RECEIVED, SYN_SENT
 
 DUP_THRESHOLD = 3
@@ -51,16 +55,18 @@ def accept_ack(conn, acked, now_ms):
         # At the floor, and answered within the millisecond: another such sample changes nothing.
         if now_ms != conn.rtt_ms or rto.rto_ms != MIN_MS:
             rto.sample(now_ms - conn.rtt_ms)
+            if conn.is_cwnd_limited:
+                conn.cc.on_rtt(now_ms - conn.rtt_ms)
     elif rto.rto_ms != rto.base_ms:
         # What was sent twice tells no time (Karn; nor does its timestamp, where the first answer was lost and the
         # peer's own data brings a late one). It tells that the path works: as in Linux, the timeout is what it was
         # before it was backed off, or a path that loses much would stand still for minutes.
-        rto.rto_ms = rto.base_ms
+        rto.restart()
     conn.stalled_ms = 0
     if una == conn.snd_nxt:
         conn.rtx_deadline = 0
     else:
-        deadline = now_ms + rto.rto_ms
+        deadline = now_ms + rto.wait_ms
         conn.rtx_deadline = deadline
         if deadline < conn.timer_at:
             conn.tcp.timers.schedule(conn, deadline)
@@ -175,6 +181,7 @@ def on_duplicate(conn, is_new_sack, now_ms):
         conn.dup_octets = min(conn.dup_octets + conn.mss, conn.snd_nxt - conn.snd_una)
     if conn.recovery:
         update_lost(conn)
+        _repeat_again(conn, now_ms)
     else:
         consider_recovery(conn, now_ms)
 
@@ -185,18 +192,27 @@ def consider_recovery(conn, now_ms):
     if una < conn.recover:
         return  # RFC 6582: the duplicates are about what was sent before the last recovery
     lost_below = _lost_by_sack(conn) if conn.sack_on else una
+    if conn.tlp_end and conn.sacked and conn.sacked[-1][1] >= conn.tlp_end:
+        lost_below = conn.sacked[-1][0]  # the probe is there
     if lost_below <= una:
         if conn.dup_acks < DUP_THRESHOLD:
             return
         lost_below = min(una + conn.mss, conn.snd_nxt)
+    conn.cc.on_loss(conn.snd_nxt - una, now_ms)  # needs memory: before anything changes
+    undo.begin(conn)
+    _recover(conn, lost_below)
+    conn.tcp.fast_recoveries += 1
+
+
+def _recover(conn, lost_below):
+    una = conn.snd_una
     conn.recovery = FAST
-    conn.recover = conn.snd_nxt
-    conn.rtx_next = una
+    conn.recover = conn.again_end = conn.mark_end = conn.snd_nxt
+    conn.mark = conn.rtx_next = una
     conn.lost_below = lost_below
     conn.rtt_seq = 0
+    conn.tlp_end = 0
     conn.is_fast = False
-    conn.cc.on_loss(conn.snd_nxt - una, now_ms)
-    conn.tcp.fast_recoveries += 1
 
 
 def update_lost(conn):
@@ -207,12 +223,79 @@ def update_lost(conn):
             conn.lost_below = lost_below
 
 
-def on_new_ack(conn, acked, now_ms):
+def _repeat_again(conn, now_ms):
+    """Sends the first hole again when what was sent after its repetition has come: the repetition was lost too."""
+    sacked = conn.sacked
+    if not sacked or conn.recovery != FAST:
+        return
+    una = conn.snd_una
+    if _sacked_above(sacked, conn.again_end) <= (DUP_THRESHOLD - 1) * conn.mss or conn.rtx_next <= una:
+        return
+    count = min(sacked[0][0] - una, conn.mss)
+    if count > 0 and output.resend(conn, una, count, now_ms):
+        conn.again_end = conn.snd_nxt
+        conn.tcp.lost_retransmits += 1
+
+
+def _sacked_above(sacked, start):
+    octets = 0
+    for index in range(len(sacked) - 1, -1, -1):
+        left, right = sacked[index]
+        if right <= start:
+            break
+        octets += right - max(left, start)
+    return octets
+
+
+def is_dsack(blocks, ack):
+    """Whether the first SACK block reports a duplicate (RFC 2883 section 4)."""
+    left, right = blocks[0]
+    if not is_before(ack, right):
+        return True
+    return len(blocks) > 1 and not is_before(left, blocks[1][0]) and not is_before(blocks[1][1], right)
+
+
+def on_dsack(conn, block):
+    """The peer got something twice."""
+    conn.tcp.dsacks += 1
+    if undo.covers_all(conn, block):
+        conn.tcp.dsack_undos += 1
+        _take_back(conn)
+
+
+def _take_back(conn):
+    """Nothing was lost: the window is what it was, and recovery ends."""
+    conn.undo_from = undo.NONE
+    conn.cc.on_spurious()
+    was_timeout = conn.recovery == TIMEOUT
+    rtx_next = conn.rtx_next
+    conn.recovery = NONE
+    conn.recover = conn.snd_una
+    conn.lost_below = conn.rtx_next = conn.snd_una
+    conn.dup_octets = 0
+    if was_timeout and conn.sacked:
+        # The timeout came in the middle of a fast recovery, which goes on.
+        sent_again = max(rtx_next, conn.undo_rtx)
+        lost_below = max(_lost_by_sack(conn), sent_again)
+        if lost_below > conn.snd_una:
+            _recover(conn, lost_below)
+            conn.rtx_next = max(sent_again, conn.snd_una)
+
+
+def on_new_ack(conn, acked, segment, now_ms):
     """After accept_ack, while anything about loss is going on."""
     una = conn.snd_una
     conn.dup_acks = 0
     if conn.sacked:
         _recount(conn)
+    if conn.rtx_ts >= 0 and undo.is_spurious(conn, segment):
+        if conn.recovery == TIMEOUT:
+            # No time is taken from this timestamp: the first answer may have been lost, and this one be to a later
+            # segment. The next new segment is timed.
+            conn.tcp.loss_undos += 1
+        else:
+            conn.tcp.full_undos += 1
+        _take_back(conn)
     if not conn.recovery:
         conn.dup_octets = 0
         return
@@ -223,16 +306,24 @@ def on_new_ack(conn, acked, now_ms):
         conn.dup_octets = 0
         conn.lost_below = conn.rtx_next = una
         return
+    conn.again_end = conn.snd_nxt
     if conn.recovery == TIMEOUT:
         conn.cc.on_recovery_ack(acked, now_ms)
         return
     # A partial acknowledgement.
     if conn.sack_on:
+        lost_below = conn.lost_below
         update_lost(conn)
+        # With timestamps, it is known that the repetition has come, and not what it repeated.
+        if conn.ts_on and una - acked >= conn.mark and conn.mark_end > conn.lost_below:
+            conn.lost_below = conn.mark_end
         if conn.lost_below <= una:
             conn.lost_below = min(una + conn.mss, conn.recover)
         if conn.rtx_next <= una:
             conn.rtx_next = una
+        if conn.lost_below > lost_below:
+            conn.mark = max(lost_below, una)
+            conn.mark_end = conn.snd_nxt
     else:
         conn.dup_octets = max(conn.dup_octets - max(acked - conn.mss, 0), 0)
         conn.lost_below = min(una + conn.mss, conn.recover)
@@ -240,12 +331,15 @@ def on_new_ack(conn, acked, now_ms):
 
 
 def on_timeout(conn, now_ms):
-    """The retransmission timer fired (RFC 6298 section 5), or the one that asks for a window."""
+    """The retransmission timer fired (RFC 6298 section 5), the one that asks for a window, or the probe's."""
+    if tlp.is_due(conn):
+        tlp.on_probe_timeout(conn, now_ms)
+        return
     rto = conn.rto
     state = conn.state
     if not conn.stalled_ms:
-        conn.stalled_ms = now_ms
-    elif now_ms - conn.stalled_ms >= conn.user_timeout_ms:
+        conn.stalled_ms = max(now_ms - rto.rto_ms, 1)  # when the timer was set
+    if now_ms - conn.stalled_ms >= conn.user_timeout_ms:
         conn.tcp.timeouts += 1
         if state >= SYN_RECEIVED:
             conn.tcp.send_reset(conn)
@@ -253,7 +347,7 @@ def on_timeout(conn, now_ms):
         return
     conn.want_output()  # needs memory: before anything changes
     rto.back_off()
-    conn.rtx_deadline = now_ms + rto.rto_ms
+    conn.rtx_deadline = min(now_ms + rto.rto_ms, conn.stalled_ms + conn.user_timeout_ms)
     if state == SYN_SENT or state == SYN_RECEIVED:
         conn.syn_tries += 1
         if conn.syn_tries > SYN_TRIES:
@@ -275,6 +369,9 @@ def _lose_everything(conn, now_ms):
     """What is outstanding, and not sacked, is to be sent again, one segment at first."""
     is_first = conn.recovery != TIMEOUT
     conn.cc.on_timeout(conn.snd_nxt - conn.snd_una, is_first, now_ms)
+    if is_first:
+        undo.begin(conn)
+        conn.undo_rtx = conn.rtx_next
     conn.tcp.rto_timeouts += 1
     if not is_first or (conn.sacked and conn.sacked[0][0] <= conn.snd_una):
         # RFC 2018 section 8: the peer may have thrown away what it reported.
@@ -287,6 +384,7 @@ def _lose_everything(conn, now_ms):
     conn.dup_acks = 0
     conn.dup_octets = 0
     conn.rtt_seq = 0
+    conn.tlp_end = 0
     conn.is_fast = False
 
 

@@ -1,0 +1,516 @@
+# SPDX-License-Identifier: MIT
+"""What TCP must survive. survival.Siege asserts what is common to all; the last part takes defences away."""
+
+import pytest
+
+from libos.hal import dma
+from libos.net.tcp import input as tcp_input
+from libos.net.tcp import recovery
+from libos.net.tcp.timewait import TimeWaits
+from libos.wire import icmp, ipv4, tcp
+from libos.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
+from tests.net.link import fast_checksum, pattern
+from tests.net.peer import IP, build
+from tests.net.survival import FRIEND_IP, HOST_IP, Siege, poke
+
+OFFSET, FLAGS, TOTAL_LEN = 46, 47, 16
+
+
+# --- headers ---
+
+
+def test_truncated_headers():
+    with Siege("InErrs") as siege:
+        whole = siege.segment(ACK, options=tcp.timestamps_option(1, 2))
+        for length in range(20, 52):
+            siege.inject(poke(whole[: 14 + length], TOTAL_LEN, length, 2))
+        forged = siege.forge(ACK | PSH, data=b"x" * 40)
+        for length in range(20, 40):
+            siege.inject(poke(forged[: 14 + length], TOTAL_LEN, length, 2))
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4, 6, 15])
+def test_header_lengths_that_contradict_the_packet(offset):
+    with Siege("InErrs") as siege:
+        for packet in (siege.segment(SYN), siege.segment(ACK), siege.forge(ACK)):
+            siege.inject(poke(packet, OFFSET, offset << 4))
+        siege.talk()
+
+
+def test_packet_longer_than_its_frame():
+    with Siege("ipv4.InHdrErrors") as siege:
+        for length in (61, 100, 1500, 65535):
+            siege.inject(poke(siege.segment(ACK), TOTAL_LEN, length, 2), poke(siege.forge(ACK), TOTAL_LEN, length, 2))
+
+
+def test_frame_longer_than_its_packet():
+    """Padding is nobody's data."""
+    with Siege("InSegs") as siege:
+        siege.inject(siege.forge(ACK) + b"padding that is not ours" * 3)
+        siege.talk()
+
+
+@pytest.mark.parametrize("flags", [0, FIN, SYN | FIN, SYN | RST, SYN | FIN | RST | ACK, FIN | PSH | URG, 0xFF])
+def test_flags_that_contradict_each_other(flags):
+    with Siege("InSegs") as siege:
+        for dst_port in (7, 99):
+            siege.inject(*[siege.segment(flags, seq, dst_port=dst_port, src_port=6000 + seq) for seq in range(50)])
+        if not flags & RST:  # with the right number that is a reset
+            siege.inject(siege.forge(flags & ~FIN | (0 if flags & SYN else URG), data=b"")[:54])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [b"\x02\x00\x05\xb4", b"\x02\x01\x05\xb4", b"\x02\x28\x05\xb4", b"\x01\x01\x01\x02", b"\x08\x0b" + bytes(10)]
+    + [b"\x05\x03\x00\x00", b"\x05\x09" + bytes(10), b"\x03\x04\x07\x00", b"\xfe\x00\x00\x00", b"\xfe\xff\x00\x00"],
+    ids=bytes.hex,
+)
+def test_options_of_length_0_and_1_and_past_the_end(options):
+    with Siege("InErrs") as siege:
+        siege.inject(*[siege.segment(SYN, number, src_port=6000 + number, options=options) for number in range(20)])
+        siege.inject(siege.forge(ACK | PSH, data=b"not to be delivered", options=options))
+        assert not siege.host.tcp.half_open or options[0] in (5, 8)
+
+
+def test_options_without_end_or_of_nonsense_are_skipped():
+    with Siege("InSegs") as siege:
+        for kind in (6, 9, 28, 30, 253):
+            siege.inject(siege.segment(SYN, options=bytes([kind, 4, 0, 0]) * 10, src_port=7000 + kind))
+        siege.inject(siege.segment(SYN, options=b"\x01" * 40), siege.segment(SYN, options=b"\x00" * 40))
+        assert len(siege.host.tcp.half_open) == 6
+
+
+def test_bad_checksums():
+    with Siege("InCsumErrors") as siege:
+        for bit in range(16):
+            packet = bytearray(siege.forge(ACK | PSH, data=b"evil"))
+            packet[50 + bit // 8] ^= 1 << bit % 8
+            siege.inject(packet)
+        for at in range(34, 58):
+            packet = bytearray(siege.forge(RST | ACK, data=b"evil"))
+            packet[at] ^= 0x10
+            siege.inject(packet)
+
+
+def test_ports_of_zero_and_segments_to_everybody():
+    with Siege("InErrs") as siege:
+        siege.inject(siege.segment(SYN, src_port=0), siege.segment(SYN, dst_port=0), siege.segment(ACK, src_port=0))
+        body = bytearray(siege.segment(SYN)[34:])
+        body[16:18] = b"\0\0"
+        broadcast = 0x0A0000FF
+        check = fast_checksum(body, 0, len(body), IP + broadcast + 6 + len(body)) ^ 0xFFFF
+        body[16:18] = check.to_bytes(2, "big")
+        siege.inject(build(IP, broadcast, b"\xff" * 6, bytes(body)))
+        assert not siege.host.tcp.half_open
+
+
+def test_segments_from_ourselves_to_ourselves():
+    with Siege("ipv4.InMartians") as siege:
+        for flags in (SYN, ACK, SYN | ACK, RST):
+            siege.inject(*[siege.segment(flags, number, 0, HOST_IP, 7, 7) for number in range(50)])
+
+
+# --- floods ---
+
+
+@pytest.mark.parametrize(
+    ("flags", "counter"),
+    [(SYN, "SyncookiesSent"), (ACK, "OutRsts"), (RST, "InSegs"), (FIN | ACK, "OutRsts"), (SYN | ACK, "OutRsts")],
+)
+def test_floods(flags, counter):
+    with Siege(counter, heap_slack=64 << 10) as siege:
+        for turn in range(20):
+            packets = []
+            for number in range(100):
+                src_ip = IP + siege.rng.randrange(100)
+                port = siege.rng.choice([7, 9, 99])
+                packets.append(
+                    siege.segment(flags, siege.rng.getrandbits(32), number, src_ip, 1024 + 100 * turn + number, port)
+                )
+            siege.inject(*packets)
+            siege.world.run(for_ms=5)
+            if turn % 5 == 0:
+                siege.talk()
+        assert len(siege.host.tcp.half_open) <= 2 * 128
+
+
+def test_flood_of_syns_with_data_and_options():
+    with Siege("SyncookiesSent") as siege:
+        options = tcp.syn_options(1460, 7, True, 1)
+        for number in range(600):
+            siege.inject(siege.segment(SYN, number, src_port=2000 + number, data=b"x" * 200, options=options))
+
+
+def test_flood_of_syns_that_guess_cookies():
+    with Siege("SyncookiesFailed") as siege:
+        siege.inject(*[siege.segment(SYN, number, src_port=2000 + number) for number in range(200)])
+        for _ in range(20):
+            numbers = [siege.rng.getrandbits(32) for _ in range(100)]
+            siege.inject(*[siege.segment(ACK, 5, number, src_port=3000 + number % 9000) for number in numbers])
+        assert len(siege.host.accepted) == 1
+
+
+def test_table_of_connections_full():
+    with Siege("ListenDrops", tcp={"max_connections": 20}) as siege:
+        peers = [siege.peer(port=5000 + number, resolve=not number) for number in range(25)]
+        for peer in peers[:19]:
+            peer.log.clear()
+            peer.connect()
+        for peer in peers[19:]:
+            peer.send(SYN)
+        siege.talk()
+        assert len(siege.host.tcp.by_key) == 20
+        for flow in siege.host.accepted[1:]:
+            flow.conn.set_keepalive(10_000)
+        siege.world.run(for_ms=200_000)  # nobody is there
+        assert len(siege.host.tcp.by_key) == 1
+
+
+def test_table_of_time_waits_full():
+    with Siege("TCPTimeWaitOverflow", tcp={"max_time_waits": 10}) as siege:
+        for number in range(30):
+            peer = siege.peer(port=5000 + number, resolve=not number)
+            peer.log.clear()
+            peer.connect()
+            siege.host.accepted[-1].conn.close()
+            siege.world.settle()
+            peer.take()
+            peer.rcv_nxt = 2
+            peer.send(ACK | FIN)
+        assert len(siege.host.tcp.time_waits.by_key) == 10
+
+
+# --- blind attacks on the healthy connection ---
+
+
+@pytest.mark.parametrize(
+    ("flags", "counter"),
+    [(RST, "TCPInUnacceptable"), (RST, "TCPChallengeACK"), (SYN, "TCPChallengeACK"), (SYN | ACK, "TCPChallengeACK")],
+)
+def test_blind_resets_and_syns(flags, counter):
+    inside = counter == "TCPChallengeACK"
+    with Siege(counter) as siege:
+        for turn in range(100):
+            seq = siege.rng.randrange(1, 60_000) if inside else siege.rng.randrange(1 << 20, 1 << 32)
+            siege.inject(siege.forge(flags, seq, siege.rng.getrandbits(32)))
+            if turn % 20 == 0:
+                siege.talk()
+
+
+def test_blind_data():
+    with Siege("TCPAckOutOfWindow") as siege:
+        for turn in range(200):
+            ack = siege.rng.randrange(1, (1 << 32) - (1 << 21))
+            siege.inject(siege.forge(ACK | PSH, siege.rng.randrange(60_000), ack, b"evil" * 100))
+            if turn % 40 == 0:
+                siege.talk()
+
+
+@pytest.mark.parametrize(("timestamps", "counter"), [(True, "PAWSEstab"), (False, "TCPInUnacceptable")])
+def test_old_duplicates_after_reuse(timestamps, counter):
+    """Everything that a connection said is said again to its successor with the same addresses and ports."""
+    with Siege(counter, tcp={"timestamps": timestamps}) as siege:
+        old = []
+        siege.world.filter = lambda device, packet: old.append(packet) if device is siege.friend.device else None
+        siege.talk()
+        port = siege.victim.remote_port
+        siege.healthy.send(b"", close=True)
+        siege.world.run(until=lambda: siege.healthy.is_closed)
+        siege.world.run(for_ms=61_000)
+        siege.world.filter = None
+        del siege.host.accepted[:]
+        choose = siege.friend.tcp._choose_port
+        siege.friend.tcp._choose_port = lambda way, to: (way.ip.key(way.remote_ip, way.local_ip, to, port), port)
+        siege.healthy = siege.friend.connect(siege.host, 7)
+        siege.friend.tcp._choose_port = choose
+        siege.world.run(until=lambda: siege.host.accepted)
+        siege.victim = siege.host.accepted[0].conn
+        assert siege.victim.remote_port == port
+        for _ in range(3):
+            siege.talk()
+            siege.inject(*[packet for packet in old if packet[12:14] == b"\x08\x00"])
+
+
+# --- peers that do not do their part ---
+
+
+def impolite(siege, to=7, options=b"", window=None):
+    peer = siege.peer(to=to)
+    peer.connect(options=options, window=window)
+    return peer, siege.host.accepted[-1]
+
+
+def test_zero_window_for_minutes():
+    with Siege("TCPWinProbe") as siege:
+        peer, flow = impolite(siege, 9)
+        peer.send(ACK, window=0)
+        flow.send(pattern(500_000))
+        for _ in range(30):
+            siege.world.run(for_ms=20_000)
+            if peer.take():
+                peer.send(ACK, window=0)
+        siege.talk()
+        assert flow.conn.error is None
+        assert flow.conn.tx_end - flow.conn.snd_una <= flow.conn.snd_buf
+
+
+def test_peer_that_never_reads_and_then_goes():
+    with Siege("TCPAbortOnTimeout") as siege:
+        _peer, flow = impolite(siege, 9)
+        flow.conn.set_user_timeout(30_000)
+        flow.send(pattern(500_000))
+        siege.world.run(for_ms=29_000)
+        assert flow.error is None
+        siege.world.run(for_ms=40_000)
+        assert flow.error is not None
+
+
+def test_peer_that_never_writes():
+    with Siege("TCPAbortOnTimeout") as siege:
+        _peer, flow = impolite(siege)
+        flow.conn.set_keepalive(5000)
+        siege.world.run(for_ms=60_000)
+        assert flow.error is not None
+
+
+def test_peer_that_never_closes():
+    """It acknowledges our FIN and says no more: an application that has gone does not wait for ever."""
+    with Siege("PassiveOpens") as siege:
+        peer, flow = impolite(siege)
+        flow.conn.detach()
+        siege.world.settle()
+        peer.take()
+        peer.send(ACK, ack=2)
+        assert flow.conn.state_name == "FIN-WAIT-2"
+        siege.world.run(for_ms=61_000)
+        assert flow.conn.state_name == "CLOSED"
+
+
+def test_window_of_one():
+    with Siege("TCPWinProbe") as siege:
+        peer, flow = impolite(siege, 9)
+        peer.send(ACK, window=1)
+        flow.send(pattern(200_000))
+        sent = 0
+        for _ in range(200):
+            siege.world.run(for_ms=500)
+            segments = peer.take()
+            sent += len(segments)
+            peer.ack_data(segments, window=1)
+        assert 0 < sent <= 400  # not a segment for each octet as fast as it can
+        siege.talk()
+
+
+def test_window_that_shrinks():
+    with Siege("TCPWinProbe") as siege:
+        peer, flow = impolite(siege, 9)
+        flow.send(pattern(200_000))
+        for window in (30_000, 10_000, 100, 0, 5000, 1, 0) * 10:
+            siege.world.run(for_ms=700)
+            segments = peer.take()
+            peer.ack_data(segments[: len(segments) // 2], window=window)
+        siege.talk()
+
+
+def test_acknowledges_what_was_not_sent():
+    with Siege("TCPAckOutOfWindow") as siege:
+        peer, flow = impolite(siege, 9)
+        flow.send(pattern(5000))
+        siege.world.settle()
+        for ack in (5002, 6000, 100_000, 1 << 30, -100_000):
+            peer.send(ACK, ack=ack)
+        assert flow.conn.snd_una == flow.conn.iss + 1
+
+
+def test_sacks_of_what_was_not_sent_and_of_single_octets():
+    with Siege("TCPDSACKRecv") as siege:
+        peer, flow = impolite(siege, 9, options=tcp.syn_options(1000, 4, True))
+        flow.send(pattern(100_000))
+        siege.world.settle()
+        base = peer.irs + 1
+        for number in range(1000):
+            left = siege.rng.choice([base + 3 * number, siege.rng.getrandbits(32)]) & 0xFFFFFFFF
+            right = (left + siege.rng.choice([0, 1, 2, -1, 1 << 31])) & 0xFFFFFFFF
+            peer.send(ACK, ack=1, options=tcp.sack_option([(left, right)]))
+        assert len(flow.conn.sacked) <= 128
+
+
+def test_single_octets_out_of_order():
+    with Siege("TCPOFODrop") as siege:
+        peer, flow = impolite(siege, 9, options=tcp.syn_options(1000, 0, True))
+        numbers = list(range(2, 1600, 2))
+        siege.rng.shuffle(numbers)
+        for number in numbers:
+            peer.send(ACK, seq=number, data=b"x", settle=False)
+            if number % 10 == 0:
+                siege.world.settle()
+        siege.world.settle()
+        assert len(flow.conn.ooo) <= 256
+        siege.talk()
+
+
+def test_single_octets_in_order_that_nobody_reads():
+    with Siege("InSegs") as siege:
+        peer, flow = impolite(siege, 9)
+        for _ in range(3000):
+            peer.send(ACK, data=b"x")
+        assert len(flow.conn.rx_chunks) < 130
+
+
+def test_data_beyond_the_window():
+    with Siege("TCPInUnacceptable") as siege:
+        peer, flow = impolite(siege, 9)
+        edge = flow.conn.rcv_adv - flow.conn.irs
+        for seq in range(edge - 5000, edge + 200_000, 1400):
+            peer.send(ACK, seq=seq, data=bytes(1400))
+        assert sum(len(data) for _, _, data in flow.conn.ooo) <= flow.conn.rcv_buf
+
+
+def test_urgent_data_and_pointers_of_nonsense():
+    with Siege("InSegs") as siege:
+        peer, flow = impolite(siege)
+        for pointer in (0, 1, 4, 5, 65535):
+            packet = siege.segment(ACK | PSH | URG, peer.iss + peer.seq, peer.acked(), src_port=peer.port, data=b"data")
+            peer.seq += 4
+            siege.inject(poke(packet, 52, pointer, 2))
+        assert flow.received_octets == 20
+
+
+# --- ICMP ---
+
+
+def quoting(siege, kind, code, rest, seq, src_ip=HOST_IP, length=8):
+    """An ICMP error about a segment of the healthy connection."""
+    conn = siege.victim
+    quoted = bytearray(28)
+    ipv4.emit(quoted, 0, 1500, 1, 0x4000, 64, 6, src_ip, FRIEND_IP)
+    quoted[20:28] = conn.local_port.to_bytes(2, "big") + conn.remote_port.to_bytes(2, "big") + seq.to_bytes(4, "big")
+    body = bytearray(8) + quoted[: 20 + length]
+    icmp.emit(body, 0, kind, code, rest)
+    body[2:4] = (fast_checksum(body, 0, len(body), 0) ^ 0xFFFF).to_bytes(2, "big")
+    return build(IP, HOST_IP, siege.host.device.mac, bytes(body), 1)
+
+
+def test_forged_icmp_with_wrong_numbers():
+    with Siege("OutOfWindowIcmps") as siege:
+        mss = siege.victim.mss
+        for _ in range(200):
+            kind, code = siege.rng.choice([(3, 0), (3, 1), (3, 2), (3, 3), (3, 4), (11, 0), (12, 0), (4, 0)])
+            rest = siege.rng.choice([0, 68, 500, 1400])
+            siege.inject(quoting(siege, kind, code, rest, siege.rng.getrandbits(32)))
+        assert siege.victim.mss == mss
+        assert siege.victim.error is None
+
+
+def test_forged_icmp_with_right_numbers_ends_nothing_and_takes_no_more_than_the_segment_size():
+    with Siege("icmp.InDestUnreachs") as siege:
+        siege.world.is_silent = True
+        siege.host.accepted[0].send(pattern(20_000))
+        siege.world.settle()
+        seq = siege.victim.snd_una & 0xFFFFFFFF
+        for kind, code, rest in ((3, 2, 0), (3, 3, 0), (3, 1, 0), (11, 0, 0), (3, 4, 0), (3, 4, 68), (3, 4, 1)):
+            siege.inject(quoting(siege, kind, code, rest, seq))
+        siege.world.is_silent = False
+        assert siege.victim.error is None
+        assert siege.victim.mss >= 536 - 12
+        siege.world.run(until=lambda: len(siege.healthy.received) >= 6000 + 20_000)
+        siege.world.run(for_ms=1000)
+
+
+def test_icmp_cut_short():
+    with Siege("icmp.InErrors") as siege:
+        for length in range(8):
+            siege.inject(quoting(siege, 3, 3, 0, siege.victim.snd_una & 0xFFFFFFFF, length=length))
+
+
+# --- memory ---
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_memory_exhausted(monkeypatch, share):
+    """New work is refused, running work goes on."""
+    with Siege("stack.MemoryDrops") as siege:
+        take = dma._take
+
+        def sometimes(*args):
+            if siege.rng.random() < share:
+                raise MemoryError
+            return take(*args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(dma, "_take", sometimes)
+            for number in range(10):
+                siege.talk()
+                siege.inject(siege.segment(SYN, number, src_port=7000 + number))
+
+
+def test_memory_exhausted_while_a_connection_is_made(monkeypatch):
+    with Siege("stack.MemoryDrops") as siege:
+        made = []
+
+        def no_memory(*args):
+            made.append(args)
+            raise MemoryError
+
+        with monkeypatch.context() as patch:
+            patch.setattr("libos.net.tcp.listener.Connection", no_memory)
+            for number in range(10):
+                peer = siege.peer(port=5000 + number, resolve=not number)
+                peer.log.clear()
+                peer.send(SYN)
+                peer.take()
+                peer.send(ACK)
+        assert made
+        siege.talk()
+
+
+# --- the attacks again, with the defence taken away: what is above can fail ---
+
+
+WITHOUT = {
+    "no limit on what is out of order": (
+        test_single_octets_out_of_order,
+        lambda patch: patch.setattr(tcp_input, "MAX_OOO", 1 << 30),
+    ),
+    "no limit on the scoreboard": (
+        test_sacks_of_what_was_not_sent_and_of_single_octets,
+        lambda patch: patch.setattr(recovery, "MAX_SACKED", 1 << 30),
+    ),
+    "resets are believed": (
+        lambda: test_blind_resets_and_syns(RST, "TCPChallengeACK"),
+        lambda patch: patch.setattr(tcp_input, "_reset_arrives", lambda conn, seq, now_ms: conn.fail(104)),
+    ),
+    "any acknowledgement will do": (
+        test_blind_data,
+        lambda patch: patch.setattr(
+            tcp_input,
+            "_ack_arrives",
+            lambda conn, segment, seq, length, flags, now_ms: True,
+        ),
+    ),
+    "no checksums": (
+        test_bad_checksums,
+        lambda patch: patch.setattr(dma, "_checksum", lambda *args: 0xFFFF),
+    ),
+    "TIME_WAIT without a limit": (
+        test_table_of_time_waits_full,
+        lambda patch: patch.setattr(TimeWaits, "_end", lambda self, wait: None),
+    ),
+    "a backlog without an end": (
+        lambda: test_floods(SYN, "SyncookiesSent"),
+        lambda patch: patch.setattr("libos.net.tcp.listener.Listener.__init__", endless),
+    ),
+}
+
+
+def endless(self, port, on_accept, backlog):
+    self.port, self.on_accept, self.backlog, self.half_open = port, on_accept, 1 << 30, []
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_without_the_defence_it_shows(monkeypatch, name):
+    attack, remove = WITHOUT[name]
+    remove(monkeypatch)
+    # A table without its limit may also take for ever, or end in another error: all of it is a failure.
+    with pytest.raises((AssertionError, LookupError)):
+        attack()
