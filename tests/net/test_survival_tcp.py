@@ -9,7 +9,7 @@ from libos.net.tcp import recovery
 from libos.net.tcp.timewait import TimeWaits
 from libos.wire import icmp, ipv4, tcp
 from libos.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
-from tests.net.link import fast_checksum, pattern
+from tests.net.link import World, fast_checksum, pattern
 from tests.net.peer import IP, build
 from tests.net.survival import FRIEND_IP, HOST_IP, Siege, poke
 
@@ -514,3 +514,21 @@ def test_without_the_defence_it_shows(monkeypatch, name):
     # A table without its limit may also take for ever, or end in another error: all of it is a failure.
     with pytest.raises((AssertionError, LookupError)):
         attack()
+
+
+def test_frames_that_wait_for_a_mac_leave_frames_for_others():
+    """Strangers of both families that answer no question for their MAC: what is held for them is bounded together."""
+    world = World(seed=1)
+    host = world.host("10.0.0.2/24", ipv6={"address": "fd00::2/64"})
+    friend = world.host("10.0.0.3/24")
+    host.echo(7)
+    flow = friend.connect(host, 7)
+    world.run(until=lambda: host.accepted)
+    for number in range(60):
+        for ip in (f"10.0.0.{20 + number}", f"fd00::{20 + number}"):
+            host.connect(ip, 80)
+            world.settle()
+    assert host.device.in_use <= 32
+    assert host.arp.counters["PendingDropped"] + host.ndp.counters["PendingDropped"] > 50
+    flow.send(b"meanwhile")
+    world.run(until=lambda: bytes(flow.received) == b"meanwhile", limit_ms=500)

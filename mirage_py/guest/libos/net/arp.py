@@ -79,7 +79,6 @@ class Arp:
         self._table = {}
         self._errands = []  # probes and announcements under way
         self._resolving = 0
-        self._pending = 0
         self._defended_ms = {}
         ethernet.parts["arp"] = self
         ethernet.register(wire_ethernet.ETHERTYPE_ARP, self)
@@ -191,10 +190,10 @@ class Arp:
             entry = self._resolve(ip, now_ms)
         if entry is None or entry.state == FAILED:
             return False
-        if len(entry.pending) >= MAX_PENDING_PER_ENTRY or self._pending >= MAX_PENDING:
+        if len(entry.pending) >= MAX_PENDING_PER_ENTRY or self.ethernet.held >= MAX_PENDING:
             return False
         entry.pending.append((frame, ethertype))
-        self._pending += 1
+        self.ethernet.held += 1
         return True
 
     def _resolve(self, ip, now_ms):
@@ -311,7 +310,7 @@ class Arp:
         self._set_deadline(entry, now_ms + FRESH_MS)
         pending = entry.pending
         entry.pending = []
-        self._pending -= len(pending)
+        self.ethernet.held -= len(pending)
         for frame, ethertype in pending:
             self.ethernet.send(frame, mac, ethertype)
 
@@ -376,7 +375,7 @@ class Arp:
         for frame, _ethertype in entry.pending:
             self.counters["PendingDropped"] += 1
             frame.release()
-        self._pending -= len(entry.pending)
+        self.ethernet.held -= len(entry.pending)
         entry.pending = []
 
     def _remove(self, entry):

@@ -33,6 +33,7 @@ class Ethernet:
         self.timers = Timers()
         self.tx_frames = [None] * TX_BATCH
         self.tx_count = 0
+        self.held = 0  # frames that wait for a MAC, of all protocols: a bound that two tables share
         self.counters = {
             "InUnknownProtos": 0,  # RFC 2863
             "InErrors": 0,

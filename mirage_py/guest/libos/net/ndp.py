@@ -88,7 +88,6 @@ class Ndp:
         }
         self._table = {}
         self._resolving = 0
-        self._pending = 0
         self._timers = ethernet.timers
         self._timers.restorers.append(self._rearm)
         ethernet.parts["ndp"] = self
@@ -143,10 +142,10 @@ class Ndp:
             entry = self._resolve(ip, now_ms)
         if entry is None or entry.state == FAILED:
             return False
-        if len(entry.pending) >= MAX_PENDING_PER_ENTRY or self._pending >= MAX_PENDING:
+        if len(entry.pending) >= MAX_PENDING_PER_ENTRY or self.ethernet.held >= MAX_PENDING:
             return False
         entry.pending.append((frame, ethertype))
-        self._pending += 1
+        self.ethernet.held += 1
         return True
 
     def _resolve(self, ip, now_ms):
@@ -386,7 +385,7 @@ class Ndp:
             self._resolving -= 1
             pending = entry.pending
             entry.pending = []
-            self._pending -= len(pending)
+            self.ethernet.held -= len(pending)
             for frame, ethertype in pending:
                 self.ethernet.send(frame, mac, ethertype)
 
@@ -424,7 +423,7 @@ class Ndp:
         for frame, _ethertype in entry.pending:
             self.counters["PendingDropped"] += 1
             frame.release()
-        self._pending -= len(entry.pending)
+        self.ethernet.held -= len(entry.pending)
         entry.pending = []
 
     def _remove(self, entry):
