@@ -58,6 +58,8 @@ def on_cpython():
 @pytest.mark.build
 def test_codecs_on_micropython_and_cpython_are_the_same(tmp_path):
     ours = run([build(CODECS, tmp_path)])
+    codecs = {path.stem for path in (paths.guest_dir() / "libos" / "wire").glob("[a-z]*.py")}
+    assert codecs <= {line.split()[1] for line in ours}, "a codec is not tried"
     assert ours == run_on_cpython(CODECS)
 
 

@@ -6,7 +6,7 @@ A line for each codec: its name, how many messages it took and how many it refus
 
 from hashlib import sha256
 
-from libos.wire import arp, checksum, ethernet, icmp, ipv4, tcp, udp
+from libos.wire import arp, checksum, dhcp, dns, ethernet, icmp, icmp6, igmp, ipv4, ipv6, pcap, tcp, udp
 
 MUTATIONS = 400
 FILLER = 0xA5
@@ -47,6 +47,83 @@ def emitted(count, emit, *arguments):
     return bytes(buf[8 : 8 + count])
 
 
+def dhcp_options():
+    return [(53, b"\5"), (1, b"\xff\xff\xff\0"), (3, bytes(8)), (6, bytes(12)), (51, b"\0\0\0\x14"), (43, b"x" * 300)]
+
+
+def dns_answers():
+    """Answers: an alias with a pointer, addresses of both kinds, an SOA record; one that is cut short."""
+    name = dns.encode_name("www.example.com")
+    question = dns.emit_query(0x1234, name, 1, False)
+    header = b"\x12\x34\x81\x80\0\1\0\3\0\1\0\0"
+    alias = b"\xc0\x0c\0\5\0\1\0\0\0\x3c\0\6\3ftp\xc0\x10"
+    at = len(question) + 12
+    target = bytes([0xC0 | at >> 8, at & 255])
+    records = alias + target + b"\0\1\0\1\0\0\0\5\0\4\n\0\0\1" + target + b"\0\x1c\0\1\0\0\0\5\0\x10" + bytes(16)
+    soa = b"\xc0\x10\0\6\0\1\0\0\1\0\0\x18\xc0\x0c\xc0\x0c" + bytes(16) + b"\0\0\0\7"
+    return [header + question[12:] + records + soa, header[:2] + b"\x83\x80" + header[4:] + question[12:]]
+
+
+def ipv6_packet(number):
+    """The fixed header and a fragment header, options or a router alert."""
+    header = emitted(40, ipv6.emit, 24, number, 64, bytes(15) + b"\1", b"\xfd" + bytes(15))
+    if number == 44:
+        return header + emitted(8, ipv6.emit_fragment, 6, 1448, True, 0xDEADBEEF) + bytes(16)
+    if number == 0:
+        return header + emitted(8, ipv6.emit_router_alert, 58) + bytes(16)
+    return header + b"\x3a\1\1\4\0\0\0\0\xc2\4\0\0\0\0\0\0" + bytes(8)
+
+
+def parse_ipv6(buf, start, length):
+    """The header, and what follows it in each way that it may be read."""
+    header = ipv6.parse(buf, start, length)
+    if header is None:
+        return None
+    rest = bytes(buf[start + 40 : start + length])
+    said = [header, ipv6.format_address(header[3]), ipv6.format_address(header[4]), ipv6.scope(header[4])]
+    said.append(ipv6.parse_fragment(rest, 0, len(rest)))
+    if len(rest) >= 16:
+        said.append(ipv6.check_options(rest[:16]))
+    return said
+
+
+def icmp6_messages():
+    target = b"\xfd" + bytes(14) + b"\2"
+    prefix = b"\3\4\x40\xc0\0\0\1\0\0\0\0\x80\0\0\0\0" + target
+    servers = b"\x19\3\0\0\0\0\0\x3c" + target
+    mtu = b"\5\1\0\0\0\0\5\xdc"
+    router = emitted(8, icmp6.emit, 134, 0, 0x40C00708) + bytes(8)
+    query = emitted(8, icmp6.emit, 130, 0, 0x90010000)
+    return [
+        emitted(8, icmp6.emit, 128, 0, 0x12345678) + b"data",
+        emitted(32, icmp6.emit_neighbour, 135, 0, target, 1, MAC),
+        emitted(24, icmp6.emit_neighbour, 136, 0x60000000, target),
+        router + prefix + servers + mtu + emitted(8, icmp6.emit_mac, 1, MAC),
+        query + target,
+        query + target + b"\x0a\x7d\0\1" + target,
+        emitted(48, icmp6.emit_report, [(4, target), (3, target)]),
+        emitted(24, icmp6.emit_mld1, 131, target),
+    ]
+
+
+def parse_icmp6(buf, start, length):
+    """A message by its type, as net.ndp, net.routers and net.mld read it."""
+    header = icmp6.parse(buf, start, length)
+    if header is None:
+        return None
+    message = bytes(buf[start : start + length])
+    said = [header, icmp6.is_error(header[0])]
+    if header[0] == 134:
+        said.append(icmp6.parse_router(message))
+    if header[0] in (130, 131):
+        said.append(icmp6.parse_query(message))
+    options = icmp6.parse_options(message, 16 if header[0] == 134 else 24)
+    said.append(options)
+    for kind, value in options or []:
+        said.append((kind, icmp6.parse_prefix(value), icmp6.parse_mtu(value), icmp6.parse_dns_servers(value)))
+    return said
+
+
 def samples():
     """name -> (parser, whole messages)."""
     fields = (4096, 80, 0x89ABCDEF, 0xFEDCBA98, 0x18, 65535)
@@ -60,8 +137,13 @@ def samples():
     header = emitted(20, ipv4.emit, 60, 0xBEEF, 0x4000, 64, 6, IP, OTHER_IP)
     return {
         "arp": (arp.parse, [emitted(28, arp.emit, 1, MAC, IP, bytes(6), OTHER_IP)]),
+        "dhcp": (dhcp.parse, [dhcp.emit(2, 0x1234567, 3, 0x8000, IP, OTHER_IP, MAC, dhcp_options())]),
+        "dns": (dns.parse, dns_answers()),
         "ethernet": (ethernet.parse, [emitted(14, ethernet.emit, OTHER_MAC, MAC, 0x0800)]),
         "icmp": (icmp.parse, [emitted(8, icmp.emit, kind, 0, 0x12345678) for kind in (0, 3, 8, 11)]),
+        "icmp6": (parse_icmp6, icmp6_messages()),
+        "igmp": (igmp.parse, [emitted(8, igmp.emit, 0x16, 0xEF010203)]),
+        "ipv6": (parse_ipv6, [ipv6_packet(number) for number in (0, 6, 44, 60)]),
         "ipv4": (
             ipv4.parse,
             [
@@ -91,6 +173,8 @@ def run(name, parse, messages):
     total = sha256()
     taken = refused = 0
     for message in messages:
+        if tried(parse, message, 0) == "None":
+            print("a whole message is refused by", name)
         variants = [message[:count] for count in range(len(message) + 1)]
         for _ in range(MUTATIONS):
             damaged = bytearray(message)
@@ -147,6 +231,7 @@ def main():
         run(name, parse, messages)
     sums()
     texts()
+    print("codec pcap", plain(pcap.emit_header()), plain(pcap.emit_record(b"frame", 5, 1234567891234567)))
 
 
 main()
