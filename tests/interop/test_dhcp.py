@@ -221,7 +221,7 @@ def test_lease_is_renewed_with_its_server_and_rebound_with_any(stories: dict[str
     assert kinds[at - 1 : at + 3] == ["discover", "offer", "request", "ack"]
     ip, went_s = story.notes["ip"], story.notes["server went"]
     assert isinstance(went_s, float)
-    renewals = [message for message in story.messages if message.is_ours and message.client == ip]
+    renewals = [m for m in story.messages if m.is_ours and m.kind == "request" and m.client == ip]
     assert all(not message.is_broadcast for message in renewals[:2]), "a renewal goes to the server alone"
     rebinding = [message for message in renewals if message.is_broadcast]
     assert rebinding, "nobody else was asked"

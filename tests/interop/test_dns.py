@@ -50,8 +50,8 @@ def guest(builds: Builds, network: Network, log: Path) -> Iterator[Guest]:
 
 
 def questions(log: Path, name: str) -> int:
-    """How often the server was asked for an address of `name`."""
-    return len(re.findall(rf"query\[AA?A?A?\] {re.escape(name)} from", servers.text(log)))
+    """How often the server was asked for an IPv4 address of `name`."""
+    return len(re.findall(rf"query\[A\] {re.escape(name)} from", servers.text(log)))
 
 
 def ipv4_of(guest: Guest, name: str) -> list[str]:

@@ -31,7 +31,7 @@ def ping(guest: Guest, family: Family, count: int, *options: str) -> str:
     # Without -w it does not wait for the last answer if that takes longer than the others.
     done = guest.near.run("ping", "-c", str(count), "-w", "50", *options, family.guest)
     after = echoes(guest, family)
-    assert int(re.search(r"(\d+) received", done.stdout)[1]) == count, done.stdout  # type: ignore[index]
+    assert int(re.search(r"(\d+) received", done.stdout)[1]) >= count, done.stdout  # type: ignore[index]
     # ping compares what comes back with what it sent, and says so.
     assert "wrong data byte" not in done.stdout
     assert after[0] - before[0] == after[1] - before[1] >= count

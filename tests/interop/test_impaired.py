@@ -90,8 +90,10 @@ def test_connections_survive_when_half_is_lost(guest: Guest, network: Network, f
 
 def test_path_with_a_smaller_mtu_is_discovered(guest: Guest, network: Network, family: Family, tmp_path: Path) -> None:
     is_ipv6 = ":" in family.far
-    version, net = ("-6", "fd98:2::/64") if is_ipv6 else ("-4", "10.98.2.0/24")
-    network.near.sh(f"ip {version} route change {net} dev to-far proto kernel mtu lock 1400")
+    route = "ip -6 route change fd98:2::/64 dev to-far proto kernel metric 256"
+    if not is_ipv6:
+        route = f"ip route change 10.98.2.0/24 dev to-far proto kernel scope link src {family.router_far}"
+    network.near.sh(f"{route} mtu lock 1400")
     try:
         for count in (1_000_000, 20_000):
             command = [need("curl", "curl"), "-sS", "--max-time", "30", "-o", str(tmp_path / "body")]
@@ -100,7 +102,7 @@ def test_path_with_a_smaller_mtu_is_discovered(guest: Guest, network: Network, f
         said = network.near.run("nstat", "-az", "Icmp6OutPktTooBigs" if is_ipv6 else "IcmpOutDestUnreachs").stdout
         assert int(said.split()[-2]) > 0, f"the router had nothing to say:\n{said}"
     finally:
-        network.near.sh(f"ip {version} route change {net} dev to-far proto kernel mtu 1500")
+        network.near.sh(f"{route} mtu 1500")
 
 
 @pytest.mark.parametrize("flag", ["-U", "-I", "-T"])
