@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.interop import guest as guest_module
 from tests.interop import marks, pattern, servers
 from tests.interop.capture import capturing
 from tests.interop.guest import Builds, Guest
-from tests.interop.network import Family, Network
+from tests.interop.network import IPV4, Family, Network, wait_until
 from tests.interop.witness import Witness
 
 pytestmark = marks.HVT
@@ -66,3 +67,24 @@ def test_every_header_that_we_send_is_right(guest: Guest, family: Family) -> Non
     witness.hear(capture.ours)
     assert not witness.faults, "\n".join(witness.faults[:5])
     assert {"ARP", "TCP", "ICMP", "TCP to be segmented"} <= witness.counts.keys() or ":" in family.guest
+
+
+def test_image_asks_a_server_for_one_address_and_a_router_for_the_other(builds: Builds, tmp_path: Path) -> None:
+    advertisements = (
+        "interface tap0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4;\n"
+        "    prefix fd98:1::/64 { AdvOnLink on; AdvAutonomous on; };\n};\n"
+    )
+    lease = "dhcp-range=10.98.1.50,10.98.1.59,2m"
+    with (
+        Network() as network,
+        servers.dnsmasq(network.near, tmp_path, lease, f"host-record=one.test,{IPV4.near}", dns=True),
+        guest_module.started(builds.get("hvt"), network.near, "--dhcp") as running,
+    ):
+        network.near.set("net/ipv6/conf/all/forwarding", 1)
+        with servers.radvd(network.near, tmp_path, advertisements):
+            for wanted in (r"10\.98\.1\.5\d", r"fd98:1::[0-9a-f:]+"):
+                wait_until(lambda wanted=wanted: re.search(wanted, running.text()), 30, wanted)  # type: ignore[misc]
+                ip = re.search(wanted, running.text())[0]  # type: ignore[index]
+                # Of IPv6, when nobody else turns out to have it.
+                wait_until(lambda ip=ip: network.near.run("ping", "-c", "1", "-w", "1", ip).returncode == 0, 10, ip)  # type: ignore[misc]
+                assert running.order("resolve", "one.test", ip=ip)["addresses"] == [IPV4.near]

@@ -7,6 +7,7 @@ import struct
 
 from scapy.layers.dhcp import DHCP
 from scapy.layers.dns import DNS
+from scapy.layers.igmp import IGMP
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
@@ -122,11 +123,15 @@ class Witness:
             assert frame.csum_offset == _CSUM_OFFSET[number]
             at = frame.csum_offset
             assert body[at : at + 2] == struct.pack(">H", ~checksum(pseudo) & 0xFFFF), "the pseudo-header's sum"
-        elif number == 1:
-            assert checksum(body) == 0, "ICMP checksum"
+        elif number in (1, 2):
+            assert checksum(body) == 0, f"checksum of protocol {number}"
         elif not (number == 17 and ip.version == 4 and body[6:8] == b"\0\0"):
             assert checksum(pseudo + body) == 0, f"checksum of protocol {number}"
-        if number == 58:
+        if number == 2:
+            assert ip.ttl == 1, "IGMP stays on the link (RFC 2236 section 2)"
+            assert ip[IGMP].gaddr == ip.dst or ip[IGMP].type == 0x17
+            assert ip.ihl == 6, "IGMP has a router alert"
+        elif number == 58:
             self._icmpv6(ip, body)
         elif number == 17:
             assert struct.unpack_from(">H", body, 4)[0] == len(body), "UDP length"

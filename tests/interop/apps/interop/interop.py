@@ -4,7 +4,8 @@
     echo 7, over TCP and UDP   discard 9   HTTP 80   iperf3 5201
 
 Commands: `heap`, `counters`, `get IP PORT PATH`, `send IP PORT OCTETS`, `datagram IP PORT TEXT`,
-`iperf3 IP PORT OCTETS forward|reverse STREAMS`, `refused IP PORT`, `resolve NAME`, `fetch NAME PORT PATH`.
+`iperf3 IP PORT OCTETS forward|reverse STREAMS`, `refused IP PORT`, `resolve NAME`, `fetch NAME PORT PATH`,
+`join GROUP`, `leave GROUP`: what comes to port 7 for the group is echoed, from our own address.
 """
 
 import asyncio
@@ -38,6 +39,8 @@ class Interop:
             "refused": self.refused,
             "resolve": self.resolve,
             "fetch": self.fetch,
+            "join": self.join,
+            "leave": self.leave,
         }
 
     async def start(self):
@@ -135,3 +138,11 @@ class Interop:
             return await web.get(flow, name, path)
         finally:
             await flow.close()
+
+    async def join(self, group):
+        self.stack.udp.join(group)
+        return {}
+
+    async def leave(self, group):
+        self.stack.udp.leave(group)
+        return {}
