@@ -38,6 +38,7 @@ def network() -> Iterator[Network]:
 def guest(builds: Builds, network: Network) -> Iterator[Guest]:
     """The application with fixed addresses, as a Linux process on the TAP."""
     with guest_module.started(builds.get("unix"), network.near, *guest_module.static()) as running:
+        guest_module.wait_until_it_answers(running)
         yield running
 
 

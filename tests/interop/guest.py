@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.boot import guests
-from tests.interop.network import IPV4, IPV6, Namespace
+from tests.interop.network import IPV4, IPV6, Namespace, wait_until
 
 APP = Path(__file__).with_name("apps") / "interop"
 TCP_PORTS = {7, 9, 80, 99, 5201}
@@ -95,3 +95,13 @@ def static() -> list[str]:
             family.near,
         ]
     return arguments
+
+
+def wait_until_it_answers(guest: Guest) -> None:
+    """Waits for both fixed addresses: one of IPv6 is not used before it is known that nobody else has it."""
+    for family in (IPV4, IPV6):
+        wait_until(
+            lambda ip=family.guest: guest.near.run("ping", "-c", "1", "-w", "1", ip).returncode == 0,  # type: ignore[misc]
+            15,
+            f"an answer from {family.guest}",
+        )

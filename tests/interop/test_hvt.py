@@ -26,6 +26,7 @@ COUNT = 8_000_000
 def guest(builds: Builds, network: Network) -> Iterator[Guest]:
     """The application with fixed addresses, in a virtual machine."""
     with guest_module.started(builds.get("hvt"), network.near, *guest_module.static()) as running:
+        guest_module.wait_until_it_answers(running)
         yield running
 
 
