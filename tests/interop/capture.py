@@ -7,6 +7,7 @@ AF_PACKET with PACKET_VNET_HDR: a frame whose checksum is partial, or which is t
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import socket
 import struct
@@ -86,16 +87,18 @@ class Capture:
 
     def start(self) -> Self:
         self.sock.settimeout(0.1)
-        self._is_running = True
+        self._is_ending, self._end_s = False, math.inf
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
         return self
 
     def _read(self) -> None:
-        while self._is_running:
+        while time.monotonic() < self._end_s:
             try:
                 data, address = self.sock.recvfrom(FRAME_MAX)
             except TimeoutError:
+                if self._is_ending:
+                    return
                 continue
             now_s = time.monotonic()
             if len(self.frames) >= LIMIT:
@@ -108,9 +111,9 @@ class Capture:
             self.frames.append(frame)
 
     def stop(self) -> None:
-        """Ends it; what was on its way is in."""
-        self._is_running = False
-        self._thread.join(5)
+        """Ends it when nothing more has come for a moment, or after some seconds; what was on its way is in."""
+        self._is_ending, self._end_s = True, time.monotonic() + 5
+        self._thread.join(10)
         self.sock.close()
 
     @property
