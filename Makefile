@@ -8,7 +8,7 @@ PYTEST := env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS $(PYTHON) -m pytest -n 2 --dis
 # What make check leaves out: it is for while one works, and takes less than two minutes.
 FAST := not (slow or nightly or qemu or tap or build)
 
-.PHONY: help setup demo test check bench nightly wheel clean distclean
+.PHONY: help setup test-setup demo test check bench nightly wheel clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,9 +21,15 @@ help:
 	@echo "make clean    remove what the above made (distclean: .venv too)"
 
 setup: .setup/packages .setup/venv .setup/sources
+# What `make demo` has no need of: servers, clients, a debugger.
+test-setup: .setup/test-packages setup
 
 .setup/packages: scripts/apt-packages.txt scripts/setup.sh
 	@scripts/setup.sh packages
+	@touch $@
+
+.setup/test-packages: scripts/apt-packages-tests.txt scripts/setup.sh | .setup/packages
+	@scripts/setup.sh packages apt-packages-tests
 	@touch $@
 
 .setup/venv: pyproject.toml scripts/constraints.txt scripts/setup_venv.py | .setup/packages
@@ -38,19 +44,19 @@ setup: .setup/packages .setup/venv .setup/sources
 demo: setup
 	@$(PYTHON) scripts/demo.py
 
-test: setup
+test: test-setup
 	@MIRAGE_PY_REQUIRE_ALL=1 $(PYTEST) -m "not nightly"
 
-check: setup
+check: test-setup
 	@$(PYTHON) -m ruff format --check --quiet --output-format=concise . || { echo "run: $(PYTHON) -m ruff format ."; exit 1; }
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m mypy
 	@$(PYTEST) -q -m "$(FAST)"
 
-bench: setup
+bench: test-setup
 	@$(PYTHON) -m bench
 
-nightly: setup
+nightly: test-setup
 	@MIRAGE_PY_REQUIRE_ALL=1 $(PYTEST) -m nightly --timeout=3600
 
 wheel: setup

@@ -8,7 +8,9 @@ mkdir -p .setup
 say() { echo "set-up: $*"; }
 fail() { echo "set-up: error: $*" >&2; exit 1; }
 
+# packages LIST: the Debian packages of scripts/LIST.txt.
 packages() {
+    list=scripts/$1.txt
     missing=""
     if ! command -v dpkg-query >/dev/null; then
         for program in gcc make objcopy qemu-system-x86_64; do
@@ -17,7 +19,7 @@ packages() {
         [ -z "$missing" ] || fail "not a Debian system; install these programs first:$missing"
         return 0
     fi
-    for package in $(sed 's/#.*//' scripts/apt-packages.txt); do
+    for package in $(sed 's/#.*//' "$list"); do
         case "$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || true)" in
             ii*) ;;
             *) missing="$missing $package" ;;
@@ -82,7 +84,7 @@ find_python() {
 }
 
 case "${1:-}" in
-    packages) packages ;;
+    packages) packages "${2:-apt-packages}" ;;
     venv) python=$(find_python) && exec "$python" scripts/setup_venv.py ;;
-    *) fail "usage: setup.sh packages|venv" ;;
+    *) fail "usage: setup.sh packages [LIST] | venv" ;;
 esac
