@@ -50,11 +50,12 @@ class Impaired:
             rules.append(f"{match} numgen random mod 1000 < {wanted.drops} counter drop")
             rules.append(f"{match} numgen random mod 1000 < {wanted.duplicates} counter dup to {device}")
         if is_complete and wanted.flips:
-            # Each rule is for one kind of damage; together they make up the rate.
+            # Each rule is for one kind of damage; together they make up the rate. A frame gets one at most: two bits
+            # of equal weight, one up and one down, leave the Internet checksum as it was.
             share = 1000 * len(FLIPPED_BITS)
             rules += [
                 f"{match} meta l4proto tcp numgen random mod {share} < {wanted.flips} counter "
-                f"@th,{bit},8 set @th,{bit},8 ^ 0x10"
+                f"@th,{bit},8 set @th,{bit},8 ^ 0x10 accept"
                 for bit in FLIPPED_BITS
             ]
         name = f"impair_{device.replace('-', '_')}"
