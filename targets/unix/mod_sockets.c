@@ -66,7 +66,12 @@ static void emit_address(const address_t *address, mp_obj_t *items) {
     char text[INET6_ADDRSTRLEN] = "";
     uint16_t port;
     if (address->any.sa_family == AF_INET6) {
-        inet_ntop(AF_INET6, &address->v6.sin6_addr, text, sizeof(text));
+        /* A peer over IPv4 at a socket of both families: its address behind ::ffff:0:0/96 (RFC 4291 section 2.5.5.2). */
+        if (IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr)) {
+            inet_ntop(AF_INET, &address->v6.sin6_addr.s6_addr[12], text, sizeof(text));
+        } else {
+            inet_ntop(AF_INET6, &address->v6.sin6_addr, text, sizeof(text));
+        }
         port = ntohs(address->v6.sin6_port);
     } else {
         inet_ntop(AF_INET, &address->v4.sin_addr, text, sizeof(text));
@@ -80,7 +85,26 @@ static int fd_of(mp_obj_t fd) {
     return (int)mirage_int(fd);
 }
 
-/* sock_listen(proto, ip, port, backlog) -> fd: proto 6 a listening TCP socket, 17 a bound UDP socket */
+/* A socket for every address of both families, or -1 where the system has no IPv6. */
+static int both_families(int type, int proto, address_t *address, socklen_t *len_bytes) {
+    int off = 0;
+    int fd = socket(AF_INET6, type, proto);
+    if (fd >= 0 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    if (fd >= 0) {
+        in_port_t port = address->v4.sin_port;
+        memset(address, 0, sizeof(*address));
+        address->v6.sin6_family = AF_INET6; /* and the address "::" */
+        address->v6.sin6_port = port;
+        *len_bytes = sizeof(address->v6);
+    }
+    return fd;
+}
+
+/* sock_listen(proto, ip, port, backlog) -> fd: proto 6 a listening TCP socket, 17 a bound UDP socket; ip "" for every
+ * address, of IPv6 too where the system has it */
 static mp_obj_t mirage_sock_listen(size_t n_args, const mp_obj_t *args) {
     (void)n_args;
     mp_int_t proto = mirage_int(args[0]);
@@ -90,7 +114,10 @@ static mp_obj_t mirage_sock_listen(size_t n_args, const mp_obj_t *args) {
     address_t address;
     socklen_t len_bytes = parse_address(args[1], args[2], &address);
     int type = (proto == PROTO_TCP ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
-    int fd = check(socket(address.any.sa_family, type, (int)proto));
+    int fd = *mp_obj_str_get_str(args[1]) == 0 ? both_families(type, (int)proto, &address, &len_bytes) : -1;
+    if (fd < 0) {
+        fd = check(socket(address.any.sa_family, type, (int)proto));
+    }
     int on = 1;
     if (proto == PROTO_TCP) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));

@@ -34,7 +34,7 @@ class Sockets:
         self._retry_ms = None
 
     def listen_tcp(self, ip, port, backlog):
-        """A listening descriptor; ip "" for every address."""
+        """A listening descriptor; ip "" for every address of both families."""
         return _mirage.sock_listen(PROTO_TCP, ip, port, backlog)
 
     def listen_udp(self, ip, port):
