@@ -195,7 +195,9 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
         command,
         inherited=tuple(tap_fds.values()),
         continues=machine.gdb is None,
-        companions=[Companion(model.what, model.process.pid, model.why) for model in models.values()],
+        companions=[
+            Companion(model.what, model.process.pid, model.process.poll, model.why) for model in models.values()
+        ],
         verify=_verification(machine),
     )
     stack.callback(session.kill)

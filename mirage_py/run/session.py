@@ -52,10 +52,14 @@ def dies_with_us(death_signal: int = signal.SIGKILL) -> Callable[[], None]:
 
 @dataclass(frozen=True)
 class Companion:
-    """A process that QEMU depends on, and that QEMU does not notice the end of. why: tells what it ended of."""
+    """A process that QEMU depends on, and of whose end QEMU notices nothing, or dies.
+
+    status: its exit status, as of Popen.poll(). why: tells what it ended of.
+    """
 
     what: str
     pid: int
+    status: Callable[[], int | None]
     why: Callable[[], str]
 
 
@@ -174,7 +178,8 @@ class Session:
             if alone.done() and not asked.done():
                 # It goes as soon as QEMU closes its connection, which is before QEMU itself has ended.
                 await asyncio.wait({ended}, timeout=QUIT_TIMEOUT_S)
-                self._gone = None if ended.done() else alone.result()
+                first = alone.result()
+                self._gone = None if first is None or (ended.done() and first.status() == 0) else first
             asked.cancel()
             alone.cancel()
             if not ended.done():
