@@ -247,11 +247,6 @@ class Ndp(Neighbours):
         else:
             super()._fail(entry, now_ms)
 
-    def forget(self):
-        """Empties the table, for a network that is another one."""
-        for entry in list(self._table.values()):
-            self._remove(entry)
-
 
 # Where the options of a message begin.
 _OPTIONS_AT = {
