@@ -8,6 +8,7 @@ import pytest
 from libos.net import arp as net_arp
 from libos.net import neighbours
 from libos.wire import arp, ethernet
+from tests.net.arp_frames import inject, sent
 from tests.net.link import World
 
 PEER_IP = 0x0A000009
@@ -16,36 +17,11 @@ EVIL_MAC = b"\x52\x54\x00\x00\x00\x66"
 
 
 @pytest.fixture
-def world():
-    return World(seed=1)
-
-
-@pytest.fixture
 def host(world):
     host = world.host("10.0.0.2/24")
     host.device.tx_log = []
     world.run(for_ms=3000)
     return host
-
-
-def inject(world, host, operation, mac, ip, target_ip, dst=None, settle=True):
-    packet = bytearray(42)
-    ethernet.emit(packet, 0, dst or host.device.mac, mac, ethernet.ETHERTYPE_ARP)
-    arp.emit(packet, 14, operation, mac, ip, bytes(6), target_ip)
-    world.inject(host, packet)
-    if settle:
-        world.settle()
-
-
-def sent(host):
-    """(operation, dst_mac, sender_ip, target_ip) of the ARP frames that went out."""
-    seen = []
-    for packet in host.device.tx_log:
-        if packet[12:14] == b"\x08\x06":
-            operation, _, sender_ip, _, target_ip = arp.parse(packet, 14, 28)
-            seen.append((operation, packet[:6], sender_ip, target_ip))
-    host.device.tx_log.clear()
-    return seen
 
 
 def learn(world, host):

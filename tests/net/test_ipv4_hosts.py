@@ -9,13 +9,8 @@ from scapy.packet import Raw
 
 from libos.net import control_messages, errors, ethernet, ipv4
 from libos.wire import tcp
-from tests.net.link import ALL_OFFLOADS, World, pattern
+from tests.net.link import ALL_OFFLOADS, pattern
 from tests.net.peer import MAC, Peer, build, tcp_segment
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture

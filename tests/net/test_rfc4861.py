@@ -24,7 +24,6 @@ from libos.net import neighbours
 from libos.net import routers as net_routers
 from libos.net.neighbours import DELAY, FAILED, INCOMPLETE, PROBE, REACHABLE, STALE
 from libos.wire import ipv6
-from tests.net.link import World
 from tests.net.peer6 import EVIL_MAC, IP, MAC, Peer6
 
 ADDRESS = ipv6.parse_address(IP)
@@ -33,11 +32,6 @@ ROUTER = "fe80::1"
 
 def octets(mac):
     return bytes.fromhex(mac.replace(":", ""))
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture
