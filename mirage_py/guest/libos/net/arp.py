@@ -38,8 +38,6 @@ class Arp(Neighbours):
         }
         super().__init__(ethernet, random, counters)
         self.on_conflict = None
-        self.timer_at = FAR_MS  # of the errands
-        self.timer_serial = 0
         self._addresses = []  # (ip, netmask)
         self._errands = []  # probes and announcements under way
         self._defended_ms = {}
@@ -195,8 +193,7 @@ class Arp(Neighbours):
         if self.on_conflict is not None:
             self.on_conflict(ip, mac, now_ms)
 
-    def on_timer(self, now_ms):
-        """Runs errands."""
+    def _run_errands(self, now_ms):
         first_ms = FAR_MS
         for errand in list(self._errands):
             if errand.deadline_ms <= now_ms and not errand.due(now_ms) and errand in self._errands:
@@ -204,12 +201,4 @@ class Arp(Neighbours):
         for errand in self._errands:
             if errand.deadline_ms < first_ms:
                 first_ms = errand.deadline_ms
-        if first_ms != self.timer_at:
-            if first_ms == FAR_MS:
-                self._timers.cancel(self)
-            else:
-                self._timers.schedule(self, first_ms)
-
-    def _restore(self, now_ms):
-        super()._restore(now_ms)
-        self.on_timer(now_ms)
+        return first_ms

@@ -28,25 +28,16 @@ FAILED = 6  # nobody answered
 
 
 class Neighbour:
-    """An entry of the table, and its timer. is_router: as it says itself, which only Neighbour Discovery lets it."""
+    """An entry of the table. is_router: as it says itself, which only Neighbour Discovery lets it."""
 
-    def __init__(self, table, ip, state, mac):
-        self.table = table
+    def __init__(self, ip, state, mac):
         self.ip = ip
         self.state = state
         self.mac = mac
         self.is_router = False
         self.deadline_ms = FAR_MS
-        self.timer_at = FAR_MS
-        self.timer_serial = 0
         self.tries = 0
         self.pending = []  # frames that wait for the MAC, complete but for it
-
-    def on_timer(self, now_ms):
-        if now_ms < self.deadline_ms:
-            self.table.rearm(self)  # it was moved, after the timer was set
-        else:
-            self.table.timeout(self, now_ms)
 
 
 class Neighbours:
@@ -70,10 +61,12 @@ class Neighbours:
         counters["PendingDropped"] = 0
         counters["TableFull"] = 0
         counters["Failures"] = 0
+        self.timer_at = FAR_MS  # no entry is due before
+        self.timer_serial = 0
         self._table = {}
         self._resolving = 0
         self._timers = ethernet.timers
-        self._timers.restorers.append(self._restore)
+        self._timers.restorers.append(self.on_timer)
 
     # --- who sends ---
 
@@ -136,7 +129,7 @@ class Neighbours:
         if self._resolving >= MAX_RESOLVING or not self._make_room():
             self.counters["TableFull"] += 1
             return None
-        entry = Neighbour(self, ip, INCOMPLETE, None)
+        entry = Neighbour(ip, INCOMPLETE, None)
         self._table[ip] = entry
         self._resolving += 1
         self._ask(entry, now_ms)
@@ -146,7 +139,7 @@ class Neighbours:
         """A new entry for who named its MAC without being asked; None when there is no place."""
         if not self._make_room():
             return None
-        entry = Neighbour(self, ip, STALE, mac)
+        entry = Neighbour(ip, STALE, mac)
         self._table[ip] = entry
         self._set_deadline(entry, now_ms + STALE_MS)
         return entry
@@ -217,7 +210,6 @@ class Neighbours:
         if entry.state == INCOMPLETE:
             self._resolving -= 1
         self._drop_pending(entry)
-        self._timers.cancel(entry)
         del self._table[entry.ip]
         self.generation += 1
 
@@ -226,19 +218,28 @@ class Neighbours:
     def _set_deadline(self, entry, deadline_ms):
         entry.deadline_ms = deadline_ms
         # A later one is seen when the timer fires: who is confirmed often does not fill the heap.
-        if deadline_ms < entry.timer_at:
-            self._timers.schedule(entry, deadline_ms)
+        if deadline_ms < self.timer_at:
+            self._timers.schedule(self, deadline_ms)
 
-    def rearm(self, entry):
-        """Sets the timer of an entry to its deadline."""
-        self._timers.schedule(entry, entry.deadline_ms)
+    def on_timer(self, now_ms):
+        """Repeats requests, ages entries. All entries share one timer, or a scan would fill the interface's heap."""
+        first_ms = self._run_errands(now_ms)
+        for entry in list(self._table.values()):
+            if entry.deadline_ms <= now_ms:
+                self._timeout(entry, now_ms)
+            if entry.deadline_ms < first_ms and entry.ip in self._table:
+                first_ms = entry.deadline_ms
+        if first_ms != self.timer_at:
+            if first_ms == FAR_MS:
+                self._timers.cancel(self)
+            else:
+                self._timers.schedule(self, first_ms)
 
-    def _restore(self, _now_ms):
-        for entry in self._table.values():
-            self.rearm(entry)
+    def _run_errands(self, _now_ms):
+        """What else the subclass does by the timer; returns when it is due next."""
+        return FAR_MS
 
-    def timeout(self, entry, now_ms):
-        """The deadline of an entry has come."""
+    def _timeout(self, entry, now_ms):
         state = entry.state
         if state == REACHABLE:
             self._stale(entry, entry.mac, now_ms)
