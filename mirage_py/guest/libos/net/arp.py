@@ -8,7 +8,6 @@ removes the entry. The table itself is net.neighbours.
 
 from libos.net.address_probe import Announcement, Probe
 from libos.net.neighbours import FAILED, INCOMPLETE, PROBE, REACHABLE, Neighbours
-from libos.net.timers import FAR_MS
 from libos.wire import arp as wire
 from libos.wire import ethernet as wire_ethernet
 from libos.wire import ipv4 as wire_ipv4
@@ -193,11 +192,15 @@ class Arp(Neighbours):
         if self.on_conflict is not None:
             self.on_conflict(ip, mac, now_ms)
 
-    def _run_errands(self, now_ms):
-        first_ms = FAR_MS
+    def on_timer(self, now_ms):
+        """Runs errands, besides."""
         for errand in list(self._errands):
             if errand.deadline_ms <= now_ms and not errand.due(now_ms) and errand in self._errands:
                 self._errands.remove(errand)
+        super().on_timer(now_ms)
+
+    def _first_deadline_ms(self):
+        first_ms = super()._first_deadline_ms()
         for errand in self._errands:
             if errand.deadline_ms < first_ms:
                 first_ms = errand.deadline_ms

@@ -223,21 +223,24 @@ class Neighbours:
 
     def on_timer(self, now_ms):
         """Repeats requests, ages entries. All entries share one timer, or a scan would fill the interface's heap."""
-        first_ms = self._run_errands(now_ms)
-        for entry in list(self._table.values()):
-            if entry.deadline_ms <= now_ms:
+        table = self._table
+        for entry in list(table.values()):
+            # Who is told of a failure may have changed the table meanwhile.
+            if entry.deadline_ms <= now_ms and table.get(entry.ip) is entry:
                 self._timeout(entry, now_ms)
-            if entry.deadline_ms < first_ms and entry.ip in self._table:
-                first_ms = entry.deadline_ms
+        first_ms = self._first_deadline_ms()
         if first_ms != self.timer_at:
             if first_ms == FAR_MS:
                 self._timers.cancel(self)
             else:
                 self._timers.schedule(self, first_ms)
 
-    def _run_errands(self, _now_ms):
-        """What else the subclass does by the timer; returns when it is due next."""
-        return FAR_MS
+    def _first_deadline_ms(self):
+        first_ms = FAR_MS
+        for entry in self._table.values():
+            if entry.deadline_ms < first_ms:
+                first_ms = entry.deadline_ms
+        return first_ms
 
     def _timeout(self, entry, now_ms):
         state = entry.state
