@@ -8,276 +8,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
 from mirage_py import __version__
-from mirage_py.errors import UserError
+from mirage_py.command import (
+    ApplicationCommand,
+    OneLineErrors,
+    Tool,
+    application_options,
+    common_options,
+    configured,
+    make_request,
+    registration_of,
+    settings_of,
+)
 
-if TYPE_CHECKING:
-    from mirage_py import dsl
-    from mirage_py.codegen import Configuration, Request
-    from mirage_py.keys import Key
-    from mirage_py.progress import Progress
-
-EXIT_INTERRUPTED = 130
-COLORS = ("auto", "always", "never")
 _ENDLESS = 10_000  # columns
-
-_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
-
-
-@dataclass
-class Settings:
-    """The options that every command has."""
-
-    verbose: bool = False
-    quiet: bool = False
-    color: str = "auto"
-
-    def progress(self) -> Progress:
-        from mirage_py.progress import Progress
-
-        return Progress(quiet=self.quiet, verbose=self.verbose)
-
-
-def _settings(context: click.Context) -> Settings:
-    settings: Settings = context.find_root().ensure_object(Settings)
-    return settings
-
-
-def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-        if value:
-            setattr(_settings(context), name, value)
-
-    return callback
-
-
-def common_options(command: _Decorated) -> _Decorated:
-    """The options that may stand before the command as well as after it."""
-    options = [
-        click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_set("verbose"), help="Say more."),
-        click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set("quiet"), help="Say less."),
-        click.option(
-            "--color",
-            type=click.Choice(COLORS),
-            expose_value=False,
-            callback=_set("color"),
-            help="Colours: auto, always or never.",
-        ),
-        click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-class OneLineErrors(click.Command):
-    """A command whose errors are one line with cause and remedy; --debug adds the traceback."""
-
-    def main(  # type: ignore[override]  # click overloads it on standalone_mode
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
-    ) -> Any:
-        words = list(sys.argv[1:] if args is None else args)
-        is_debug = "--debug" in words[: words.index("--")] if "--" in words else "--debug" in words
-        standalone = extra.pop("standalone_mode", True)
-        code = _guarded(
-            lambda: super(OneLineErrors, self).main(words, prog_name, standalone_mode=False, **extra), is_debug
-        )
-        if not standalone:
-            return code
-        sys.exit(code)
-
-
-def _guarded(call: Callable[[], Any], is_debug: bool) -> int:
-    cause: BaseException
-    try:
-        result = call()
-        return result if isinstance(result, int) else 0
-    except UserError as error:
-        shown, code, cause = str(error), error.exit_code, error
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "mirage-py"
-        message = error.format_message().rstrip(".")
-        shown, code, cause = f"{message}; see `{path} --help`", error.exit_code, error
-    except click.ClickException as error:
-        shown, code, cause = error.format_message(), error.exit_code, error
-    except (KeyboardInterrupt, click.Abort):
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read has had enough. Nothing may be flushed into the pipe at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        shown, code, cause = f"{where}{error.strerror or error}; --debug shows where", 1, error
-    except Exception as error:
-        shown, code = f"{type(error).__name__}: {error}; this is a fault of mirage-py: report it with --debug", 1
-        cause = error
-    if is_debug:
-        import traceback
-
-        traceback.print_exception(cause)
-    click.echo(f"mirage-py: error: {' '.join(shown.split())}", err=True)
-    return code
-
-
-class Tool(OneLineErrors, click.Group):
-    """The group of all commands."""
-
-
-# --- commands that take the keys of an application -------------------------------------------------------------------
-
-
-_APPLICATION = "mirage_py.application"
-_KEY_PREFIX = "key_"
-
-
-class Application:
-    """The config.py that a command is called on, loaded before its line is parsed: it says which options there are.
-
-    A failure waits until something needs the application: --help works without.
-    """
-
-    def __init__(self, path: Path) -> None:
-        from mirage_py import codegen, dsl
-
-        self.path = path
-        self.registration: dsl.Registration | None = None
-        self.failure: UserError | None = None
-        self.keys = codegen.keys_of(None, path)
-        try:
-            self.registration = dsl.load(path)
-            self.keys = codegen.keys_of(self.registration, path)
-        except UserError as error:
-            self.failure = error
-
-    def require(self) -> dsl.Registration:
-        """What config.py registered. Raises the UserError that loading it ended with."""
-        if self.failure is not None or self.registration is None:
-            raise self.failure or UserError(f"{self.path} registers nothing")
-        return self.registration
-
-
-class ApplicationCommand(OneLineErrors):
-    """A command with an option for every key of the config.py that it is called on."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        from mirage_py import codegen
-
-        file = _option_value(args, "-f", "--file")
-        application = Application(Path(file or codegen.CONFIG_NAME))
-        ctx.meta[_APPLICATION] = application
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption:
-            # It may be an option that a config.py brings: then what is wrong with that comes first.
-            application.require()
-            raise
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        return [*super().get_params(ctx), *(_key_option(key, titles) for key, titles in self._keys(ctx).values())]
-
-    @staticmethod
-    def _keys(ctx: click.Context) -> dict[str, tuple[Key, list[str]]]:
-        application: Application = ctx.meta[_APPLICATION]
-        return application.keys
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {
-            "Options": [],
-            "Keys of this application, fixed when it is configured": [],
-            "Boot arguments: what is given here becomes the image's default": [],
-        }
-        titles = list(groups)
-        keys = self._keys(ctx)
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                key = keys.get((parameter.name or "").removeprefix(_KEY_PREFIX).replace("_", "-"))
-                is_key = (parameter.name or "").startswith(_KEY_PREFIX) and key is not None
-                group = 0 if not is_key or key is None else 1 if key[0].stage == "configure" else 2
-                groups[titles[group]].append(record)
-        for title, records in groups.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
-
-
-def _key_option(key: Key, titles: list[str]) -> click.Option:
-    default = f" [default: {key.show(key.default)}]" if key.default is not None else ""
-    owners = f" ({', '.join(titles)})" if titles and key.stage == "runtime" else ""
-    names = [f"{_KEY_PREFIX}{key.parameter}", f"{key.option}/--no-{key.name}" if key.type == "bool" else key.option]
-    return click.Option(
-        names, help=f"{key.doc}{default}{owners}", metavar=None if key.type == "bool" else key.metavar, default=None
-    )
-
-
-def _option_value(args: Sequence[str], short: str, long: str) -> str | None:
-    """The value of an option, looked for before click reads the line: what it names decides what else there is."""
-    found = None
-    words = iter(args)
-    for word in words:
-        if word == "--":
-            break
-        if word in (short, long):
-            found = next(words, None)
-        elif word.startswith(f"{long}="):
-            found = word.partition("=")[2]
-        elif word.startswith(short) and not word.startswith("--") and len(word) > len(short):
-            found = word[len(short) :]
-    return found
-
-
-def application_options(command: _Decorated) -> _Decorated:
-    """The options that say which application, and how it is to be configured."""
-    options = [
-        click.option("-t", "--target", metavar="unix|hvt", help="What to build for [default: $MODE, or hvt]."),
-        click.option("-f", "--file", default="config.py", metavar="FILE", help="The config.py [default: config.py]."),
-        click.option("-o", "--output", metavar="DIR", help="Where to write [default: the directory of config.py]."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _request(file: str, output: str | None, target: str | None, keys: dict[str, Any]) -> Request:
-    from mirage_py.codegen import Request
-
-    values = {
-        name.removeprefix(_KEY_PREFIX).replace("_", "-"): str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in keys.items()
-        if value is not None
-    }
-    return Request(Path(file), Path(output) if output else None, target, values)
-
-
-def _configured(context: click.Context, request: Request) -> Configuration:
-    """What `describe` and `query` are about: what was configured last, unless options ask for something else."""
-    from mirage_py import codegen
-
-    if request.target is None and not request.values:
-        try:
-            recorded = codegen.recorded_request(request.output_directory)
-        except UserError:
-            pass
-        else:
-            if recorded.config == request.config.absolute():
-                request = recorded
-    return codegen.configure(request, _application(context))
-
-
-def _application(context: click.Context) -> dsl.Registration:
-    application: Application = context.meta[_APPLICATION]
-    return application.require()
-
-
-# --- the commands ----------------------------------------------------------------------------------------------------
 
 
 @click.group(cls=Tool, context_settings={"help_option_names": ["-h", "--help"]})
@@ -298,8 +47,8 @@ def configure_command(
     """Choose the devices of the application here, and write what builds it."""
     from mirage_py import codegen
 
-    settings = _settings(context)
-    configuration = codegen.configure(_request(file, output, target, keys), _application(context))
+    settings = settings_of(context)
+    configuration = codegen.configure(make_request(file, output, target, keys), registration_of(context))
     plan = configuration.plan
     for path, state in (plan.states() if dry_run else plan.apply()).items():
         if dry_run or settings.verbose:
@@ -330,13 +79,13 @@ def describe(
     """Show the devices of the application here: what is built on what."""
     from mirage_py import describe as describing
 
-    configuration = _configured(context, _request(file, output, target, keys))
+    configuration = configured(context, make_request(file, output, target, keys))
     if svg:
         Path(svg).write_text(describing.svg(configuration), encoding="utf-8")
     elif as_dot:
         click.echo(describing.dot(configuration), nl=False)
     else:
-        _print_tree(describing.tree(configuration), _settings(context).color)
+        _print_tree(describing.tree(configuration), settings_of(context).color)
 
 
 def _print_tree(branch: Any, color: str) -> None:
@@ -383,7 +132,7 @@ def query(
     from mirage_py import describe as describing
 
     if image is None:
-        answer = describing.query(_configured(context, _request(file, output, target, keys)), what)
+        answer = describing.query(configured(context, make_request(file, output, target, keys)), what)
     else:
         answer = describing.query_image(Path(image), what)
     if as_json:
@@ -408,7 +157,7 @@ def build(context: click.Context, output: str, micropython: str | None) -> None:
     from mirage_py import build as building
     from mirage_py import codegen
 
-    progress = _settings(context).progress()
+    progress = settings_of(context).progress()
     for path in codegen.refresh(Path(output)):
         progress.note(f"{path} is yours now: it is built as it is")
     image = building.build(Path(output), progress=progress, micropython=Path(micropython) if micropython else None)
@@ -429,7 +178,7 @@ def clean(context: click.Context, output: str, everything: bool) -> None:
         from mirage_py import codegen
 
         removed += codegen.remove_generated(Path(output))
-    progress = _settings(context).progress()
+    progress = settings_of(context).progress()
     for path in removed:
         progress.detail(f"removed {path}")
 

@@ -25,6 +25,7 @@ HOST_LAYERS = (
     ("dsl", "codegen", "describe"),
     ("build", "run", "nic"),
     ("doctor",),
+    ("command",),
     ("cli",),
     ("__main__",),
 )

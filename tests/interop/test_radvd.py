@@ -11,7 +11,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from tests.interop.capture import Capture, capturing
 from tests.interop.guest import Builds, Guest
 from tests.interop.network import IPV4, IPV6, Network, wait_until
 from tests.interop.peer import mac_of
+from tests.interop.stories import telling, told
 from tests.interop.witness import Witness
 
 pytestmark = marks.UNIX
@@ -187,17 +188,8 @@ def tell(story: Callable[[Stage], None], builds: Builds, folder: Path) -> Outcom
 @pytest.fixture(scope="module")
 def outcomes(builds: Builds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
     """All stories, told at once."""
-    builds.get("unix")
-    with ThreadPoolExecutor(len(STORIES)) as pool:
-        yield {
-            story.__name__: pool.submit(tell, story, builds, tmp_path_factory.mktemp(story.__name__))
-            for story in STORIES
-        }
-
-
-def told(outcomes: dict[str, Future[Outcome]], story: Callable[[Stage], None]) -> Outcome:
-    """The outcome of a story; what it raised, if it did."""
-    return outcomes[story.__name__].result(timeout=240)
+    with telling(tell, STORIES, builds, tmp_path_factory) as futures:
+        yield futures
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)

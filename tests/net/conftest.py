@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The hosts' buffers are poisoned while they are free: a protocol that uses a frame after its release is found out."""
+"""What all tests of the stack have. The hosts' buffers are poisoned while they are free: a protocol that uses a frame
+after its release is found out.
+"""
 
 import pytest
 
@@ -10,3 +12,9 @@ from tests.net import link
 @pytest.fixture(autouse=True)
 def _poisoned_buffers(monkeypatch):
     poison.install(monkeypatch, link.dma)
+
+
+@pytest.fixture
+def world():
+    """What most tests happen in; those that need another one make it."""
+    return link.World(seed=1)

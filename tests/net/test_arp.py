@@ -6,17 +6,14 @@ from itertools import pairwise
 import pytest
 
 from libos.net import arp as net_arp
+from libos.net import neighbours
 from libos.wire import arp, ethernet
+from tests.net.arp_frames import inject, sent
 from tests.net.link import World
 
 PEER_IP = 0x0A000009
 PEER_MAC = b"\x52\x54\x00\x00\x00\x99"
 EVIL_MAC = b"\x52\x54\x00\x00\x00\x66"
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture
@@ -27,31 +24,11 @@ def host(world):
     return host
 
 
-def inject(world, host, operation, mac, ip, target_ip, dst=None, settle=True):
-    packet = bytearray(42)
-    ethernet.emit(packet, 0, dst or host.device.mac, mac, ethernet.ETHERTYPE_ARP)
-    arp.emit(packet, 14, operation, mac, ip, bytes(6), target_ip)
-    world.inject(host, packet)
-    if settle:
-        world.settle()
-
-
-def sent(host):
-    """(operation, dst_mac, sender_ip, target_ip) of the ARP frames that went out."""
-    seen = []
-    for packet in host.device.tx_log:
-        if packet[12:14] == b"\x08\x06":
-            operation, _, sender_ip, _, target_ip = arp.parse(packet, 14, 28)
-            seen.append((operation, packet[:6], sender_ip, target_ip))
-    host.device.tx_log.clear()
-    return seen
-
-
 def learn(world, host):
     host.udp.write(b"x", "10.0.0.9", 9, 9, world.now_ms)
     world.settle()
     inject(world, host, arp.REPLY, PEER_MAC, PEER_IP, host.ipv4.ip)
-    assert host.arp.entries() == [(PEER_IP, net_arp.FRESH, PEER_MAC)]
+    assert host.arp.entries() == [(PEER_IP, neighbours.REACHABLE, PEER_MAC)]
     host.device.tx_log.clear()
 
 
@@ -63,7 +40,7 @@ def test_request_for_us_is_answered_and_remembered(world, host):
     host.device.tx_log.clear()
     inject(world, host, arp.REQUEST, PEER_MAC, PEER_IP, host.ipv4.ip, ethernet.BROADCAST)
     assert sent(host) == [(arp.REPLY, PEER_MAC, host.ipv4.ip, PEER_IP)]
-    assert host.arp.entries() == [(PEER_IP, net_arp.STALE, PEER_MAC)]
+    assert host.arp.entries() == [(PEER_IP, neighbours.STALE, PEER_MAC)]
 
 
 def test_request_for_another_is_ignored(world, host):
@@ -107,10 +84,10 @@ def test_resolving_bounds_what_waits(world, host):
         host.udp.write(b"x", "10.0.0.9", 9, 9, world.now_ms)
     for number in range(100, 200):
         host.udp.write(b"x", f"10.0.0.{number}", 9, 9, world.now_ms)
-    assert host.device.in_use <= net_arp.MAX_PENDING + 64
+    assert host.device.in_use <= neighbours.MAX_PENDING + 64
     world.settle()
-    assert host.device.in_use <= net_arp.MAX_PENDING
-    assert len(host.arp.entries()) <= net_arp.MAX_RESOLVING
+    assert host.device.in_use <= neighbours.MAX_PENDING
+    assert len(host.arp.entries()) <= neighbours.MAX_RESOLVING
     assert host.arp.counters["TableFull"] > 0
     world.run(for_ms=20_000)
     assert not host.device.in_use
@@ -125,7 +102,7 @@ def test_unsolicited_claim_does_not_overwrite(world, host, operation):
     # The old owner is asked, and its answer settles it.
     assert (arp.REQUEST, PEER_MAC, host.ipv4.ip, PEER_IP) in sent(host)
     inject(world, host, arp.REPLY, PEER_MAC, PEER_IP, host.ipv4.ip)
-    assert host.arp.entries() == [(PEER_IP, net_arp.FRESH, PEER_MAC)]
+    assert host.arp.entries() == [(PEER_IP, neighbours.REACHABLE, PEER_MAC)]
     assert host.arp.counters["InUnsolicited"] == 1
 
 
@@ -135,7 +112,7 @@ def test_claim_of_a_new_mac_is_believed_when_the_old_one_is_silent(world, host):
     inject(world, host, arp.REPLY, EVIL_MAC, PEER_IP, host.ipv4.ip)
     world.run(for_ms=1100)
     inject(world, host, arp.REPLY, EVIL_MAC, PEER_IP, host.ipv4.ip)
-    assert host.arp.entries() == [(PEER_IP, net_arp.FRESH, EVIL_MAC)]
+    assert host.arp.entries() == [(PEER_IP, neighbours.REACHABLE, EVIL_MAC)]
     assert host.arp.generation != generation
 
 
@@ -151,8 +128,8 @@ def test_flood_of_requests_is_bounded_and_does_not_push_out_what_is_in_use(world
     learn(world, host)
     for number in range(3000):
         inject(world, host, arp.REQUEST, EVIL_MAC, 0x0A000000 + 300 + number, host.ipv4.ip, settle=number % 50 == 49)
-    assert len(host.arp.entries()) <= net_arp.MAX_ENTRIES
-    assert (PEER_IP, net_arp.FRESH, PEER_MAC) in host.arp.entries()
+    assert len(host.arp.entries()) <= neighbours.MAX_ENTRIES
+    assert (PEER_IP, neighbours.REACHABLE, PEER_MAC) in host.arp.entries()
     assert not host.device.in_use
 
 
@@ -165,19 +142,19 @@ def test_request_from_outside_of_the_network_is_not_learned(world, host):
 def test_entry_in_use_is_confirmed_in_time(world, host):
     learn(world, host)
     world.run(for_ms=net_arp.FRESH_MS + 100)
-    assert host.arp.entries() == [(PEER_IP, net_arp.STALE, PEER_MAC)]
+    assert host.arp.entries() == [(PEER_IP, neighbours.STALE, PEER_MAC)]
     host.udp.write(b"x", "10.0.0.9", 9, 9, world.now_ms)
     world.settle()
-    assert host.arp.entries() == [(PEER_IP, net_arp.PROBING, PEER_MAC)]
+    assert host.arp.entries() == [(PEER_IP, neighbours.PROBE, PEER_MAC)]
     assert host.device.tx_log[-1][:6] == PEER_MAC  # the datagram does not wait
     assert (arp.REQUEST, PEER_MAC, host.ipv4.ip, PEER_IP) in sent(host)
     inject(world, host, arp.REPLY, PEER_MAC, PEER_IP, host.ipv4.ip)
-    assert host.arp.entries() == [(PEER_IP, net_arp.FRESH, PEER_MAC)]
+    assert host.arp.entries() == [(PEER_IP, neighbours.REACHABLE, PEER_MAC)]
 
 
 def test_entry_that_nobody_uses_goes(world, host):
     learn(world, host)
-    world.run(for_ms=net_arp.FRESH_MS + net_arp.STALE_MS + 1000)
+    world.run(for_ms=net_arp.FRESH_MS + neighbours.STALE_MS + 1000)
     assert host.arp.entries() == []
 
 

@@ -24,11 +24,6 @@ from tests.net.peer6 import IP, Peer6
 
 
 @pytest.fixture
-def world():
-    return World(seed=1)
-
-
-@pytest.fixture
 def host(world):
     return world.host("fd00::2/64")
 

@@ -7,15 +7,10 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from libos.wire import ipv4
-from tests.net.link import World, pattern
+from tests.net.link import pattern
 from tests.net.peer import IP as PEER_IP
 from tests.net.peer import MAC as PEER_MAC
 from tests.net.peer import Peer, build
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture

@@ -7,15 +7,10 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from libos.net import errors, ethernet, icmp, ipv4
+from libos.net import control_messages, errors, ethernet, ipv4
 from libos.wire import tcp
-from tests.net.link import ALL_OFFLOADS, World, pattern
+from tests.net.link import ALL_OFFLOADS, pattern
 from tests.net.peer import MAC, Peer, build, tcp_segment
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture
@@ -376,7 +371,7 @@ def test_pings_are_bounded_and_checked(world, host):
     for size in (-1, 65_508):
         with pytest.raises(ValueError, match="size"):
             host.icmp.ping("10.0.0.9", print, world.now_ms, size)
-    for _ in range(icmp.MAX_PINGS):
+    for _ in range(control_messages.MAX_PINGS):
         assert host.icmp.ping("10.0.0.9", lambda rtt_ms: None, world.now_ms)
     with pytest.raises(ValueError, match="more than"):
         host.icmp.ping("10.0.0.9", print, world.now_ms)

@@ -11,11 +11,6 @@ from tests.net.peer import IP, Peer, build, tcp_segment
 
 
 @pytest.fixture
-def world():
-    return World(seed=1)
-
-
-@pytest.fixture
 def host(world):
     host = world.host("10.0.0.2/24")
     host.listen(7, backlog=16)

@@ -1,20 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Fast retransmit and recovery: NewReno (RFC 6582), SACK (RFC 2018, 2883, 6675), limited transmit (RFC 3042)."""
 
-import pytest
-
 from libos.net.tcp.newreno import NewReno
 from libos.wire import tcp
 from libos.wire.tcp import ACK
-from tests.net.link import World, pattern
+from tests.net.link import pattern
 from tests.net.peer import Peer
 
 MSS = 1000
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 def connected(world, sack):

@@ -47,10 +47,11 @@ def test_witness_of_every_header(features, tcp_options):
         look_at(packet)
 
 
-def test_frames_with_offload_are_few():
+@pytest.mark.parametrize(("ours", "theirs"), [("10.0.0.1/24", "10.0.0.2/24"), ("fd00::1/64", "fd00::2/64")])
+def test_frames_with_offload_are_few(ours, theirs):
     world = World(seed=2)
-    a = world.host("10.0.0.1/24", features=ALL_OFFLOADS)
-    b = world.host("10.0.0.2/24", features=ALL_OFFLOADS)
+    a = world.host(ours, features=ALL_OFFLOADS)
+    b = world.host(theirs, features=ALL_OFFLOADS)
     b.listen(9)
     flow = a.connect(b, 9)
     world.run(until=lambda: b.accepted)

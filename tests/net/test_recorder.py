@@ -11,7 +11,7 @@ from scapy.utils import rdpcap
 from libos.net import recorder as net_recorder
 from libos.net.ethernet import Ethernet
 from libos.wire import pcap
-from tests.net.link import ALL_OFFLOADS, Host, World
+from tests.net.link import ALL_OFFLOADS, Host
 
 NOW_NS = 1_700_000_000_123_456_789
 
@@ -19,11 +19,6 @@ NOW_NS = 1_700_000_000_123_456_789
 class Clock:
     def wall_ns(self):
         return NOW_NS
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 def recorded(world, monkeypatch, size_kib=256, own_port=9999, features=0):

@@ -10,14 +10,9 @@ from scapy.packet import Raw
 from libos.net import pmtu
 from libos.net.pmtu import PathMtus, plateau_below
 from libos.net.timers import Timers
-from tests.net.link import World, pattern
+from tests.net.link import pattern
 from tests.net.peer import IP as PEER_IP
 from tests.net.peer import MAC, Peer
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture

@@ -19,11 +19,6 @@ ALL_MAC = b"\x01\x00\x5e\x00\x00\x01"
 
 
 @pytest.fixture
-def world():
-    return World(seed=1)
-
-
-@pytest.fixture
 def host(world):
     host = world.host("10.0.0.2/24")
     world.run(for_ms=3000)

@@ -15,16 +15,10 @@ from scapy.layers.inet6 import (
 
 from libos.net import mld as net_mld
 from libos.wire import ipv6
-from tests.net.link import World
 from tests.net.peer6 import Peer6
 
 GROUP = "ff05::1234"
 ADDRESS = ipv6.parse_address(GROUP)
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from scapy.layers.inet6 import (
 from scapy.packet import Raw
 
 from libos.net import ndp as net_ndp
+from libos.net import neighbours
 from libos.net import routers as net_routers
-from libos.net.ndp import DELAY, FAILED, INCOMPLETE, PROBE, REACHABLE, STALE
+from libos.net.neighbours import DELAY, FAILED, INCOMPLETE, PROBE, REACHABLE, STALE
 from libos.wire import ipv6
-from tests.net.link import World
 from tests.net.peer6 import EVIL_MAC, IP, MAC, Peer6
 
 ADDRESS = ipv6.parse_address(IP)
@@ -32,11 +32,6 @@ ROUTER = "fe80::1"
 
 def octets(mac):
     return bytes.fromhex(mac.replace(":", ""))
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture
@@ -102,7 +97,7 @@ def test_nobody_answers_three_solicitations_then_silence_is_remembered(world, pe
     write(peer)
     world.run(for_ms=1000)
     assert peer.take() == []
-    world.run(for_ms=net_ndp.FAILED_MS)
+    world.run(for_ms=neighbours.FAILED_MS)
     assert entry(peer) == []
     assert not peer.host.device.in_use
 
@@ -114,12 +109,12 @@ def test_connection_attempt_to_a_silent_neighbour_fails_at_once(world, peer):
 
 
 def test_frames_that_wait_are_bounded(world, peer):
-    for address in range(0x100, 0x100 + 3 * net_ndp.MAX_RESOLVING):
+    for address in range(0x100, 0x100 + 3 * neighbours.MAX_RESOLVING):
         for _ in range(8):
             write(peer, f"fd00::{address:x}")
     world.settle()
-    assert len([1 for _, state, _ in peer.host.ndp.entries() if state == INCOMPLETE]) == net_ndp.MAX_RESOLVING
-    assert peer.host.device.in_use == net_ndp.MAX_PENDING
+    assert len([1 for _, state, _ in peer.host.ndp.entries() if state == INCOMPLETE]) == neighbours.MAX_RESOLVING
+    assert peer.host.device.in_use == neighbours.MAX_PENDING
     assert peer.host.ndp.counters["TableFull"] > 0
     world.run(for_ms=10_000)
     assert not peer.host.device.in_use
@@ -293,7 +288,7 @@ def test_confirmation_from_above_saves_the_probe(world, peer):
 
 def test_entry_that_nobody_uses_goes(world, peer):
     peer.solicit()
-    world.run(for_ms=net_ndp.STALE_MS + 1000)
+    world.run(for_ms=neighbours.STALE_MS + 1000)
     assert peer.host.ndp.entries() == []
 
 
@@ -340,10 +335,10 @@ def test_flood_of_solicitations_is_bounded_and_does_not_push_out_what_is_in_use(
     peer.learn()
     for number in range(600):
         peer.solicit(src=f"fd00::1:{number:x}", mac=EVIL_MAC, settle=number % 30 == 29)
-    assert len(peer.host.ndp.entries()) <= net_ndp.MAX_ENTRIES
+    assert len(peer.host.ndp.entries()) <= neighbours.MAX_ENTRIES
     assert entry(peer) == [(REACHABLE, octets(MAC))]
     assert not peer.host.device.in_use
-    world.run(for_ms=net_ndp.STALE_MS + net_ndp.REACHABLE_MS * 2)
+    world.run(for_ms=neighbours.STALE_MS + net_ndp.REACHABLE_MS * 2)
     assert peer.host.ndp.entries() == []
 
 
@@ -519,7 +514,7 @@ def test_flood_of_router_advertisements_is_bounded(world, peer):
     assert len(prefixes) == net_routers.MAX_PREFIXES
     assert len(peer.host.ipv6.addresses.all()) <= 16
     assert len(peer.host.ipv6.routers.resolvers()) == net_routers.MAX_RESOLVERS
-    assert len(peer.host.ndp.entries()) <= net_ndp.MAX_ENTRIES
+    assert len(peer.host.ndp.entries()) <= neighbours.MAX_ENTRIES
     assert peer.host.ipv6.counters["RouterIgnored"] > 180
     world.run(for_ms=2_000_000)
     assert peer.host.ipv6.routers.known() == ([], [])

@@ -15,11 +15,6 @@ HOUR_MS = 3_600_000
 PREFIX = "2001:db8:1::"
 
 
-@pytest.fixture
-def world():
-    return World(seed=1)
-
-
 def detecting(world, **ipv6_options):
     """A host that looks whether its addresses are somebody's."""
     options = {"dad_transmits": 1, "accept_router_advertisements": True, "stable_secret": "a secret", **ipv6_options}

@@ -6,15 +6,10 @@ import pytest
 from libos.net import address_probe
 from libos.net import arp as net_arp
 from libos.wire import arp, ethernet
-from tests.net.link import World
+from tests.net import arp_frames
 
 WANTED = 0x0A000014  # 10.0.0.20
 OTHER_MAC = b"\x52\x54\x00\x00\x00\x66"
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture
@@ -27,22 +22,12 @@ def host(world):
 
 
 def inject(world, host, operation, mac, ip, target_ip, dst=ethernet.BROADCAST):
-    packet = bytearray(42)
-    ethernet.emit(packet, 0, dst, mac, ethernet.ETHERTYPE_ARP)
-    arp.emit(packet, 14, operation, mac, ip, bytes(6), target_ip)
-    world.inject(host, packet)
-    world.settle()
+    arp_frames.inject(world, host, operation, mac, ip, target_ip, dst)
 
 
 def sent(host):
     """(operation, sender_ip, target_ip) of ARP frames that went out."""
-    seen = []
-    for packet in host.device.tx_log:
-        if packet[12:14] == b"\x08\x06":
-            operation, _, sender_ip, _, target_ip = arp.parse(packet, 14, 28)
-            seen.append((operation, sender_ip, target_ip))
-    host.device.tx_log.clear()
-    return seen
+    return [(operation, sender_ip, target_ip) for operation, _dst, sender_ip, target_ip in arp_frames.sent(host)]
 
 
 def ask(host):

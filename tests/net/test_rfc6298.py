@@ -8,7 +8,7 @@ import pytest
 from libos.net.tcp.newreno import NewReno
 from libos.net.tcp.rto import MAX_MS, MIN_MS, Rto
 from libos.wire.tcp import ACK, syn_options
-from tests.net.link import World, pattern
+from tests.net.link import pattern
 from tests.net.peer import Peer
 
 
@@ -51,11 +51,6 @@ def test_backing_off_doubles_up_to_the_bound():
     assert seen == [2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000]
     rto.sample(100)
     assert rto.rto_ms == rto.base_ms == 300
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture

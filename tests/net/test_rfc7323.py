@@ -5,13 +5,8 @@ import pytest
 
 from libos.wire import tcp
 from libos.wire.tcp import ACK, FIN, RST
-from tests.net.link import World, pattern
+from tests.net.link import pattern
 from tests.net.peer import Peer
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture

@@ -22,13 +22,8 @@ from scapy.packet import Raw
 
 from libos.net import ipv6 as net_ipv6
 from libos.net import reassembly as net_reassembly
-from tests.net.link import World, pattern
+from tests.net.link import pattern
 from tests.net.peer6 import IP, Peer6
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture

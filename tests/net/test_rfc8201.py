@@ -8,15 +8,10 @@ from scapy.packet import Raw
 
 from libos.net import pmtu as net_pmtu
 from libos.wire import ipv6
-from tests.net.link import World, pattern
+from tests.net.link import pattern
 from tests.net.peer6 import IP, Peer6
 
 ADDRESS = ipv6.parse_address(IP)
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 @pytest.fixture

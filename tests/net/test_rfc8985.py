@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Tail loss probes (RFC 8985 section 7), and what arrives later telling of what is lost (the idea of RACK)."""
 
-import pytest
-
 from libos.wire import tcp
 from libos.wire.tcp import ACK
 from tests.net.link import World, pattern
@@ -10,11 +8,6 @@ from tests.net.peer import Peer
 from tests.net.test_loss_recovery import MSS, ack, numbers
 
 RTT_MS = 100
-
-
-@pytest.fixture
-def world():
-    return World(seed=1)
 
 
 def sending(world, segments, sack_on=True, window=None):

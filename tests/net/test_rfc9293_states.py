@@ -12,11 +12,6 @@ from tests.net.peer import Peer
 
 
 @pytest.fixture
-def world():
-    return World(seed=1)
-
-
-@pytest.fixture
 def host(world):
     return world.host("10.0.0.2/24")
 

@@ -10,11 +10,6 @@ from tests.net.peer import Peer
 from tests.net.test_loss_recovery import MSS, ack, numbers
 
 
-@pytest.fixture
-def world():
-    return World(seed=1)
-
-
 def connected(world, timestamps):
     host = world.host("10.0.0.2/24")
     host.listen(7)

@@ -11,11 +11,6 @@ from tests.net.peer import Peer
 
 
 @pytest.fixture
-def world():
-    return World(seed=1)
-
-
-@pytest.fixture
 def host(world):
     """A listener whose backlog of one is full."""
     host = world.host("10.0.0.2/24")

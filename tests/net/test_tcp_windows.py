@@ -13,11 +13,6 @@ from tests.net.peer import Peer
 
 
 @pytest.fixture
-def world():
-    return World(seed=1)
-
-
-@pytest.fixture
 def host(world):
     host = world.host("10.0.0.2/24")
     host.listen(7)

@@ -3,62 +3,29 @@
 
 A mapping comes only from an answer that was asked for, or from a request to us by a host that is not in the table.
 Nothing unasked changes an entry: when another MAC claims its address, the old one is asked, and only its silence
-removes the entry.
+removes the entry. The table itself is net.neighbours.
 """
 
 from libos.net.address_probe import Announcement, Probe
-from libos.net.timers import FAR_MS
+from libos.net.neighbours import FAILED, INCOMPLETE, PROBE, REACHABLE, Neighbours
 from libos.wire import arp as wire
 from libos.wire import ethernet as wire_ethernet
 from libos.wire import ipv4 as wire_ipv4
 
-# Bounds. A /24 with every host talking fits; a scan of the network from one host does not grow it.
-MAX_ENTRIES = 256
-MAX_RESOLVING = 32
-MAX_PENDING_PER_ENTRY = 4
-MAX_PENDING = 32
 MAX_PROBES = 8
-
-RETRY_MS = 1000  # RFC 1122 section 2.3.2.1: at most one request a second for one destination
-TRIES = 3
 FRESH_MS = 60000  # after that long an entry in use is asked again
-STALE_MS = 600000  # after that long without use it goes
-FAILED_MS = 3000  # how long silence is remembered, so that a busy sender does not flood
 DEFEND_MS = 10000  # RFC 5227 section 2.4
 
-# How an entry stands.
-RESOLVING = 1  # no MAC yet; frames wait
-FRESH = 2
-PROBING = 3  # its MAC works until TRIES unicast requests stay unanswered
-STALE = 4  # its MAC works; the next use asks
-FAILED = 5  # nobody answered
 
-
-class Entry:
-    def __init__(self, ip, state, mac, now_ms):
-        self.ip = ip
-        self.state = state
-        self.mac = mac
-        self.deadline_ms = now_ms
-        self.tries = 0
-        self.pending = []  # frames that wait for the MAC, complete but for it
-
-
-class Arp:
+class Arp(Neighbours):
     """The neighbour table of one Ethernet interface.
 
-    Ipv4 tells it our addresses. generation: changes whenever a MAC that someone may have kept stopped being right.
-    on_failure: called with (address that nobody answers for, now_ms). on_conflict: called with (address of ours, MAC of
-    who uses it too, now_ms); we have defended it then. random: below(n).
+    Ipv4 tells it our addresses. on_conflict: called with (address of ours, MAC of who uses it too, now_ms); we have
+    defended it then. random: below(n).
     """
 
     def __init__(self, ethernet, random):
-        self.ethernet = ethernet
-        self.random = random
-        self.generation = 1
-        self.on_failure = None
-        self.on_conflict = None
-        self.counters = {
+        counters = {
             "InRequests": 0,
             "InReplies": 0,
             "InErrors": 0,
@@ -67,18 +34,11 @@ class Arp:
             "OutRequests": 0,
             "OutReplies": 0,
             "OutProbes": 0,
-            "PendingDropped": 0,
-            "TableFull": 0,
-            "Failures": 0,
         }
-        self.timer_at = FAR_MS  # no entry is due before
-        self.timer_serial = 0
-        self._timers = ethernet.timers
-        self._timers.restorers.append(self.on_timer)
+        super().__init__(ethernet, random, counters)
+        self.on_conflict = None
         self._addresses = []  # (ip, netmask)
-        self._table = {}
         self._errands = []  # probes and announcements under way
-        self._resolving = 0
         self._defended_ms = {}
         ethernet.parts["arp"] = self
         ethernet.register(wire_ethernet.ETHERTYPE_ARP, self)
@@ -147,96 +107,17 @@ class Arp:
         # At once: the next poll has the time that we do not know here.
         self._timers.schedule(self, 0)
 
-    def lookup(self, ip, now_ms):
-        """The MAC of a neighbour, or None when it has to be asked for (`send` does that)."""
-        entry = self._table.get(ip)
-        if entry is None or entry.mac is None:
-            return None
-        if entry.state == STALE:
-            self._probe(entry, now_ms)
-        return entry.mac
+    lookup = Neighbours.lookup  # MicroPython finds it here 65 ns sooner than in the base
 
-    def doubt(self, ip, now_ms):
-        """Nothing comes back from this neighbour: has its entry confirmed. (ARP has no checksum.)"""
-        entry = self._table.get(ip)
-        if entry is not None and (entry.state == FRESH or entry.state == STALE):
-            self._probe(entry, now_ms)
+    def _is_self(self, ip):
+        return self.is_ours(ip) or ip >> 24 == wire_ipv4.LOOPBACK_NET
 
-    def send(self, frame, ip, ethertype, now_ms):
-        """Sends a frame to the neighbour `ip`, asking for its MAC first where needed. Takes the frame over.
+    def _use_stale(self, entry, now_ms):
+        self._probe(entry, now_ms)
 
-        What is to one of our own addresses comes back to us without having been on the network.
-        """
-        if self.is_ours(ip) or ip >> 24 == wire_ipv4.LOOPBACK_NET:
-            self.ethernet.loop(frame, ethertype)
-            return
-        try:
-            mac = self.lookup(ip, now_ms)
-            if mac is None and self._hold(frame, ip, ethertype, now_ms):
-                return
-        except MemoryError:
-            frame.release()
-            raise
-        if mac is None:
-            self.counters["PendingDropped"] += 1
-            frame.release()
-        else:
-            self.ethernet.send(frame, mac, ethertype)
-
-    def _hold(self, frame, ip, ethertype, now_ms):
-        """Keeps a frame until the MAC is known. False when there is no place for it, or nobody answers."""
-        entry = self._table.get(ip)
-        if entry is None:
-            entry = self._resolve(ip, now_ms)
-        if entry is None or entry.state == FAILED:
-            return False
-        if len(entry.pending) >= MAX_PENDING_PER_ENTRY or self.ethernet.held >= MAX_PENDING:
-            return False
-        entry.pending.append((frame, ethertype))
-        self.ethernet.held += 1
-        return True
-
-    def _resolve(self, ip, now_ms):
-        if self._resolving >= MAX_RESOLVING or not self._make_room():
-            self.counters["TableFull"] += 1
-            return None
-        entry = Entry(ip, RESOLVING, None, now_ms)
-        self._table[ip] = entry
-        self._resolving += 1
-        self._ask(entry, now_ms)
-        return entry
-
-    def _make_room(self):
-        """True when the table has a place, made by giving up the oldest entry that nobody uses."""
-        if len(self._table) < MAX_ENTRIES:
-            return True
-        oldest = None
-        for entry in self._table.values():
-            if entry.state >= STALE and (oldest is None or entry.deadline_ms < oldest.deadline_ms):
-                oldest = entry
-        if oldest is None:
-            return False
-        self._remove(oldest)
-        return True
-
-    def _probe(self, entry, now_ms):
-        if entry.state != PROBING:
-            entry.state = PROBING
-            entry.tries = 0
-            self._ask(entry, now_ms)
-
-    def _ask(self, entry, now_ms):
-        entry.tries += 1
-        self._set_deadline(entry, now_ms + RETRY_MS)
-        self._request(entry.ip, entry.mac or wire_ethernet.BROADCAST)
-
-    def _set_deadline(self, entry, deadline_ms):
-        entry.deadline_ms = deadline_ms
-        if deadline_ms < self.timer_at:
-            self._timers.schedule(self, deadline_ms)
-
-    def _request(self, ip, dst_mac):
-        if self._emit(wire.REQUEST, self._source_for(ip), wire_ethernet.UNKNOWN_MAC, ip, dst_mac):
+    def _request(self, entry):
+        dst_mac = entry.mac or wire_ethernet.BROADCAST
+        if self._emit(wire.REQUEST, self._source_for(entry.ip), wire_ethernet.UNKNOWN_MAC, entry.ip, dst_mac):
             self.counters["OutRequests"] += 1
 
     def _emit(self, operation, sender_ip, target_mac, target_ip, dst_mac):
@@ -286,15 +167,13 @@ class Arp:
         entry = self._table.get(ip)
         if entry is None:
             # RFC 826: whoever asks us will want an answer to more than this. Nobody else gets into the table.
-            if operation == wire.REQUEST and is_to_us and self._is_neighbour(ip) and self._make_room():
-                entry = Entry(ip, STALE, mac, now_ms)
-                self._table[ip] = entry
-                self._set_deadline(entry, now_ms + STALE_MS)
+            if operation == wire.REQUEST and is_to_us and self._is_neighbour(ip):
+                self._admit(ip, mac, now_ms)
             elif operation == wire.REPLY:
                 self.counters["InUnsolicited"] += 1
-        elif entry.state == RESOLVING or entry.state == FAILED or entry.mac == mac:
+        elif entry.state == INCOMPLETE or entry.state == FAILED or entry.mac == mac:
             self._confirm(entry, mac, now_ms)
-        elif entry.state == PROBING and operation == wire.REPLY and entry.tries > 1:
+        elif entry.state == PROBE and operation == wire.REPLY and entry.tries > 1:
             # The old MAC was asked and did not answer; this one did.
             self.generation += 1
             self._confirm(entry, mac, now_ms)
@@ -303,16 +182,7 @@ class Arp:
             self._probe(entry, now_ms)
 
     def _confirm(self, entry, mac, now_ms):
-        if entry.state == RESOLVING:
-            self._resolving -= 1
-        entry.state = FRESH
-        entry.mac = mac
-        self._set_deadline(entry, now_ms + FRESH_MS)
-        pending = entry.pending
-        entry.pending = []
-        self.ethernet.held -= len(pending)
-        for frame, ethertype in pending:
-            self.ethernet.send(frame, mac, ethertype)
+        self._set_mac(entry, REACHABLE, mac, now_ms + FRESH_MS)
 
     def _conflict(self, ip, mac, now_ms):
         """Another host uses an address of ours. RFC 5227 section 2.4 (c): a server keeps it, and says so, not often."""
@@ -325,66 +195,15 @@ class Arp:
             self.on_conflict(ip, mac, now_ms)
 
     def on_timer(self, now_ms):
-        """Repeats requests, ages entries, runs errands."""
-        first_ms = FAR_MS
+        """Runs errands, besides."""
         for errand in list(self._errands):
             if errand.deadline_ms <= now_ms and not errand.due(now_ms) and errand in self._errands:
                 self._errands.remove(errand)
+        super().on_timer(now_ms)
+
+    def _first_deadline_ms(self):
+        first_ms = super()._first_deadline_ms()
         for errand in self._errands:
             if errand.deadline_ms < first_ms:
                 first_ms = errand.deadline_ms
-        for entry in list(self._table.values()):
-            if entry.deadline_ms <= now_ms:
-                self._timeout(entry, now_ms)
-            if entry.deadline_ms < first_ms and entry.ip in self._table:
-                first_ms = entry.deadline_ms
-        if first_ms != self.timer_at:
-            if first_ms == FAR_MS:
-                self._timers.cancel(self)
-            else:
-                self._timers.schedule(self, first_ms)
-
-    def _timeout(self, entry, now_ms):
-        state = entry.state
-        if state == FRESH:
-            # Whoever kept the MAC asks again, and that use finds the entry stale.
-            entry.state = STALE
-            self.generation += 1
-            self._set_deadline(entry, now_ms + STALE_MS)
-        elif state == RESOLVING or state == PROBING:
-            if entry.tries < TRIES:
-                self._ask(entry, now_ms)
-            else:
-                self._fail(entry, now_ms)
-        else:
-            self._remove(entry)
-
-    def _fail(self, entry, now_ms):
-        self.counters["Failures"] += 1
-        self.generation += 1
-        if entry.state == RESOLVING:
-            self._resolving -= 1
-        entry.state = FAILED
-        entry.mac = None
-        self._set_deadline(entry, now_ms + FAILED_MS)
-        self._drop_pending(entry)
-        if self.on_failure is not None:
-            self.on_failure(entry.ip, now_ms)
-
-    def _drop_pending(self, entry):
-        for frame, _ethertype in entry.pending:
-            self.counters["PendingDropped"] += 1
-            frame.release()
-        self.ethernet.held -= len(entry.pending)
-        entry.pending = []
-
-    def _remove(self, entry):
-        if entry.state == RESOLVING:
-            self._resolving -= 1
-        self._drop_pending(entry)
-        del self._table[entry.ip]
-        self.generation += 1
-
-    def entries(self):
-        """(address, state, MAC or None) of every entry."""
-        return [(entry.ip, entry.state, entry.mac) for entry in self._table.values()]
+        return first_ms

@@ -9,8 +9,9 @@ from struct import pack
 
 from libos.net.awaited import Awaited
 from libos.net.errors import AddressError
-from libos.net.fragmenter import Fragmenter, Idents, Outgoing
+from libos.net.fragmenter import Fragmenter, Outgoing
 from libos.net.igmp import Igmp
+from libos.net.ip import IpLayer
 from libos.net.pmtu import PathMtus
 from libos.net.reassembly import Reassembly
 from libos.wire import checksum as wire_checksum
@@ -48,7 +49,7 @@ class Packet:
         self.is_broadcast = is_broadcast
 
 
-class Ipv4:
+class Ipv4(IpLayer):
     """IPv4 on an Ethernet interface.
 
     random: below(n), u32(). address: "10.0.0.2/24", or None for none yet; gateway: "10.0.0.1" or None. AddressError
@@ -68,11 +69,7 @@ class Ipv4:
     format_address = staticmethod(wire.format_address)
 
     def __init__(self, ethernet, arp, random, address=None, gateway=None, ipv6_only=False):
-        self.ethernet = ethernet
-        self.neighbours = arp
-        self.random = random
-        self.mtu = ethernet.mtu
-        self.counters = {
+        counters = {
             "InReceives": 0,  # RFC 4293 from here, but for the prefix
             "InHdrErrors": 0,
             "InAddrErrors": 0,
@@ -87,16 +84,14 @@ class Ipv4:
             "OutNoRoutes": 0,
             "OutDiscards": 0,
         }
-        self.icmp = None  # who reports errors to senders
+        super().__init__(ethernet, arp, random, counters)
         self.accept_directed_broadcast = False
         self.multicast_ttl = MULTICAST_TTL
         self.ip = 0
-        self._protocols = {}
         self._addresses = []  # (ip, netmask, directed broadcast address); the first is set_address's, or None
         self._ours = {}
         self._broadcasts = {wire.LIMITED_BROADCAST: True}
         self._routes = []
-        self._idents = Idents(random)
         self._awaited = Awaited(self.counters)
         self._paths = PathMtus(ethernet.timers, self.mtu, min(MIN_PATH_MTU, self.mtu))
         self._fragmenter = Fragmenter(ethernet.timers, self.counters, self._send_fragment)
@@ -105,7 +100,6 @@ class Ipv4:
         )
         self._reassembly.on_timeout = self._reassembly_timeout
         self.igmp = Igmp(self, ethernet.timers, random)
-        arp.on_failure = self._neighbour_lost
         try:
             self.set_address(None if ipv6_only else address, None if ipv6_only else gateway)
         except ValueError as error:
@@ -172,8 +166,7 @@ class Ipv4:
         self.neighbours.set_addresses(known)
         for ip in lost:
             if ip not in self._ours:
-                for protocol in self._protocols.values():
-                    protocol.address_lost(self, ip)
+                self._lose_address(ip)
 
     def _is_neighbour(self, ip):
         for ours, netmask in self._ours.items():
@@ -222,18 +215,6 @@ class Ipv4:
         """The address has been found: what came to it before is received now."""
         for frame, src_mac in self._awaited.take(now_ms):
             self.input(frame, now_ms, src_mac, False)
-
-    def register(self, number, protocol):
-        """Sends packets of a protocol number to `protocol`, a net.transport.Transport."""
-        self._protocols[number] = protocol
-
-    def protocol(self, number):
-        """Who is registered for a protocol number, or None."""
-        return self._protocols.get(number)
-
-    def _neighbour_lost(self, hop, now_ms):
-        for protocol in self._protocols.values():
-            protocol.neighbour_lost(self, hop, now_ms)
 
     def is_ours(self, ip):
         """True for our addresses."""

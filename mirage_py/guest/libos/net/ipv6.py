@@ -9,7 +9,8 @@ from struct import pack, unpack_from
 
 from libos.net.addresses import Addresses
 from libos.net.errors import AddressError
-from libos.net.fragmenter import Fragmenter, Idents, Outgoing
+from libos.net.fragmenter import Fragmenter, Outgoing
+from libos.net.ip import IpLayer
 from libos.net.mld import Mld
 from libos.net.pmtu import PathMtus
 from libos.net.reassembly import Reassembly
@@ -57,7 +58,7 @@ class Packet:
         self.is_reassembled = False
 
 
-class Ipv6:
+class Ipv6(IpLayer):
     """IPv6 on an Ethernet interface: a link-local address, and further ones.
 
     random: bytes(n) and u32() from the machine's entropy. address: "2001:db8::2/64" or None; gateway: "fe80::1" or
@@ -87,11 +88,7 @@ class Ipv6:
         dad_transmits=1,
         ipv4_only=False,
     ):
-        self.ethernet = ethernet
-        self.neighbours = ndp
-        self.mtu = ethernet.mtu
-        self.hop_limit = HOP_LIMIT
-        self.counters = {
+        counters = {
             "InReceives": 0,  # RFC 4293 and Linux from here, but for the prefix
             "InHdrErrors": 0,
             "InTruncatedPkts": 0,
@@ -107,14 +104,13 @@ class Ipv6:
             "DuplicateAddresses": 0,
             "RouterIgnored": 0,
         }
-        self.icmp = None  # who reports errors to senders
+        super().__init__(ethernet, ndp, random, counters)
+        self.hop_limit = HOP_LIMIT
         self.on_duplicate = None  # called with the text of an address that is somebody else's
         self.on_address = None  # called with (text, is_ours) when an address has become ours, or is ours no more
         self.is_enabled = not ipv4_only
         self.timer_at = FAR_MS
         self.timer_serial = 0
-        self.random = random
-        self._protocols = {}
         self._routes = []  # (prefix, length, gateway or None for on the link), longest first
         self._gateway = None
         secret = random.bytes(16) if stable_secret is None else stable_secret.encode()
@@ -122,9 +118,7 @@ class Ipv6:
         self.reassembly = Reassembly(ethernet.timers, self.counters, _PAYLOAD, _PAYLOAD + PAYLOAD_MAX, REASSEMBLY_MS)
         self.reassembly.on_timeout = self._reassembly_timeout
         self.fragmenter = Fragmenter(ethernet.timers, self.counters, self._send_fragment)
-        self._idents = Idents(random)
         ndp.ipv6 = self
-        ndp.on_failure = self._neighbour_lost
         self.mld = Mld(self, random)
         self.addresses = Addresses(self, random, dad_transmits)
         self.addresses.on_usable = self._address_usable
@@ -230,8 +224,7 @@ class Ipv6:
             self.on_duplicate(wire.format_address(address.ip))
 
     def _address_lost(self, address):
-        for protocol in self._protocols.values():
-            protocol.address_lost(self, address.ip)
+        self._lose_address(address.ip)
         if self.on_address is not None:
             self.on_address(wire.format_address(address.ip), False)
 
@@ -314,18 +307,6 @@ class Ipv6:
         self.mld.leave(group)
 
     # --- packets in ---
-
-    def register(self, number, protocol):
-        """Sends packets of a protocol number to `protocol`, a net.transport.Transport."""
-        self._protocols[number] = protocol
-
-    def protocol(self, number):
-        """Who is registered for a protocol number, or None."""
-        return self._protocols.get(number)
-
-    def _neighbour_lost(self, hop, now_ms):
-        for protocol in self._protocols.values():
-            protocol.neighbour_lost(self, hop, now_ms)
 
     def input(self, frame, now_ms, src_mac, is_group):
         """A received frame of ethertype IPv6. src_mac: None for what we sent to ourselves."""
