@@ -38,6 +38,7 @@ def input_batch(tcp, frames, count, now_ms, otherwise):
     """
     by_key = tcp.fast
     conn = None  # whose segments are being collected; its state, with them, is in variables of their own
+    conn_key = una = rcv_nxt = acked_before = rx_before = 0
     hits = drops = index = 0
     while index < count:
         frame = frames[index]
@@ -113,11 +114,13 @@ def input_batch(tcp, frames, count, now_ms, otherwise):
                             if ts_on and conn.rcv_acked == rcv_nxt:
                                 conn.ts_recent = ts_val
                             window <<= scale
-                            if window != snd_wnd:
-                                conn.snd_wnd = snd_wnd = window
+                            if acked or rcv_nxt >= conn.snd_wl1:
+                                # Not one that was overtaken by a later word on the window.
                                 conn.snd_wl1 = rcv_nxt
-                                if window > conn.max_wnd:
-                                    conn.max_wnd = window
+                                if window != snd_wnd:
+                                    conn.snd_wnd = snd_wnd = window
+                                    if window > conn.max_wnd:
+                                        conn.max_wnd = window
                             una += acked
                             rcv_nxt += length
             if not is_expected:
@@ -150,9 +153,10 @@ def _take(conn, una, rcv_nxt, rx_before, acked_before, now_ms):
     try:
         if una != acked_before:
             accept_ack(conn, una - acked_before, now_ms)
-            if conn.tx_end != conn.snd_nxt and not conn.is_queued:
-                tcp.pending.append(conn)
-                conn.is_queued = True
+        # The window may have opened without an acknowledgement.
+        if conn.tx_end != conn.snd_nxt and not conn.is_queued:
+            tcp.pending.append(conn)
+            conn.is_queued = True
     finally:
         # Where memory runs out, the application is woken all the same.
         if length:
