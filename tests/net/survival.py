@@ -89,7 +89,7 @@ class Siege:
         tcp = self.host.tcp
         return {
             "connections": len(tcp.by_key),
-            "predicted": len(tcp._fast),
+            "predicted": len(tcp.fast),
             "half-open": len(tcp.half_open),
             "time-wait": len(tcp.time_waits.by_key),
             "pending": len(tcp.pending),

@@ -5,7 +5,7 @@ import pytest
 
 from libos.hal import dma
 from libos.net import ethernet, udp
-from libos.net.tcp import engine, input, newreno, output
+from libos.net.tcp import engine, expected, input, newreno, output
 from libos.wire import ethernet as wire_ethernet
 from libos.wire import ipv4, tcp
 
@@ -23,10 +23,11 @@ from libos.wire import ipv4, tcp
         (output._DF_TTL_TCP, ipv4.DONT_FRAGMENT << 16 | 64 << 8 | ipv4.PROTOCOL_TCP),
         (output._FEATURE_TX_CSUM, ethernet.FEATURE_TX_CSUM),
         (engine._CSUM_VALID, dma.CSUM_VALID),
+        (expected._CSUM_VALID, dma.CSUM_VALID),
         (udp.CSUM_VALID, dma.CSUM_VALID),
-        (engine._DELAYED_ACK_MS, input.DELAYED_ACK_MS),
-        (engine._MERGE_CHUNKS, input.MERGE_CHUNKS),
-        (engine._TIMESTAMPS_WORD, tcp.TIMESTAMPS_WORD),
+        (expected._DELAYED_ACK_MS, input.DELAYED_ACK_MS),
+        (expected._MERGE_CHUNKS, input.MERGE_CHUNKS),
+        (expected._TIMESTAMPS_WORD, tcp.TIMESTAMPS_WORD),
         (wire_ethernet.ETHERTYPE_IPV4, 0x0800),
     ],
 )

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The stack as the event loop's service: takes batches off the device, gives batches to it, keeps the timers.
 
-The way of the expected segment: NetStack.poll -> Tcp.input_expected -> the connection's queue -> on_readable.
+The way of the expected segment: NetStack.poll -> tcp.expected.input_batch -> the connection's queue -> on_readable.
 Everything else: Ethernet.input -> Ipv4.input, Ipv6.input or Arp.input -> Tcp.input, Udp.input, Icmp.input.
 """
 
 from micropython import const
 
+from libos.net.tcp.expected import input_batch
 from libos.net.timers import FAR_MS
 
 RX_BATCH = const(32)
@@ -31,7 +32,7 @@ class NetStack:
         self._frames = [None] * RX_BATCH
         # Looked at in every poll: one attribute instead of two, and no search for a method.
         self._timers = ethernet.timers
-        self._input_expected = tcp.input_expected
+        self._otherwise = ethernet.input
         self._rx_batch = ethernet.device.rx_batch
 
     def poll(self, now_ms):
@@ -58,20 +59,7 @@ class NetStack:
         if not count:
             return worked
         self.now_ms = self.udp.now_ms = tcp.now_ms = now_ms
-        input_expected = self._input_expected
-        index = fast = 0
-        while index < count:
-            frame = frames[index]
-            index += 1
-            try:
-                if input_expected(frame, now_ms):
-                    fast += 1
-                else:
-                    ethernet.input(frame, now_ms)
-            except MemoryError:
-                self.memory_drops += 1
-            frame.release()
-        tcp.in_fast += fast
+        self.memory_drops += input_batch(tcp, frames, count, now_ms, self._otherwise)
         if ethernet.tx_count:
             ethernet.flush()
         return True

@@ -18,7 +18,6 @@ from libos.net.tcp.input import segment_arrives
 from libos.net.tcp.isn import PORTS, Secrets
 from libos.net.tcp.listener import RTO_MS, HalfOpen, Listener
 from libos.net.tcp.output import run, set_mss
-from libos.net.tcp.recovery import accept_ack
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_SENT
 from libos.net.tcp.timewait import MAX_TIME_WAITS, TimeWaits
@@ -29,19 +28,6 @@ from libos.wire.ipv4 import PROTOCOL_TCP
 
 _MASK = const(0xFFFFFFFF)
 _CSUM_VALID = const(1)  # hal.dma
-_DELAYED_ACK_MS = const(40)  # net.tcp.input
-_MERGE_CHUNKS = const(64)
-_TIMESTAMPS_WORD = const(0x0101080A)
-
-# What begins with the ethertype, IPv4 and TCP without IP options, at once: ethertype and version and TOS; total
-# length and ident; fragment and TTL and protocol; IP checksum; addresses; ports; sequence, acknowledgement, offset
-# and flags, window; checksum and urgent pointer; and what is a timestamps option if the offset says so.
-_HEADERS = ">IIIHIIIIIHHIII"
-_HEADERS_BYTES = const(62)
-# The same of IPv6: ethertype; version, class and flow label; payload length, next header, hop limit; addresses, of the
-# source's the last word apart; and as above from the ports on.
-_HEADERS6 = ">HIHBB12sI16sIIIHHIII"
-_HEADERS6_BYTES = const(82)
 
 USER_TIMEOUT_MS = 300000  # RFC 9293 section 3.8.3: R2, at least 100 s; five minutes is the classic user timeout
 MAX_CONNECTIONS = 16384
@@ -103,7 +89,7 @@ class Tcp(Transport):
         self._memory_bytes = memory_bytes
         self._secrets = Secrets(random)
         self.cookies = syncookies.Cookies(random)
-        self._fast = {}
+        self.fast = {}  # by what expected.py finds them with
         self.now_ms = 0
         start_counters(self)
         eth.parts["tcp"] = self
@@ -192,122 +178,20 @@ class Tcp(Transport):
         self.timers.cancel(conn)
         if self.by_key.get(conn.key) is conn:
             del self.by_key[conn.key]
-        if self._fast.get(conn.fast_key) is conn:
-            del self._fast[conn.fast_key]
+        if self.fast.get(conn.fast_key) is conn:
+            del self.fast[conn.fast_key]
 
     def predict(self, conn):
-        """A connection is established: `input_expected` may find it, unless it is with ourselves.
+        """A connection is established: `expected.input_batch` may find it, unless it is with ourselves.
 
         Header prediction sees what comes from the network only, and who sends that must not pass for us.
         """
         if conn.ip.is_self(conn.remote_ip):
             return
         conn.fast_key = conn.ip.low_word(conn.remote_ip) << 29 ^ (conn.remote_port << 16 | conn.local_port)
-        self._fast[conn.fast_key] = conn
+        self.fast[conn.fast_key] = conn
 
     # --- receiving ---
-
-    def input_expected(self, frame, now_ms):
-        """Header prediction: the next segment of an established connection, from the Ethernet frame in one go.
-
-        Does what ethernet, ipv4 and input.segment_arrives would do, for a segment with the next sequence number, that
-        brings data or acknowledges some, without anything unusual about it. Returns False, having changed nothing,
-        when it is not that: the frame then takes the plain way. (That it came to our MAC is the device's to see to.)
-        """
-        start = frame.start
-        if frame.length < 54 or frame.size - start < _HEADERS_BYTES:
-            return False
-        kind, size_ident, rest, ip_check, src_ip, dst_ip, ports, seq, ack, flags, window, _check, option, ts_val = (
-            unpack_from(_HEADERS, frame.buf, start + 12)
-        )
-        # Two connections may have this number in common: then one of them takes the plain way.
-        conn = self._fast.get(src_ip << 29 ^ ports)
-        if conn is not None:
-            if not conn.is_fast:
-                return False
-            remote_ip, local_ip, its_ports, its_flags, header_len, pseudo, scale, ts_on = conn.expected
-            if (
-                kind >> 8 != 0x080045
-                or src_ip != remote_ip
-                or dst_ip != local_ip
-                or rest & 0x3FFF00FF != 6  # no fragment; TCP
-                # 2**16 is 1 modulo 0xFFFF: this sum is zero when the IP header's checksum is right.
-                or ((kind & 0xFFFF) + size_ident + rest + ip_check + src_ip + dst_ip) % 0xFFFF
-            ):
-                return False
-            total_len = size_ident >> 16
-            at = 34
-        elif kind >> 16 == 0x86DD and frame.size - start >= _HEADERS6_BYTES:
-            (
-                kind, version, total_len, protocol, rest, src_ip, low_word, dst_ip,
-                ports, seq, ack, flags, window, _check, option, ts_val,
-            ) = unpack_from(_HEADERS6, frame.buf, start + 12)  # fmt: skip
-            conn = self._fast.get(low_word << 29 ^ ports)
-            if conn is None or not conn.is_fast:
-                return False
-            remote_ip, local_ip, its_ports, its_flags, header_len, pseudo, scale, ts_on = conn.expected
-            if version >> 28 != 6 or protocol != 6 or src_ip != remote_ip or dst_ip != local_ip:
-                return False
-            total_len += 40
-            at = 54
-        else:
-            return False
-        rcv_nxt = conn.rcv_nxt
-        length = total_len - header_len
-        acked = (ack - conn.snd_una) & _MASK
-        if (
-            seq != rcv_nxt & _MASK
-            or flags & 0xFFF7 != its_flags  # PSH may be set or not
-            or not (length or acked)
-            or acked > conn.snd_nxt - conn.snd_una
-            or not 0 <= length <= conn.rcv_adv - rcv_nxt
-            or ports != its_ports
-            or total_len + 14 > (frame.length if frame.next is None else frame.total())
-        ):
-            return False
-        if ts_on and (option != _TIMESTAMPS_WORD or (ts_val - conn.ts_recent) & _MASK >= 0x80000000):
-            return False
-        if not frame.flags & _CSUM_VALID:
-            size = total_len + 14 - at
-            if frame.checksum(at, size, pseudo + size) != 0xFFFF:
-                return False
-        if length:
-            data = frame.take(header_len + 14, length)  # may raise MemoryError: before anything changed
-        if ts_on and conn.rcv_acked == rcv_nxt:
-            conn.ts_recent = ts_val
-        window <<= scale
-        if window != conn.snd_wnd:
-            conn.snd_wnd = window
-            conn.snd_wl1 = rcv_nxt
-            if window > conn.max_wnd:
-                conn.max_wnd = window
-        if acked:
-            accept_ack(conn, acked, now_ms)
-            if conn.tx_end != conn.snd_nxt and not conn.is_queued:
-                self.pending.append(conn)
-                conn.is_queued = True
-        if length:
-            octets = conn.rx_octets
-            conn.rx_chunks.append(data)  # this too: so it comes before the numbers change
-            conn.rx_octets = octets + length
-            rcv_nxt += length
-            conn.rcv_nxt = rcv_nxt
-            if rcv_nxt - conn.rcv_acked >= conn.ack_octets:
-                conn.ack_now = True
-                if not conn.is_queued:
-                    self.pending.append(conn)
-                    conn.is_queued = True
-            elif not conn.ack_deadline:
-                deadline = now_ms + _DELAYED_ACK_MS
-                conn.ack_deadline = deadline
-                if deadline < conn.timer_at:
-                    self.timers.schedule(conn, deadline)
-            if not octets:
-                if conn.on_readable is not None:
-                    conn.on_readable()
-            elif len(conn.rx_chunks) - conn.rx_merged >= _MERGE_CHUNKS:
-                conn.merge_chunks()
-        return True
 
     def input(self, frame, packet, now_ms):
         """A received packet, by way of Ipv4."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A segment arrives at a connection: RFC 9293 section 3.10.7, with RFC 5961's defences.
 
-`Tcp.input_expected` takes the common cases before they come here; everything is handled here as well.
+`expected.input_batch` takes the common cases before they come here; everything is handled here as well.
 """
 
 from errno import ECONNREFUSED, ECONNRESET
