@@ -9,8 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 
+from libos.net.arp import Arp
+from libos.net.ethernet import Ethernet
+from libos.net.ipv4 import Ipv4
+from libos.net.stack import NetStack
+from libos.net.tcp import Tcp
+from libos.net.tcp.cubic import Cubic
+from libos.net.udp import Udp
 from mirage_py.nic.faults import SWITCHES
 from mirage_py.nic.ixgbe import registers
+from tests.net.link import Entropy
 from tests.nic.driver_helpers import UDP_PACKET, assert_nothing_lost, drain, idle, octets, packet, send
 from tests.nic.function import bring_up
 
@@ -203,6 +211,26 @@ def test_lost_interrupts_do_not_lose_frames():
     function.timers.advance(10_000_000)
     driver.disarm()
     assert drain(driver) == [UDP_PACKET]
+
+
+def test_stack_with_nothing_to_do_is_not_deaf_after_a_lost_interrupt():
+    driver, function, world = bring_up()
+    ethernet = Ethernet(driver)
+    entropy = Entropy(random.Random(1))
+    ipv4 = Ipv4(ethernet, Arp(ethernet, entropy), entropy, "10.0.0.2/24")
+    stack = NetStack(ethernet, Tcp(entropy, Cubic(), ipv4), Udp(ipv4))
+    while stack.poll(_mirage.now_ms()) or len(ethernet.timers):
+        _mirage.wait((_mirage.now_ms() + 10) * 1_000_000)
+    function.model.faults.set("lost-interrupt", 1)
+    stack.arm()
+    function.arrive(UDP_PACKET)
+    assert not world.pending
+    slept_at = _mirage.now_ms()
+    assert stack.next_deadline_ms() <= slept_at + 1000
+    _mirage.wait(stack.next_deadline_ms() * 1_000_000)
+    stack.disarm()
+    assert stack.poll(_mirage.now_ms())
+    assert driver.counters["rx_packets"] == 1
 
 
 @pytest.mark.parametrize(

@@ -312,6 +312,12 @@ class Ixgbe:
 
     # --- watching the device ---
 
+    def watch_deadline_ms(self):
+        """When arm() wants to be called again at the latest: a card that hangs, or whose interrupt was lost, is noticed
+        by an image that has nothing else to do, too.
+        """
+        return now_ms() + _WATCH_MS
+
     def _take_causes(self):
         """Reads EICR, which clears what is not the queues' own. False when the device is gone."""
         causes = self._regs[_EICR]

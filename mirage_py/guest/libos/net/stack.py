@@ -34,6 +34,7 @@ class NetStack:
         self._timers = ethernet.timers
         self._otherwise = ethernet.input
         self._rx_batch = ethernet.device.rx_batch
+        self._watch_deadline_ms = getattr(ethernet.device, "watch_deadline_ms", None)
 
     def poll(self, now_ms):
         """A bounded amount of work: timers and output, then at most one batch of frames. True when there was some."""
@@ -73,6 +74,8 @@ class NetStack:
         first_ms = timers.first_ms
         if self.ethernet.tx_count:
             first_ms = min(first_ms, self.now_ms + RETRY_MS)
+        if self._watch_deadline_ms is not None:
+            first_ms = min(first_ms, self._watch_deadline_ms())
         return None if first_ms == FAR_MS else first_ms
 
     def arm(self):
