@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 APT_TIMEOUT_S = 900
 
 
@@ -33,10 +32,12 @@ def _run(command: list[str], env: dict[str, str] | None = None, cwd: Path | None
 
 
 def mirror() -> str:
-    """The Debian mirror that this system's apt uses already."""
+    """The Debian mirror that this system's apt uses already. Raises PackageError where it uses none."""
     sites = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]).split()
     plain = [site for site in sites if site.rstrip("/").endswith("/debian")]
-    return plain[0].rstrip("/") if plain else DEFAULT_MIRROR
+    if not plain:
+        raise PackageError("apt has no package lists of a Debian mirror here: run `apt-get update` first")
+    return plain[0].rstrip("/")
 
 
 class Suite:

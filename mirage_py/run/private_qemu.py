@@ -3,10 +3,14 @@
 
 The packages and everything they depend on are unpacked side by side, and the folder's own dynamic loader starts QEMU
 with the folder's own libraries, modules and firmware; so it runs on an older Debian as well.
+
+The version is pinned, and the package by its content. Backports keep the newest version only: when ours has gone,
+the newest one is taken, which Debian's signature vouches for, and that is said.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from pathlib import Path
@@ -16,7 +20,10 @@ from mirage_py.cache import Cache
 from mirage_py.errors import UserError
 
 SUITES = ("trixie", "trixie-backports")
-PACKAGES = ("qemu-system-x86", "seabios")
+PACKAGE = "qemu-system-x86"
+FIRMWARE = "seabios"
+PINNED_VERSION = "1:11.1.3+ds-1~bpo13+1"
+PINNED_SHA256 = "447decc4b3c245edc1d0940bdf97c87e07b2e3bd4b24c4d0c7155d860d52bd5f"
 KIND = "qemu"
 KEY = "trixie-backports-1"
 _TITLE = "QEMU of Debian's backports"
@@ -51,7 +58,13 @@ def _fetch(cache: Cache, folder: Path) -> None:
         with cache.progress.step(f"fetching {_TITLE} (about 50 MB)"):
             apt = PrivateApt(private, *SUITES, kind="deb")
             apt.update()
-            archives = apt.download_packages(*PACKAGES)
+            archives, is_pinned = _download(apt)
+            if is_pinned:
+                _verify(archives)
+            else:
+                cache.progress.note(
+                    f"{_TITLE}: version {PINNED_VERSION} has gone; taking the newest, {_name(archives)}"
+                )
     except UserError as error:
         raise UserError(f"{_TITLE} is not in the cache, and {error.cause}", _REMEDY) from error
     with cache.progress.step(f"unpacking {_TITLE}"):
@@ -60,6 +73,27 @@ def _fetch(cache: Cache, folder: Path) -> None:
     launcher.write_text(_LAUNCHER, encoding="utf-8")
     launcher.chmod(0o755)
     shutil.rmtree(private)
+
+
+def _download(apt: PrivateApt) -> tuple[list[Path], bool]:
+    """The packages, and whether they are those of the pinned version. Raises UserError when there are none at all."""
+    try:
+        return apt.download_packages(f"{PACKAGE}={PINNED_VERSION}", FIRMWARE), True
+    except UserError:
+        return apt.download_packages(PACKAGE, FIRMWARE), False
+
+
+def _archive(archives: list[Path]) -> Path:
+    return next(path for path in archives if path.name.startswith(f"{PACKAGE}_"))
+
+
+def _name(archives: list[Path]) -> str:
+    return _archive(archives).name.replace("%3a", ":")
+
+
+def _verify(archives: list[Path]) -> None:
+    if hashlib.sha256(_archive(archives).read_bytes()).hexdigest() != PINNED_SHA256:
+        raise UserError(f"{_name(archives)} is not the file that was pinned: its SHA-256 differs")
 
 
 def main() -> None:
