@@ -257,6 +257,7 @@ def test_stack_takes_any_frames_for_long(features, turn):
 def fuzz(features, seconds):
     """Frames until then; how many there were."""
     seed = random.randrange(1 << 32)
+    print(f"seed {seed}, features {features}")  # shown with any failure, one of pytest's timeout too
     fuzzer = Fuzzer(seed, features)
     try:
         frames = fuzzer.run(seconds)
