@@ -359,12 +359,13 @@ def interrupted(hello: Path, quiet: Progress, programs: Path) -> Iterator[subpro
 
 
 def compiler_is_gone(hello: Path) -> bool:
-    """Whether the hanging compiler ended (soon)."""
-    number = int((hello / "compiling").read_text())
-    for _ in range(100):
+    """Whether the hanging compiler ended (soon). Whoever inherited it may take longer to notice (state Z)."""
+    status = Path("/proc") / (hello / "compiling").read_text().strip() / "stat"
+    for _ in range(200):
         try:
-            os.kill(number, 0)
-        except ProcessLookupError:
+            if status.read_text().rpartition(")")[2].split()[0] in "ZX":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
             return True
         time.sleep(0.05)
     return False
