@@ -33,7 +33,7 @@ void mirage_refuse_machine_code(void);
 #define MICROPY_PY_BUILTINS_EXECFILE (0)
 #define MICROPY_PY_SYS_PS1_PS2 (MIRAGE_FEATURE_REPL)
 #define MICROPY_OPT_COMPUTED_GOTO (1)
-#define MICROPY_OPT_MAP_LOOKUP_CACHE_SIZE (4096)
+#define MICROPY_OPT_MAP_LOOKUP_CACHE_SIZE (32768)
 
 /* --- memory ------------------------------------------------------------------------------------------------------- */
 

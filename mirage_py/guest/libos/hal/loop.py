@@ -7,8 +7,11 @@ brings work from outside (a network stack, system sockets, the console). It offe
 
     poll(now_ms) -> bool          does a bounded amount of work; True when there was some
     next_deadline_ms() -> int     when it wants to be polled at the latest, or None
-    arm() -> bool                 switches its wake-ups on; True when work is waiting already
+    arm() -> bool                 switches its wake-ups on, if they are off; True when work is waiting already
     disarm()                      switches them off again: while polling, interrupts only cost
+
+Woken from sleep, the loop leaves them on until it finds no time to sleep: where work comes one piece at a time, they
+need not be switched at all.
 
 A wake-up cannot be lost: every service is armed first and says *then* whether work is waiting; the platform's wait
 returns at once for an event that came between that answer and the call.
@@ -186,19 +189,20 @@ class EventLoop:
         for service in self.map:
             if service.arm():
                 work_waiting = True
-        if not work_waiting:
+        if work_waiting:
             for service in self.map:
-                due_ms = service.next_deadline_ms()
-                if due_ms is not None and (deadline_ms is None or due_ms < deadline_ms):
-                    deadline_ms = due_ms
-            if self._streams:
-                stream_ms = _mirage.now_ms() + _STREAM_POLL_MS
-                if deadline_ms is None or stream_ms < deadline_ms:
-                    deadline_ms = stream_ms
-            self.sleeps += 1
-            _mirage.wait(-1 if deadline_ms is None else deadline_ms * _NS_PER_MS)
+                service.disarm()
+            return
         for service in self.map:
-            service.disarm()
+            due_ms = service.next_deadline_ms()
+            if due_ms is not None and (deadline_ms is None or due_ms < deadline_ms):
+                deadline_ms = due_ms
+        if self._streams:
+            stream_ms = _mirage.now_ms() + _STREAM_POLL_MS
+            if deadline_ms is None or stream_ms < deadline_ms:
+                deadline_ms = stream_ms
+        self.sleeps += 1
+        _mirage.wait(-1 if deadline_ms is None else deadline_ms * _NS_PER_MS)
 
     # --- stream objects (io.IOBase with an ioctl), as asyncio's own queue serves them ---
 

@@ -30,10 +30,9 @@ class NetStack:
         self.memory_drops = 0
         self.now_ms = 0
         self._frames = [None] * RX_BATCH
-        # Looked at in every poll: one attribute instead of two, and no search for a method.
+        # Looked at in every poll: one attribute instead of two.
         self._timers = ethernet.timers
         self._otherwise = ethernet.input
-        self._rx_batch = ethernet.device.rx_batch
         self._watch_deadline_ms = getattr(ethernet.device, "watch_deadline_ms", None)
 
     def poll(self, now_ms):
@@ -52,7 +51,7 @@ class NetStack:
             if ethernet.tx_count:
                 ethernet.flush()
             frames = self._frames
-            count = self._rx_batch(frames, RX_BATCH)
+            count = self.device.rx_batch(frames, RX_BATCH)
         except MemoryError:
             # What was to be done now is refused; timers and peers bring it up again.
             self.memory_drops += 1
@@ -70,7 +69,8 @@ class NetStack:
         if self.tcp.pending:
             return self.now_ms
         timers = self._timers
-        timers.next_deadline_ms()
+        if timers.is_first_stale:
+            timers.next_deadline_ms()
         first_ms = timers.first_ms
         if self.ethernet.tx_count:
             first_ms = min(first_ms, self.now_ms + RETRY_MS)
@@ -80,7 +80,7 @@ class NetStack:
 
     def arm(self):
         """Wakes the loop for received frames from now on. True when work waits already."""
-        return self.device.arm() or bool(self.tcp.pending)
+        return True if self.device.arm() or self.tcp.pending else False
 
     def disarm(self):
         self.device.disarm()

@@ -17,12 +17,14 @@ class Timers:
     """Owners have `timer_at` (FAR_MS initially), `timer_serial`, and on_timer(now_ms).
 
     first_ms: nothing is due before; FAR_MS when there is nothing. Looked at in every poll, so an attribute.
+    is_first_stale: who was due then was cancelled, and next_deadline_ms() gives a later time.
     restorers: called with now_ms after memory ran out and entries are missing: each schedules again those of its owners
     that have a deadline.
     """
 
     def __init__(self):
         self.first_ms = FAR_MS
+        self.is_first_stale = False
         self.restorers = []
         self._is_incomplete = False
         # deadline_ms << _SERIAL_BITS | serial: comparing two entries is comparing two small integers.
@@ -64,6 +66,8 @@ class Timers:
     def cancel(self, owner):
         """Forgets an owner; nothing happens when it had no entry."""
         if owner.timer_at != FAR_MS:
+            if owner.timer_at <= self.first_ms:
+                self.is_first_stale = True
             owner.timer_at = FAR_MS
             del self._owners[owner.timer_serial]
 
@@ -72,6 +76,7 @@ class Timers:
         heap = self._heap
         while heap and heap[0] & _SERIAL_MASK not in self._owners:
             self._pop()
+        self.is_first_stale = False
         if self._is_incomplete:
             self.first_ms = 0
         else:

@@ -5,7 +5,7 @@
 that frame is many segments.
 """
 
-from struct import pack_into, unpack
+from struct import pack, pack_into
 
 from micropython import const
 
@@ -27,15 +27,14 @@ _FEATURE_TX_CSUM = const(1)  # of the network device
 _FEATURE_TX_TSO4 = const(2)
 _FEATURE_TX_TSO6 = const(4)
 
-# What a TCP/IPv4 frame begins with: Ethernet and the IP version (16 octets as two numbers), length and ident; flags,
-# offset, TTL and protocol; IP checksum, addresses, ports, sequence, acknowledgement, offset and flags, window,
-# checksum and urgent pointer. Repeat counts in a format cost more than the numbers they save.
-_HEADERS = ">QQIIHQIIIHHI"
-_HEADERS_TS = ">QQIIHQIIIHHIIII"
-# A TCP/IPv6 frame: Ethernet, version, class and flow label; payload length; next header and hop limit; addresses; and
-# as above from the ports on.
-_HEADERS6 = ">18sHH32sIIIHHI"
-_HEADERS6_TS = ">18sHH32sIIIHHIIII"
+# What a TCP/IPv4 frame begins with: Ethernet and the IP version; length and ident; flags, offset, TTL and protocol; IP
+# checksum; addresses and ports; sequence, acknowledgement, offset and flags, window, checksum and urgent pointer.
+_HEADERS = ">16sIIH12sIIHHI"
+_HEADERS_TS = ">16sIIH12sIIHHIIII"
+# A TCP/IPv6 frame: Ethernet, version, class and flow label; payload length; next header and hop limit; addresses and
+# ports; and as above from the sequence on.
+_HEADERS6 = ">18sHH36sIIHHI"
+_HEADERS6_TS = ">18sHH36sIIHHIIII"
 
 _IDLE_CHECK = const(4380)  # a window below the smallest initial one (RFC 5681) need not be reduced after a pause
 
@@ -277,32 +276,30 @@ def emit(conn, seq, count, flags, now_ms):
             check = frame.checksum(header_len, count, total % 0xFFFF) ^ 0xFFFF
         else:
             check = -total % 0xFFFF
-    macs, macs_type, addresses, ports, ip_sum = conn.template
+    head, protocol, addresses, ip_sum = conn.template
     if header_len == 66:
         pack_into(
-            _HEADERS_TS, frame.buf, frame.start, macs, macs_type, total_len << 16, _DF_TTL_TCP,
-            -(ip_sum + total_len) % 0xFFFF, addresses, ports, seq32, ack, flags, window, check << 16,
+            _HEADERS_TS, frame.buf, frame.start, head, total_len << 16, _DF_TTL_TCP,
+            -(ip_sum + total_len) % 0xFFFF, addresses, seq32, ack, flags, window, check << 16,
             0x0101080A, ts_val, ts_ecr,
         )  # fmt: skip
     elif header_len == 54:
         pack_into(
-            _HEADERS, frame.buf, frame.start, macs, macs_type, total_len << 16, _DF_TTL_TCP,
-            -(ip_sum + total_len) % 0xFFFF, addresses, ports, seq32, ack, flags, window, check << 16,
+            _HEADERS, frame.buf, frame.start, head, total_len << 16, _DF_TTL_TCP,
+            -(ip_sum + total_len) % 0xFFFF, addresses, seq32, ack, flags, window, check << 16,
         )  # fmt: skip
     else:
-        # IPv6: macs stands for all before the length, macs_type for what follows it. Never a length of 0: with TCP's
-        # header it is 20 at least.
         frame.csum_start = 54
         frame.gso_type = _GSO_TCPV6
         if header_len == 86:
             pack_into(
-                _HEADERS6_TS, frame.buf, frame.start, macs, total_len - 40, macs_type, addresses, ports, seq32, ack,
-                flags, window, check << 16, 0x0101080A, ts_val, ts_ecr,
+                _HEADERS6_TS, frame.buf, frame.start, head, total_len - 40, protocol, addresses, seq32, ack, flags,
+                window, check << 16, 0x0101080A, ts_val, ts_ecr,
             )  # fmt: skip
         else:
             pack_into(
-                _HEADERS6, frame.buf, frame.start, macs, total_len - 40, macs_type, addresses, ports, seq32, ack,
-                flags, window, check << 16,
+                _HEADERS6, frame.buf, frame.start, head, total_len - 40, protocol, addresses, seq32, ack, flags,
+                window, check << 16,
             )  # fmt: skip
     conn.tcp.out_segs += 1
     if conn.next_hop is None:
@@ -361,24 +358,28 @@ def refresh_route(conn, now_ms):
     ip = conn.ip
     neighbours = conn.neighbours
     hop = ip.next_hop(conn.remote_ip)
-    conn.route_generation = neighbours.generation
+    generation = neighbours.generation
     mac = None if hop is None else neighbours.lookup(hop, now_ms)
     if mac is None:
         conn.next_hop = conn.remote_ip if hop is None else hop
-        conn.route_generation = 0  # ask again with the next segment
+        generation = 0  # ask again with the next segment
         mac = b"\0\0\0\0\0\0"
     else:
         conn.next_hop = None
-    ports = conn.local_port << 16 | conn.remote_port
+    macs = mac + conn.eth.mac
+    ports = pack(">HH", conn.local_port, conn.remote_port)
     if ip.version == 6:
-        head = mac + conn.eth.mac + b"\x86\xdd\x60\x00\x00\x00"
-        conn.template = (head, PROTOCOL_TCP << 8 | ip.hop_limit, conn.local_ip + conn.remote_ip, ports, 0)
-        return
-    conn.template = unpack(">QQ", mac + conn.eth.mac + b"\x08\x00\x45\x00") + (
-        conn.local_ip << 32 | conn.remote_ip,
-        ports,
-        0x4500 + _DF_TTL_TCP + conn.local_ip + conn.remote_ip,
-    )
+        addresses = conn.local_ip + conn.remote_ip + ports
+        conn.template = (macs + b"\x86\xdd\x60\x00\x00\x00", PROTOCOL_TCP << 8 | ip.hop_limit, addresses, 0)
+    else:
+        conn.template = (
+            macs + b"\x08\x00\x45\x00",
+            PROTOCOL_TCP,
+            pack(">II", conn.local_ip, conn.remote_ip) + ports,
+            0x4500 + _DF_TTL_TCP + conn.local_ip + conn.remote_ip,
+        )
+    # Last: whatever of this found no memory is done anew.
+    conn.route_generation = generation
 
 
 def _emit_sack(conn, seq, count, flags, now_ms):
