@@ -75,11 +75,11 @@ class Frame:
 
         Raises ValueError when the range is not inside the frame.
         """
-        if self.next is None or start + length <= self.length:
-            if start < 0 or start + length > self.length:
-                raise ValueError("out of bounds")
-            return _checksum(self.buf, self.start + start, length, initial)
-        return self._checksum_chain(start, length, initial)
+        if start + length > self.length:
+            return self._checksum_chain(start, length, initial)
+        if start < 0:
+            raise ValueError("out of bounds")
+        return _checksum(self.buf, self.start + start, length, initial)
 
     def _checksum_chain(self, start, length, initial):
         if start < 0 or length < 0 or start + length > self.total():
