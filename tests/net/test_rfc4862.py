@@ -200,6 +200,25 @@ def test_two_hour_rule(world, left_s, valid_s, expected_s):
     assert TWO_HOURS_MS == 2 * HOUR_MS
 
 
+def test_preferred_lifetime_of_an_address_that_is_somebody_elses_ends_quietly(world):
+    """Its timer used to fire for ever: nothing becomes of it but its end."""
+    host = detecting(world)
+    peer = peer_of(world, host)
+    world.run(for_ms=5000)
+    advertise_router(peer, prefix=PREFIX, valid=300, preferred=60)
+    for _ in range(100):
+        for address in made(host):
+            if address.state == TENTATIVE:
+                text = ipv6.format_address(address.ip)
+                peer.advertise(target=text, dst="ff02::1", solicited=0, src=text, mac=EVIL_MAC)
+        world.run(for_ms=100)
+    assert [address.state for address in made(host)] == [DUPLICATE]
+    world.run(for_ms=55_000)
+    assert [address.state for address in made(host)] == [DUPLICATE]
+    world.run(for_ms=300_000)
+    assert made(host) == []
+
+
 def test_preferred_again(world):
     host = detecting(world)
     peer = peer_of(world, host)

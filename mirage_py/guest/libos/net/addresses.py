@@ -59,7 +59,8 @@ class Address:
     def deadline_ms(self):
         if self.state == TENTATIVE:
             return min(self.next_ms, self.valid_ms)
-        return self.valid_ms if self.state == DEPRECATED else min(self.preferred_ms, self.valid_ms)
+        # Only a preferred one becomes deprecated: one that is somebody else's waits for its end alone.
+        return min(self.preferred_ms, self.valid_ms) if self.state == PREFERRED else self.valid_ms
 
 
 class Addresses:
