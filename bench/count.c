@@ -12,11 +12,15 @@
  * Python function is running, and all instructions until the next read are put down to the octet that it read. So the
  * profile is by Python function, with what the functions call in C; the guest is not changed for it.
  *
+ * Searched for is each block that is reached by a return, an indirect jump, or from another page: those are not chained.
+ * QEMU 7.2 to 11 looks in a cache first (tb_jmp_cache), which is played here; what it misses is looked for in a hash table.
+ *
  * Debian ships no header for plugins. The declarations below are the part of the interface that is used (QEMU's manual,
  * "QEMU TCG Plugins"). PLUGIN_VERSION is 1 for QEMU before 9, whose interface ends there, and 2 for 9 and 10. From QEMU 11
  * on, callbacks have other arguments.
  */
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -28,6 +32,8 @@
 #define MARKS 8192
 #define BLOCKS 131072
 #define MARK_ADDRESSES 16
+#define PAGE_BITS 12
+#define CACHE_SLOTS 4096
 #define MARK_SHIFT 56 /* above it, a mark has the number of its address */
 #define CODE_BYTES (1 << 19)
 #define CB_NO_REGS 0
@@ -44,6 +50,8 @@ void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, exec_cb_t c
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, exec_cb_t cb, int flags, void *data);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, mem_cb_t cb, int flags, int access, void *data);
 unsigned int qemu_plugin_mem_size_shift(uint32_t info);
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
@@ -56,6 +64,7 @@ struct block {
 /* bench/counts.py reads it. */
 struct counts {
     uint64_t instructions, marks, blocks, lost; /* lost: blocks for which there was no room */
+    uint64_t searches, misses;                  /* for the next block; of these, those that the cache did not know */
     uint64_t mark[MARKS];
     struct block block[BLOCKS];
     uint64_t code[CODE_BYTES]; /* by octet of the bytecode */
@@ -71,12 +80,31 @@ static uint64_t mark_address[MARK_ADDRESSES];
 static size_t mark_addresses;
 static struct range vm, code;
 static uint64_t code_running, instructions_then;
+static bool ends_indirectly[BLOCKS];
+static const struct block *last;
+static uint64_t cache[CACHE_SLOTS];
+
+/* QEMU's tb_jmp_cache_hash_func(): the addresses of one page share 64 places. */
+static void search(uint64_t address) {
+    uint64_t mixed = address ^ address >> 6;
+    uint64_t *slot = &cache[(mixed >> 6 & 0xfc0) | (mixed & 0x3f)];
+    counts->searches++;
+    if (*slot != address) {
+        *slot = address;
+        counts->misses++;
+    }
+}
 
 static void block_executed(unsigned int vcpu, void *data) {
     struct block *block = data;
     (void)vcpu;
     block->executed++;
     counts->instructions += block->instructions;
+    if (last != NULL
+        && (ends_indirectly[last - counts->block] || (last->address ^ block->address) >> PAGE_BITS != 0)) {
+        search(block->address);
+    }
+    last = block;
 }
 
 static void mark_reached(unsigned int vcpu, void *data) {
@@ -117,11 +145,24 @@ static struct block *place(uint64_t address, uint64_t instructions) {
     return NULL;
 }
 
+/* A return, or a jump or call through a register or memory: C3, C2, FF /2, FF /4, behind prefixes. */
+static bool is_indirect(const struct qemu_plugin_insn *insn) {
+    const uint8_t *octet = qemu_plugin_insn_data(insn), *end = octet + qemu_plugin_insn_size(insn);
+    while (octet < end - 1 && (*octet == 0xf2 || *octet == 0xf3 || *octet == 0x66 || *octet == 0x3e || *octet >> 4 == 4)) {
+        octet++;
+    }
+    if (*octet == 0xc2 || *octet == 0xc3) {
+        return true;
+    }
+    return *octet == 0xff && octet < end - 1 && ((octet[1] >> 3 & 7) == 2 || (octet[1] >> 3 & 7) == 4);
+}
+
 static void block_translated(plugin_id_t id, struct qemu_plugin_tb *tb) {
     size_t instructions = qemu_plugin_tb_n_insns(tb);
     struct block *block = place(qemu_plugin_tb_vaddr(tb), instructions);
     (void)id;
     if (block != NULL) {
+        ends_indirectly[block - counts->block] = is_indirect(qemu_plugin_tb_get_insn(tb, instructions - 1));
         qemu_plugin_register_vcpu_tb_exec_cb(tb, block_executed, CB_NO_REGS, block);
     }
     for (size_t i = 0; i < instructions; i++) {

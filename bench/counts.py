@@ -18,7 +18,7 @@ from elftools.elf.sections import SymbolTableSection
 MARKS, BLOCKS, CODE_BYTES = 8192, 131072, 1 << 19
 # What mpy-tool calls the bytecode of a frozen function.
 _BYTECODE = "fun_data_"
-_HEAD = struct.Struct("<4Q")
+_HEAD = struct.Struct("<6Q")
 _BLOCK = struct.Struct("<3Q")
 _BLOCKS_AT = _HEAD.size + 8 * MARKS
 _MARK_SHIFT = 56
@@ -51,9 +51,14 @@ class Counts:
         """Executed so far."""
         return int(_HEAD.unpack_from(self._map)[0])
 
+    def searches(self) -> tuple[int, int]:
+        """How often QEMU had to search for the next block so far, and how often its cache did not know it."""
+        searches, misses = _HEAD.unpack_from(self._map)[4:]
+        return int(searches), int(misses)
+
     def snapshot(self) -> Snapshot:
         """A look at everything."""
-        instructions, marks, _, _ = _HEAD.unpack_from(self._map)
+        instructions, marks, *_ = _HEAD.unpack_from(self._map)
         noted = struct.unpack_from(f"<{min(marks, MARKS)}Q", self._map, _HEAD.size)
         pairs = tuple((mark >> _MARK_SHIFT, mark & (1 << _MARK_SHIFT) - 1) for mark in noted)
         executed: Counter[int] = Counter()

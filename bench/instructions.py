@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 from bench.apps import MARK_FUNCTION
 from bench.context import Context
@@ -94,10 +95,18 @@ def per_unit(context: Context) -> Iterator[Row]:
                 context.progress(f"counting instructions: {title}")
                 row = Row(f"guest instructions per {title}", "", tracked=f"guest instructions per {title}")
                 machine.spent(context.client, what, str(count // 2), str(size), port=port)
+                searches, misses = [], []
                 for _ in range(3):
-                    before = counts.instructions()
+                    before = counts.instructions(), *counts.searches()
                     machine.spent(context.client, what, str(count), str(size), port=port)
-                    row.ours.append((counts.instructions() - before) / (count * per))
+                    after = counts.instructions(), *counts.searches()
+                    found = [(new - old) / (count * per) for new, old in zip(after, before, strict=True)]
+                    for figures, figure in zip((row.ours, searches, misses), found, strict=True):
+                        figures.append(figure)
+                # What an emulator pays for beside the instructions themselves.
+                row.note = (
+                    f"{median(searches):,.0f} searches for the next block, {median(misses):,.0f} beside the cache"
+                )
                 yield row
 
 

@@ -36,7 +36,7 @@ def input_batch(tcp, frames, count, now_ms, otherwise):
 
     All of them are released. Returns how many could not be handled for want of memory.
     """
-    # A function's first sixteen variables, its arguments among them, are the cheap ones in MicroPython: the busiest here.
+    # A function's first sixteen variables, its arguments among them, are the cheap ones in MicroPython: the busiest.
     conn = frame = None  # conn: whose segments are collected; its state, with them, is in variables of their own
     is_expected = False
     index = start = total_len = length = acked = una = rcv_nxt = window = 0
