@@ -12,7 +12,7 @@ from libos.net.timers import FAR_MS, Timers
 class Owner:
     def __init__(self, timers=None):
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self.fired = []
         self.timers = timers
         self.again_ms = None

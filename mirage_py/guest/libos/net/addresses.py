@@ -77,7 +77,7 @@ class Addresses:
         self.on_duplicate = None
         self.on_lost = None
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self._random = random
         self._timers = ipv6.ethernet.timers
         self._timers.restorers.append(self._rearm)

@@ -30,7 +30,7 @@ class Ping:
         self.sent_ms = now_ms
         self.deadline_ms = 0
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
 
     def on_timer(self, now_ms):
         self.icmp.end_ping(self, None)

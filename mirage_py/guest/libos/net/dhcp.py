@@ -140,7 +140,7 @@ class Dhcp:
         self.random = random
         self.timers = ipv4.ethernet.timers
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self.state = STOPPED
         self.lease = None
         self.on_bound = None

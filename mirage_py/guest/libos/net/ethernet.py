@@ -47,7 +47,7 @@ class Ethernet:
         self._groups = {}
         self._filters = hasattr(device, "join")  # else it receives every group
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self._looped = []
         self.timers.restorers.append(self._rearm)
 

@@ -80,7 +80,7 @@ class Fragmenter:
         for name in ("FragOKs", "FragFails", "FragCreates"):
             counters[name] = 0
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self._timers = timers
         self._send_fragment = send_fragment
         self._queue = []

@@ -35,7 +35,7 @@ class Group:
         self.unsolicited = REPORTS  # reports to send without being asked
         self.deadline_ms = FAR_MS  # of the next report
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
 
     def on_timer(self, now_ms):
         self.igmp.report(self, now_ms)

@@ -110,7 +110,7 @@ class Ipv6(IpLayer):
         self.on_address = None  # called with (text, is_ours) when an address has become ours, or is ours no more
         self.is_enabled = not ipv4_only
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self._routes = []  # (prefix, length, gateway or None for on the link), longest first
         self._gateway = None
         secret = random.bytes(16) if stable_secret is None else stable_secret.encode()

@@ -35,7 +35,7 @@ class Mld:
             "OutMLDv2Reports": 0,
         }
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self._random = random
         self._ethernet = ipv6.ethernet
         self._timers = ipv6.ethernet.timers

@@ -62,7 +62,7 @@ class Neighbours:
         counters["TableFull"] = 0
         counters["Failures"] = 0
         self.timer_at = FAR_MS  # no entry is due before
-        self.timer_serial = 0
+        self.timer_place = 0
         self._table = {}
         self._resolving = 0
         self._timers = ethernet.timers

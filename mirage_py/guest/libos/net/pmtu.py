@@ -32,7 +32,7 @@ class PathMtus:
         self.link_mtu = link_mtu
         self.min_mtu = min_mtu
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self._timers = timers
         self._table = {}  # address -> (mtu, deadline_ms)
         timers.restorers.append(self._rearm)

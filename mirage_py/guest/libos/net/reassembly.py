@@ -144,7 +144,7 @@ class Reassembly:
         for name in ("ReasmReqds", "ReasmOKs", "ReasmFails", "ReasmTimeout", "ReasmOverlaps"):
             counters[name] = 0
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self._timers = timers
         self._start = start
         self._max_bytes = max_bytes

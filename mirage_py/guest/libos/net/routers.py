@@ -71,7 +71,7 @@ class Routers:
         self.secret = secret
         self.on_change = None  # called when resolvers may be others than before
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self._random = random
         self._timers = ipv6.ethernet.timers
         self._timers.restorers.append(self._rearm)

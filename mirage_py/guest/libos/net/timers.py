@@ -7,14 +7,16 @@ An owner has one entry. It may move its real deadline later without telling: the
 schedules itself again. That is how a retransmission timer restarted by every acknowledgement costs next to nothing.
 """
 
+from heapq import heapify, heappop, heappush
+
 FAR_MS = 1 << 60  # the deadline of an owner that has none
 
-_SERIAL_BITS = 24
-_SERIAL_MASK = (1 << _SERIAL_BITS) - 1
+_PLACE_BITS = 24
+_PLACE_MASK = (1 << _PLACE_BITS) - 1
 
 
 class Timers:
-    """Owners have `timer_at` (FAR_MS initially), `timer_serial`, and on_timer(now_ms).
+    """Owners have `timer_at` (FAR_MS initially), `timer_place`, and on_timer(now_ms).
 
     first_ms: nothing is due before; FAR_MS when there is nothing. Looked at in every poll, so an attribute.
     is_first_stale: who was due then was cancelled, and next_deadline_ms() gives a later time.
@@ -27,40 +29,44 @@ class Timers:
         self.is_first_stale = False
         self.restorers = []
         self._is_incomplete = False
-        # deadline_ms << _SERIAL_BITS | serial: comparing two entries is comparing two small integers.
+        # deadline_ms << _PLACE_BITS | place: comparing two entries is comparing two small integers.
         self._heap = []
-        self._owners = {}  # serial -> owner; an entry whose serial is not here was cancelled
-        self._serial = 0
+        # By place: the owner of the entry that names it; None when it was cancelled; a number where no entry names it,
+        # which is the next such place, or -1 behind the last. Places, because a table whose keys come and go costs more.
+        self._places = []
+        self._free = -1
+        self._count = 0
 
     def __len__(self):
-        return len(self._owners)
+        return self._count
 
     def owners(self):
         """All that have an entry."""
-        return list(self._owners.values())
+        return [owner for owner in self._places if owner is not None and not isinstance(owner, int)]
 
     def schedule(self, owner, deadline_ms):
         """Calls owner.on_timer at deadline_ms, in place of an earlier arrangement. Never raises MemoryError."""
-        self.cancel(owner)
-        owners = self._owners
-        serial = self._serial
-        while True:
-            serial = (serial + 1) & _SERIAL_MASK
-            if serial not in owners:
-                break
-        self._serial = serial
+        if owner.timer_at != FAR_MS:
+            self.cancel(owner)
+        places = self._places
         try:
-            self._push(deadline_ms << _SERIAL_BITS | serial)
-            owners[serial] = owner
+            if self._free < 0:
+                places.append(-1)
+                self._free = len(places) - 1
+            place = self._free
+            heappush(self._heap, deadline_ms << _PLACE_BITS | place)
         except MemoryError:
             self._is_incomplete = True
             self.first_ms = 0
             return
-        owner.timer_serial = serial
+        self._free = places[place]
+        places[place] = owner
+        self._count += 1
+        owner.timer_place = place
         owner.timer_at = deadline_ms
         if deadline_ms < self.first_ms:
             self.first_ms = deadline_ms
-        if len(self._heap) > 2 * len(owners) + 64:
+        if len(self._heap) > 2 * self._count + 64:
             self._compact()
 
     def cancel(self, owner):
@@ -69,18 +75,20 @@ class Timers:
             if owner.timer_at <= self.first_ms:
                 self.is_first_stale = True
             owner.timer_at = FAR_MS
-            del self._owners[owner.timer_serial]
+            self._places[owner.timer_place] = None
+            self._count -= 1
 
     def next_deadline_ms(self):
         """The earliest deadline, or None."""
         heap = self._heap
-        while heap and heap[0] & _SERIAL_MASK not in self._owners:
-            self._pop()
+        places = self._places
+        while heap and places[heap[0] & _PLACE_MASK] is None:
+            self._give_back(heappop(heap) & _PLACE_MASK)
         self.is_first_stale = False
         if self._is_incomplete:
             self.first_ms = 0
         else:
-            self.first_ms = heap[0] >> _SERIAL_BITS if heap else FAR_MS
+            self.first_ms = heap[0] >> _PLACE_BITS if heap else FAR_MS
         return None if self.first_ms == FAR_MS else self.first_ms
 
     def poll(self, now_ms, limit):
@@ -88,11 +96,16 @@ class Timers:
         if self._is_incomplete:
             self._restore(now_ms)
         heap = self._heap
+        places = self._places
         called = 0
-        end = (now_ms + 1) << _SERIAL_BITS
+        end = (now_ms + 1) << _PLACE_BITS
         while heap and heap[0] < end and called < limit:
-            owner = self._owners.pop(self._pop() & _SERIAL_MASK, None)
+            place = heappop(heap) & _PLACE_MASK
+            owner = places[place]
+            places[place] = self._free
+            self._free = place
             if owner is not None:
+                self._count -= 1
                 owner.timer_at = FAR_MS
                 try:
                     owner.on_timer(now_ms)
@@ -111,43 +124,23 @@ class Timers:
             self._is_incomplete = True
             raise
 
-    def _push(self, entry):
-        heap = self._heap
-        heap.append(entry)
-        at = len(heap) - 1
-        while at:
-            parent = (at - 1) >> 1
-            if heap[parent] <= entry:
-                break
-            heap[at] = heap[parent]
-            at = parent
-        heap[at] = entry
-
-    def _pop(self):
-        heap = self._heap
-        top = heap[0]
-        last = heap[-1]
-        try:
-            heap.pop()
-        except MemoryError:
-            pass  # it is removed: MicroPython only could not make the list smaller
-        count = len(heap)
-        if count:
-            at = 0
-            child = 1
-            while child < count:
-                if child + 1 < count and heap[child + 1] < heap[child]:
-                    child += 1
-                if heap[child] >= last:
-                    break
-                heap[at] = heap[child]
-                at = child
-                child = 2 * at + 1
-            heap[at] = last
-        return top
+    def _give_back(self, place):
+        self._places[place] = self._free
+        self._free = place
 
     def _compact(self):
-        owners = self._owners
-        heap = [entry for entry in self._heap if entry & _SERIAL_MASK in owners]
-        heap.sort()  # a sorted list is a heap
-        self._heap[:] = heap
+        """Takes the cancelled entries out of the heap, without memory for another one."""
+        heap = self._heap
+        kept = 0
+        for entry in heap:
+            if self._places[entry & _PLACE_MASK] is None:
+                self._give_back(entry & _PLACE_MASK)
+            else:
+                heap[kept] = entry
+                kept += 1
+        while len(heap) > kept:
+            try:
+                heap.pop()
+            except MemoryError:
+                pass  # it is removed: MicroPython only could not make the list smaller
+        heapify(heap)

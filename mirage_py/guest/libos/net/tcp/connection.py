@@ -60,7 +60,7 @@ class Connection:
         self.is_queued = False  # in tcp.pending: output wants to run
         self.is_detached = False
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         # Options, as agreed.
         self.mss = 536  # payload octets of a full segment that we send
         self.rcv_mss = 536  # of one that we have seen

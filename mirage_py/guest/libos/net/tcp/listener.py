@@ -43,7 +43,7 @@ class HalfOpen:
         self.answered_ms = now_ms  # None: not known
         self.stamp = None  # our timestamp, if it is not to be the time
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
 
     def answer(self, now_ms):
         """Sends SYN and ACK."""

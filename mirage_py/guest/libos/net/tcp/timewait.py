@@ -30,7 +30,7 @@ class TimeWaits:
 
     def __init__(self, timers, limit=MAX_TIME_WAITS):
         self.timer_at = FAR_MS
-        self.timer_serial = 0
+        self.timer_place = 0
         self._timers = timers
         timers.restorers.append(self.on_timer)
         self.by_key = {}
