@@ -20,7 +20,7 @@ HOLD_TIMEOUT_S = 420
 ECHOES = 2000
 # The most that an echo may cost with all of them, by what it costs with one. Deadlines are kept in a heap, and those of
 # a connection that was quiet for a while are set anew: so there is a part that grows with the logarithm.
-FLAT, NEARLY_FLAT = 1.5, 1.1
+FLAT, NEARLY_FLAT = 1.3, 1.1
 
 
 class Held:
