@@ -22,6 +22,7 @@ FIN_WAIT_2_MS = 60000  # how long a peer may take to close after an application 
 KEEPALIVE_INTERVAL_MS = 75000
 KEEPALIVE_PROBES = 9
 
+_LARGE = 16384  # a received chunk of this size is read by itself
 _SMALL = 512  # writes below this size share a chunk
 _CHUNK_MAX = 2048  # which grows to this
 _MERGE_BYTES = 16384  # received chunks (MERGE_CHUNKS of input.py) that hold no more than this are joined
@@ -199,35 +200,38 @@ class Connection:
         return data
 
     def _read_some(self, n):
+        """As many whole chunks as fit, or a part of the first one. A large one is given as it is: joining copies."""
         chunks = self.rx_chunks
         head = self.rx_head
+        data = chunks[0]
+        size = len(data) - head
+        if size > n:
+            data = data[head : head + n]
+            self.rx_head = head + n
+            self.rx_octets -= n
+            return data
+        if head:
+            data = data[head:]
+        taken = 1
+        if size < _LARGE:
+            if self.rx_octets <= n:
+                taken = len(chunks)
+                size = self.rx_octets
+            else:
+                while size + len(chunks[taken]) <= n:
+                    size += len(chunks[taken])
+                    taken += 1
+        left = chunks[taken:]
+        if taken > 1:
+            parts = chunks[:taken]
+            parts[0] = data
+            data = b"".join(parts)
+        # What needs memory is done: from here on nothing gets lost.
+        self.rx_chunks = left
         self.rx_merged = 0
-        if self.rx_octets <= n:
-            if head:
-                chunks[0] = chunks[0][head:]
-            self.rx_chunks = []
-            self.rx_head = 0
-            self.rx_octets = 0
-            return b"".join(chunks)
-        parts = []
-        left = n
-        taken = 0
-        while left:
-            chunk = chunks[taken]
-            count = len(chunk) - head
-            if count > left:
-                parts.append(chunk[head : head + left])
-                head += left
-                break
-            parts.append(chunk[head:] if head else chunk)
-            head = 0
-            taken += 1
-            left -= count
-        if taken:
-            self.rx_chunks = chunks[taken:]
-        self.rx_head = head
-        self.rx_octets -= n
-        return b"".join(parts)
+        self.rx_head = 0
+        self.rx_octets -= size
+        return data
 
     def write(self, data, start=0):
         """Queues data[start:], as much as the send buffer takes; returns how many octets those were.
