@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libos.driver import tap, virtio_net, virtio_pci, vnet
+from libos.driver import virtio_net_hw as hw
 from libos.hal import dma
 from libos.hal.dma import Dma, FramePool
 from libos.hal.mmio import DeviceError, wait_clear, wait_set
@@ -154,8 +155,10 @@ def test_redeclared_constants_are_equal():
         assert module._CSUM_LEFT == dma.CSUM_VALID | dma.CSUM_PARTIAL
         assert module._GSO_FRAME_MAX == 14 + 65535
     assert virtio_net._DEVICE == dma.OWNER_DEVICE
+    assert (virtio_net._TX_CSUM, virtio_net._GSO_FRAME_MAX) == (hw.TX_CSUM, hw.GSO_FRAME_MAX)
+    assert hw._HEADER == virtio_net._HEADER == vnet.HEADER_BYTES
     assert virtio_net._DESC_WRITE == virtio_pci.DESC_WRITE
     assert virtio_net._NO_INTERRUPT == virtio_pci.NO_INTERRUPT
     assert virtio_net._NO_NOTIFY == virtio_pci.NO_NOTIFY
-    assert (tap._TX_CSUM, tap._TX_TSO4, tap._TX_TSO6) == (virtio_net.TX_CSUM, virtio_net.TX_TSO4, virtio_net.TX_TSO6)
-    assert (tap._RX_CSUM, tap._RX_LRO) == (virtio_net.RX_CSUM, virtio_net.RX_LRO)
+    assert (tap._TX_CSUM, tap._TX_TSO4, tap._TX_TSO6) == (hw.TX_CSUM, hw.TX_TSO4, hw.TX_TSO6)
+    assert (tap._RX_CSUM, tap._RX_LRO) == (hw.RX_CSUM, hw.RX_LRO)

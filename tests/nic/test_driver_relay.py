@@ -9,7 +9,8 @@ from scapy.packet import Raw, raw
 from scapy.utils import checksum
 
 from libos.driver.ixgbe import Ixgbe
-from libos.driver.virtio_net import RX_CSUM, RX_LRO, TX_CSUM, TX_TSO4, VirtioNet
+from libos.driver.virtio_net import VirtioNet
+from libos.driver.virtio_net_hw import RX_CSUM, RX_LRO, TX_CSUM, TX_TSO4
 from libos.hal.dma import Dma
 from libos.hal.pci import PciBus
 from tests.fakes.machine import Machine

@@ -3,7 +3,8 @@
 
 One receive and one transmit queue. Every buffer has a descriptor of its own, filled in once when the device starts:
 receiving and sending only write descriptor numbers into the rings. The 12-octet header of the device stands in a
-frame's headroom, directly before the Ethernet header, so that a frame is one descriptor.
+frame's headroom, directly before the Ethernet header, so that a frame is one descriptor. virtio_pci is the transport,
+virtio_net_hw knows what the device offers; here are the rings, and here a device in trouble is started anew.
 
 The device is not trusted: what it writes into the used rings is checked against what it was given, and what does not
 fit is counted and dropped. A device that breaks its ring, asks for a reset or loses its state is initialised anew;
@@ -17,30 +18,12 @@ from micropython import const
 from libos.hal.buffers import fence, now_ms, wait
 from libos.hal.dma import FramePool
 from libos.hal.mmio import DeviceError
-from libos.hal.random import Random
 
+from . import virtio_net_hw as hw
 from . import vnet
 from .virtio_pci import VirtioPci, Virtqueue
 
 DEVICES = (0x1041, 0x1000)  # modern, and transitional devices, which offer the modern interface too
-
-# Feature bits (5.1.3).
-_CSUM = const(1 << 0)
-_GUEST_CSUM = const(1 << 1)
-_MTU = const(1 << 3)
-_MAC = const(1 << 5)
-_GUEST_TSO4 = const(1 << 7)
-_GUEST_TSO6 = const(1 << 8)
-_HOST_TSO4 = const(1 << 11)
-_HOST_TSO6 = const(1 << 12)
-_MRG_RXBUF = const(1 << 15)
-_STATUS = const(1 << 16)
-
-# Device configuration (5.1.4).
-_CONFIG_MAC = const(0)
-_CONFIG_STATUS = const(6)
-_CONFIG_MTU = const(10)
-_STATUS_LINK_UP = const(1)
 
 _HEADER = const(12)  # driver.vnet
 _NEEDS_CSUM = const(1)
@@ -59,20 +42,12 @@ _CSUM_VALID = const(1)
 _CSUM_LEFT = const(3)
 _CSUM_PARTIAL = const(2)
 
-# The device signature's feature bits.
-TX_CSUM = const(1)
-TX_TSO4 = const(2)
-TX_TSO6 = const(4)
-RX_CSUM = const(8)
-RX_LRO = const(16)
+_TX_CSUM = const(1)  # driver.virtio_net_hw: of the device signature's feature bits
 
 _RX = const(0)
 _TX = const(1)
-_QUEUE_SIZE_MAX = const(256)
 _FIRST_FRAGMENT_MIN = const(128)  # the signature promises that headers lie in the first fragment
-_GSO_FRAME_MAX = const(65549)  # Ethernet header and the largest IP packet
-_MTU_MIN = const(68)  # RFC 791
-_MTU_DEFAULT = const(1500)
+_GSO_FRAME_MAX = const(65549)  # driver.virtio_net_hw
 _RESET_TIMEOUT_US = const(1000000)
 _RECOVER_TIMEOUT_US = const(20000)  # shorter: the rest of the image waits too
 # A broken device is started anew at once; if that does not help, after this time, then after twice that, and so on.
@@ -104,7 +79,6 @@ class VirtioNet:
         self.tx_busy = 0  # alloc() found every buffer in use
         self.resets = 0
         self.link_up = False
-        self._offloads = offloads
         self._broken = None  # why the device is out of use, or None
         self._recover_at_ms = 0
         self._recover_gap_ms = _RECOVER_MIN_MS
@@ -113,8 +87,8 @@ class VirtioNet:
 
         self._transport = transport = VirtioPci(pci_device, name)
         transport.reset(_RESET_TIMEOUT_US)
-        rx_size = self._ring_size(_RX)
-        tx_size = self._ring_size(_TX)
+        rx_size = hw.ring_size(transport, _RX)
+        tx_size = hw.ring_size(transport, _TX)
         rx_bytes, rx_count, small_bytes, small_count, large_bytes, large_count = vnet.buffer_plan(
             dma.share_bytes, rx_size, tx_size
         )
@@ -144,57 +118,20 @@ class VirtioNet:
         self._small_header = self._small.words("Q")
         self._large_header = self._large.words("Q")
 
-        self._wanted = self._wanted_features()
+        self._wanted = hw.wanted_features(transport, offloads, rx_bytes)
         self._start()
-        self.mac = self._read_mac()
-        self.mtu = self._read_mtu()
-        accepted = self._accepted
-        self.features = (
-            (TX_CSUM if accepted & _CSUM else 0)
-            | (TX_TSO4 if accepted & _HOST_TSO4 else 0)
-            | (TX_TSO6 if accepted & _HOST_TSO6 else 0)
-            | (RX_CSUM if accepted & _GUEST_CSUM else 0)
-            | (RX_LRO if accepted & (_GUEST_TSO4 | _GUEST_TSO6) else 0)
-        )
+        self.mac = hw.read_mac(transport)
+        self.mtu = hw.read_mtu(transport, self._large_max)
+        self.features = hw.signature_features(self._accepted)
         self.max_gso_bytes = self._large_max
 
     # --- bringing the device up ---
-
-    def _ring_size(self, index):
-        size = self._transport.queue_size(index)
-        if size == 0:
-            raise DeviceError("%s: the device has no queue %d" % (self.name, index))
-        ring = 1
-        while ring * 2 <= min(size, _QUEUE_SIZE_MAX):
-            ring *= 2
-        return ring
-
-    def _wanted_features(self):
-        """What we ask for, of what is offered: dependencies are the driver's to keep (5.1.3.1)."""
-        offered = self._transport.offered_features()
-        wanted = _MTU | _MAC | _STATUS | _MRG_RXBUF | _CSUM
-        if self._offloads:
-            wanted |= _GUEST_CSUM
-        if (
-            self._offloads
-            and offered & _GUEST_CSUM
-            and (offered & _MRG_RXBUF or self._rx_buffer_bytes >= _HEADER + _GSO_FRAME_MAX)
-        ):
-            wanted |= _GUEST_TSO4 | _GUEST_TSO6
-        if offered & _CSUM:
-            wanted |= _HOST_TSO4 | _HOST_TSO6
-        if offered & _MTU and not offered & _MRG_RXBUF:
-            # Without merging, a frame of the device's MTU has to fit in one buffer (5.1.4.2).
-            mtu = int.from_bytes(self._transport.read_config(_CONFIG_MTU, 2), "little")
-            if mtu + 18 + _HEADER > self._rx_buffer_bytes:
-                wanted &= ~_MTU
-        return wanted
 
     def _start(self):
         """From the reset state to a running device with all receive buffers posted (3.1.1, 5.1.5)."""
         transport = self._transport
         self._accepted = transport.accept_features(self._wanted)
-        self._has_merging = bool(self._accepted & _MRG_RXBUF)
+        self._has_merging = bool(self._accepted & hw.MRG_RXBUF)
         transport.start_config_interrupt()
         self._rx.clear()
         self._tx.clear()
@@ -218,34 +155,13 @@ class VirtioNet:
         transport.start()
         self._broken = None
         self._refill()
-        self._read_link()
+        self.link_up = hw.is_link_up(transport)
 
     def _take_back(self, frame):
         """After a reset nothing is the device's any more."""
         if frame.owner == _DEVICE:
             frame.owner = _POOL
             frame.pool.frames.append(frame)
-
-    def _read_mac(self):
-        if self._accepted & _MAC:
-            return self._transport.read_config(_CONFIG_MAC, 6)
-        octets = bytearray(Random().bytes(6))
-        octets[0] = octets[0] & 0xFC | 2  # locally administered, one station
-        return bytes(octets)
-
-    def _read_mtu(self):
-        mtu = _MTU_DEFAULT
-        if self._accepted & _MTU:
-            mtu = int.from_bytes(self._transport.read_config(_CONFIG_MTU, 2), "little")
-            if mtu < _MTU_MIN:
-                raise DeviceError("%s: the device has an MTU of %d" % (self.name, mtu))
-        return min(mtu, self._large_max - 18)
-
-    def _read_link(self):
-        self.link_up = True
-        if self._accepted & _STATUS:
-            status = self._transport.read_config(_CONFIG_STATUS, 1)
-            self.link_up = bool(status[0] & _STATUS_LINK_UP)
 
     def join(self, mac):
         """Nothing to be done: without VIRTIO_NET_F_CTRL_RX, which is not asked for, the device filters no groups."""
@@ -462,7 +378,7 @@ class VirtioNet:
                 if frame is None:
                     count = position
                     break
-                if frame.flags & _CSUM_PARTIAL and not self.features & TX_CSUM:
+                if frame.flags & _CSUM_PARTIAL and not self.features & _TX_CSUM:
                     vnet.fill_checksum(frame)
                 headers = self._small_header if frame.pool is small else self._large_header
             key = 0
@@ -579,7 +495,7 @@ class VirtioNet:
             self._break("asks for a reset, or is gone")
             return
         try:
-            self._read_link()
+            self.link_up = hw.is_link_up(self._transport)
         except DeviceError as error:
             self._break("fails: %s" % error)
 
