@@ -104,6 +104,16 @@ def test_udp_is_delivered_with_its_source(world, host):
     assert host.udp.counters["InDatagrams"] == 2
 
 
+def test_udp_from_port_zero_wants_no_answer_and_answering_it_harms_nobody(world, host):
+    """RFC 768. A service that answers whatever comes would have ended with an exception."""
+    answered = []
+    host.udp.listen(53, lambda data, ip, port: answered.append(host.udp.write(data, ip, port, 53)))
+    inject(world, host, frame(host) / UDP(sport=0, dport=53) / Raw(b"x"))
+    inject(world, host, frame(host) / UDP(sport=9, dport=53) / Raw(b"x"))
+    assert answered == [False, True]
+    assert host.udp.counters["OutErrors"] == 1
+
+
 def test_udp_without_checksum_is_delivered_and_with_a_wrong_one_dropped(world, host):
     got = []
     host.udp.listen(53, lambda data, ip, port: got.append(data))
@@ -170,7 +180,8 @@ def test_udp_write_is_what_scapy_expects(world, host, size):
 def test_udp_write_refuses_nonsense(host):
     for args in (
         (b"", "10.0.0", 1, 1),
-        (b"", "10.0.0.9", 0, 1),
+        (b"", "10.0.0.9", -1, 1),
+        (b"", "10.0.0.9", 1, 0),
         (b"", "10.0.0.9", 1, 65536),
         (bytes(65508), "10.0.0.9", 1, 1),
     ):

@@ -249,6 +249,8 @@ class _Udp:
         self._ports.pop(port).close()
 
     def write(self, data, dst_ip, dst_port, src_port):
+        if dst_port == 0:
+            return False  # as our own stack: where a datagram that wants no answer comes from (RFC 768)
         if not (1 <= dst_port <= 65535 and 1 <= src_port <= 65535):
             raise ValueError("not a UDP port")
         return self._open(src_port).send(data, dst_ip, dst_port)

@@ -32,7 +32,7 @@ class Timers:
         # deadline_ms << _PLACE_BITS | place: comparing two entries is comparing two small integers.
         self._heap = []
         # By place: the owner of the entry that names it; None when it was cancelled; a number where no entry names it,
-        # which is the next such place, or -1 behind the last. Places, because a table whose keys come and go costs more.
+        # which is the next such place, or -1 behind the last. A table whose keys come and go would cost more.
         self._places = []
         self._free = -1
         self._count = 0

@@ -116,11 +116,12 @@ class Udp(Transport):
     def write(self, data, dst_ip, dst_port, src_port, now_ms=None):
         """Sends a datagram. dst_ip: text, of either family. now_ms: the last poll's unless the caller knows better.
 
-        Larger ones go in fragments. Returns False when it could not even be queued: no buffer, no route. ValueError
-        when it is larger than a datagram can be, or a port or the address is not one.
+        Larger ones go in fragments. Returns False when it could not even be queued: no buffer, no route, or to port 0,
+        where a datagram that wants no answer comes from (RFC 768): whoever answers all of them need not look.
+        ValueError when it is larger than a datagram can be, or a port or the address is not one.
         """
         layer = self.ipv6 if ":" in dst_ip else self.ipv4
-        if layer is None:
+        if layer is None or dst_port == 0:
             self.counters["OutErrors"] += 1
             return False
         ip = layer.parse_address(dst_ip)

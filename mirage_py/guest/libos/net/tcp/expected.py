@@ -50,9 +50,10 @@ def input_batch(tcp, frames, count, now_ms, otherwise):
             start = frame.start
             room = frame.size - start
             if frame.length >= 54 and room >= _HEADERS_BYTES:
-                kind, size_ident, rest, ip_check, src_ip, dst_ip, ports, seq, ack, flags, window, check, option, ts_val = (
-                    unpack_from(_HEADERS, frame.buf, start + 12)
-                )
+                (
+                    kind, size_ident, rest, ip_check, src_ip, dst_ip, ports, seq, ack, flags, window, check, option,
+                    ts_val,
+                ) = unpack_from(_HEADERS, frame.buf, start + 12)  # fmt: skip
                 if kind >> 8 == 0x080045:
                     key = src_ip << 29 ^ ports
                     total_len = size_ident >> 16
