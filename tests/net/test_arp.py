@@ -139,14 +139,17 @@ def test_request_from_outside_of_the_network_is_not_learned(world, host):
     assert host.arp.entries() == []
 
 
-def test_entry_in_use_is_confirmed_in_time(world, host):
+def test_entry_in_use_is_asked_in_time(world, host):
     learn(world, host)
     world.run(for_ms=net_arp.FRESH_MS + 100)
     assert host.arp.entries() == [(PEER_IP, neighbours.STALE, PEER_MAC)]
     host.udp.write(b"x", "10.0.0.9", 9, 9, world.now_ms)
     world.settle()
-    assert host.arp.entries() == [(PEER_IP, neighbours.PROBE, PEER_MAC)]
+    assert host.arp.entries() == [(PEER_IP, neighbours.DELAY, PEER_MAC)]
     assert host.device.tx_log[-1][:6] == PEER_MAC  # the datagram does not wait
+    assert sent(host) == []
+    world.run(for_ms=neighbours.DELAY_FIRST_PROBE_MS + 10)
+    assert host.arp.entries() == [(PEER_IP, neighbours.PROBE, PEER_MAC)]
     assert (arp.REQUEST, PEER_MAC, host.ipv4.ip, PEER_IP) in sent(host)
     inject(world, host, arp.REPLY, PEER_MAC, PEER_IP, host.ipv4.ip)
     assert host.arp.entries() == [(PEER_IP, neighbours.REACHABLE, PEER_MAC)]

@@ -254,7 +254,7 @@ def test_reachable_becomes_stale_then_delay_and_probe_on_use_then_reachable(worl
     world.settle()
     assert entry(peer) == [(DELAY, octets(MAC))]
     assert [packet.dst for packet in peer.take(UDP)] == [MAC]  # the datagram does not wait
-    world.run(for_ms=net_ndp.DELAY_FIRST_PROBE_MS + 10)
+    world.run(for_ms=neighbours.DELAY_FIRST_PROBE_MS + 10)
     assert entry(peer) == [(PROBE, octets(MAC))]
     (packet,) = peer.take(ICMPv6ND_NS)
     assert (packet.dst, packet[IPv6].dst) == (MAC, IP)
@@ -274,16 +274,6 @@ def test_probe_without_an_answer_removes_the_entry_and_the_next_use_asks_all(wor
     write(peer)
     world.settle()
     assert [packet.dst for packet in peer.take(ICMPv6ND_NS)] == ["33:33:ff:00:00:09"]
-
-
-def test_confirmation_from_above_saves_the_probe(world, peer):
-    peer.learn()
-    world.run(for_ms=net_ndp.REACHABLE_MS * 3 // 2 + 100)
-    write(peer)
-    peer.host.ndp.confirm(ADDRESS, world.now_ms)
-    world.run(for_ms=net_ndp.DELAY_FIRST_PROBE_MS + 1000)
-    assert entry(peer) == [(REACHABLE, octets(MAC))]
-    assert peer.take(ICMPv6ND_NS) == []
 
 
 def test_entry_that_nobody_uses_goes(world, peer):
@@ -442,7 +432,7 @@ def test_router_that_does_not_answer_gives_way_to_another(world, peer):
     advertise_router(peer, router="fe80::2", mac=EVIL_MAC)
     assert peer.host.ipv6.next_hop(OUTSIDE) == ipv6.parse_address("fe80::1")
     write(peer, "2001:db8:ffff::1")
-    world.run(for_ms=net_ndp.DELAY_FIRST_PROBE_MS + 4000)
+    world.run(for_ms=neighbours.DELAY_FIRST_PROBE_MS + 4000)
     assert peer.host.ipv6.next_hop(OUTSIDE) == ipv6.parse_address("fe80::2")
 
 

@@ -112,9 +112,6 @@ class Arp(Neighbours):
     def _is_self(self, ip):
         return self.is_ours(ip) or ip >> 24 == wire_ipv4.LOOPBACK_NET
 
-    def _use_stale(self, entry, now_ms):
-        self._probe(entry, now_ms)
-
     def _request(self, entry):
         dst_mac = entry.mac or wire_ethernet.BROADCAST
         if self._emit(wire.REQUEST, self._source_for(entry.ip), wire_ethernet.UNKNOWN_MAC, entry.ip, dst_mac):
@@ -172,16 +169,16 @@ class Arp(Neighbours):
             elif operation == wire.REPLY:
                 self.counters["InUnsolicited"] += 1
         elif entry.state == INCOMPLETE or entry.state == FAILED or entry.mac == mac:
-            self._confirm(entry, mac, now_ms)
+            self._reach(entry, mac, now_ms)
         elif entry.state == PROBE and operation == wire.REPLY and entry.tries > 1:
             # The old MAC was asked and did not answer; this one did.
             self.generation += 1
-            self._confirm(entry, mac, now_ms)
+            self._reach(entry, mac, now_ms)
         else:
             self.counters["InUnsolicited"] += 1
             self._probe(entry, now_ms)
 
-    def _confirm(self, entry, mac, now_ms):
+    def _reach(self, entry, mac, now_ms):
         self._set_mac(entry, REACHABLE, mac, now_ms + FRESH_MS)
 
     def _conflict(self, ip, mac, now_ms):

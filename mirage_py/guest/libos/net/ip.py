@@ -17,6 +17,7 @@ class IpLayer:
         self._protocols = {}
         self._idents = Idents(random)
         neighbours.on_failure = self._neighbour_lost
+        neighbours.confirms = self._confirms
 
     def register(self, number, protocol):
         """Sends packets of a protocol number to `protocol`, a net.transport.Transport."""
@@ -29,6 +30,12 @@ class IpLayer:
     def _neighbour_lost(self, hop, now_ms):
         for protocol in self._protocols.values():
             protocol.neighbour_lost(self, hop, now_ms)
+
+    def _confirms(self, hop, generation):
+        for protocol in self._protocols.values():
+            if protocol.confirms(self, hop, generation):
+                return True
+        return False
 
     def _lose_address(self, ip):
         """An address of ours is ours no more."""

@@ -6,14 +6,12 @@ with the override flag (section 7.2.5); a solicitation with another MAC has the 
 removes the entry. "Solicited" counts only while we are asking. The table itself is net.neighbours.
 """
 
-from libos.net.neighbours import DELAY, FAILED, INCOMPLETE, PROBE, REACHABLE, Neighbours
+from libos.net.neighbours import DELAY, DELAY_FIRST_PROBE_MS, FAILED, INCOMPLETE, PROBE, REACHABLE, Neighbours
 from libos.wire import ethernet as wire_ethernet
 from libos.wire import icmp6 as wire
 from libos.wire import ipv6 as wire_ipv6
 
-# RFC 4861 section 10.
-REACHABLE_MS = 30000  # at the average
-DELAY_FIRST_PROBE_MS = 5000
+REACHABLE_MS = 30000  # at the average (RFC 4861 section 10)
 
 HOP_LIMIT = 255  # proves that no router was on the way (section 6.1)
 _START = 54  # of our header in a frame to send
@@ -47,16 +45,6 @@ class Ndp(Neighbours):
 
     def _is_self(self, ip):
         return self.ipv6.is_self(ip)
-
-    def _use_stale(self, entry, now_ms):
-        entry.state = DELAY
-        self._set_deadline(entry, now_ms + DELAY_FIRST_PROBE_MS)
-
-    def confirm(self, ip, now_ms):
-        """A protocol above has proof that what we send reaches this neighbour (section 7.3.1)."""
-        entry = self._table.get(ip)
-        if entry is not None and REACHABLE <= entry.state <= PROBE:
-            self._reach(entry, entry.mac, now_ms)
 
     def _request(self, entry):
         src_ip = self.ipv6.source_for(entry.ip)
@@ -236,6 +224,7 @@ class Ndp(Neighbours):
         if entry.pending:
             # What waited is its first use.
             self.generation += 1
+            entry.generation = self.generation
             self._set_mac(entry, DELAY, mac, now_ms + DELAY_FIRST_PROBE_MS)
         else:
             super()._stale(entry, mac, now_ms)

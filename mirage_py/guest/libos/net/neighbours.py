@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The neighbour table of an Ethernet interface: what ARP and Neighbour Discovery have in common. No I/O, no clock.
 
-The states are those of RFC 4861 section 7.3.2, which suit ARP as well; Arp goes without DELAY. How a neighbour is
-asked, and who is believed, is the subclass's.
+The states are those of RFC 4861 section 7.3.2, which suit ARP as well. How a neighbour is asked, and who is believed,
+is the subclass's.
 """
 
 from libos.net.timers import FAR_MS
@@ -15,6 +15,7 @@ MAX_PENDING = 32  # of all tables of an interface
 
 RETRANS_MS = 1000  # RFC 4861 section 10; RFC 1122 section 2.3.2.1: at most one request a second for one destination
 TRIES = 3  # MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT
+DELAY_FIRST_PROBE_MS = 5000
 STALE_MS = 600000  # after that long without use an entry goes
 FAILED_MS = 3000  # how long silence is remembered, so that a busy sender does not flood
 
@@ -22,7 +23,7 @@ FAILED_MS = 3000  # how long silence is remembered, so that a busy sender does n
 INCOMPLETE = 1  # no MAC yet; frames wait
 REACHABLE = 2
 STALE = 3  # its MAC works; the next use has it confirmed
-DELAY = 4  # used; who is above may confirm it, before we ask
+DELAY = 4  # used; before we ask it, who is above may know that it is there
 PROBE = 5  # its MAC works until TRIES unicast requests stay unanswered
 FAILED = 6  # nobody answered
 
@@ -36,6 +37,7 @@ class Neighbour:
         self.mac = mac
         self.is_router = False
         self.deadline_ms = FAR_MS
+        self.generation = 0  # of the table, when it became stale
         self.tries = 0
         self.pending = []  # frames that wait for the MAC, complete but for it
 
@@ -44,11 +46,13 @@ class Neighbours:
     """Base of Arp and Ndp. counters: the subclass's own, to which those of the table are added.
 
     generation: changes whenever a MAC that someone may have kept stopped being right. on_failure: called with (address
-    that nobody answers for, now_ms). retrans_ms: between two requests. A subclass has
+    that nobody answers for, now_ms). confirms: called with (address, generation) before a stale one is asked; True
+    when who is above has proof that what was sent to it since that generation arrived (RFC 4861 section 7.3.1).
+    retrans_ms: between two requests. A subclass has
 
     _is_self(ip)                True for what never leaves this host
     _request(entry)             asks for the MAC of an entry: its neighbour alone in the state PROBE, else everybody
-    _use_stale(entry, now_ms)   a STALE entry was looked up
+    _reach(entry, mac, now_ms)  a neighbour has shown that it is there
     """
 
     def __init__(self, ethernet, random, counters):
@@ -57,6 +61,7 @@ class Neighbours:
         self.retrans_ms = RETRANS_MS
         self.generation = 1
         self.on_failure = None
+        self.confirms = None
         self.counters = counters
         counters["PendingDropped"] = 0
         counters["TableFull"] = 0
@@ -76,7 +81,8 @@ class Neighbours:
         if entry is None or entry.mac is None:
             return None
         if entry.state == STALE:
-            self._use_stale(entry, now_ms)
+            entry.state = DELAY
+            self._set_deadline(entry, now_ms + DELAY_FIRST_PROBE_MS)
         return entry.mac
 
     def doubt(self, ip, now_ms):
@@ -140,6 +146,7 @@ class Neighbours:
         if not self._make_room():
             return None
         entry = Neighbour(ip, STALE, mac)
+        entry.generation = self.generation
         self._table[ip] = entry
         self._set_deadline(entry, now_ms + STALE_MS)
         return entry
@@ -171,6 +178,7 @@ class Neighbours:
 
     def _stale(self, entry, mac, now_ms):
         self.generation += 1  # whoever kept the MAC asks again, and that use finds the entry stale
+        entry.generation = self.generation
         self._set_mac(entry, STALE, mac, now_ms + STALE_MS)
 
     def _set_mac(self, entry, state, mac, deadline_ms):
@@ -247,7 +255,10 @@ class Neighbours:
         if state == REACHABLE:
             self._stale(entry, entry.mac, now_ms)
         elif state == DELAY:
-            self._probe(entry, now_ms)
+            if self.confirms is not None and self.confirms(entry.ip, entry.generation):
+                self._reach(entry, entry.mac, now_ms)
+            else:
+                self._probe(entry, now_ms)
         elif state == INCOMPLETE or state == PROBE:
             if entry.tries < TRIES:
                 self._ask(entry, now_ms)

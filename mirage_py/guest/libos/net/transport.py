@@ -17,5 +17,9 @@ class Transport:
     def neighbour_lost(self, ip, hop, now_ms):
         """Nobody answers for the MAC of the neighbour `hop`."""
 
+    def confirms(self, ip, hop, generation):
+        """True with proof that what was sent to the neighbour `hop` arrived, since its table had this generation."""
+        return False
+
     def address_lost(self, ip, address):
         """`address` is ours no more."""

@@ -18,6 +18,7 @@ from libos.net.tcp.input import segment_arrives
 from libos.net.tcp.isn import PORTS, Secrets
 from libos.net.tcp.listener import RTO_MS, HalfOpen, Listener
 from libos.net.tcp.output import run, set_mss
+from libos.net.tcp.progress import Progress
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_SENT
 from libos.net.tcp.timewait import MAX_TIME_WAITS, TimeWaits
@@ -90,6 +91,7 @@ class Tcp(Transport):
         self._memory_bytes = memory_bytes
         self._secrets = Secrets(random)
         self.cookies = syncookies.Cookies(random)
+        self.progress = Progress()
         self.fast = {}  # by what expected.py finds them with
         self.now_ms = 0
         start_counters(self)
@@ -177,6 +179,7 @@ class Tcp(Transport):
     def forget(self, conn):
         """A connection ended."""
         self.timers.cancel(conn)
+        self.progress.forget(conn)
         if self.by_key.get(conn.key) is conn:
             del self.by_key[conn.key]
         if self.fast.get(conn.fast_key) is conn:
@@ -305,6 +308,10 @@ class Tcp(Transport):
             if conn.state == SYN_SENT and conn.ip is ip and ip.next_hop(conn.remote_ip) == hop:
                 self.attempt_fails += 1
                 conn.fail(EHOSTUNREACH)
+
+    def confirms(self, ip, hop, generation):
+        """Whether a connection through a neighbour went forward (RFC 4861 section 7.3.1)."""
+        return self.progress.is_seen(ip, hop, generation)
 
     def address_lost(self, ip, address):
         """`address` is ours no more: what used it ends."""

@@ -378,6 +378,8 @@ def refresh_route(conn, now_ms):
             pack(">II", conn.local_ip, conn.remote_ip) + ports,
             0x4500 + _DF_TTL_TCP + conn.local_ip + conn.remote_ip,
         )
+    if generation:
+        conn.tcp.progress.begin(conn, generation)
     # Last: whatever of this found no memory is done anew.
     conn.route_generation = generation
 
