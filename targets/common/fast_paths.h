@@ -51,9 +51,13 @@ FAST_INLINE bool fast_is_true(mp_obj_t value) {
     return mp_obj_is_true(value);
 }
 
-/* A variable of the module that is no hit: the builtin if no table ever had a variable or anything else of this name. */
+/*
+ * A variable of the module that is no hit: the builtin if no table ever had a variable or anything else of this name. An
+ * ordered table may be, or come from, a constant one, whose names nobody noted.
+ */
 FAST_INLINE mp_obj_t fast_global(qstr name) {
-    if (!mirage_maybe(mirage_table_names, name) && mp_globals_get()->map.all_keys_are_qstrs
+    const mp_map_t *variables = &mp_globals_get()->map;
+    if (!mirage_maybe(mirage_table_names, name) && variables->all_keys_are_qstrs && !variables->is_ordered
         && MP_STATE_VM(mp_module_builtins_override_dict) == NULL) {
         mp_map_t *builtins = (mp_map_t *)&mp_module_builtins_globals.map;
         mp_map_elem_t *elem = fast_map_lookup(builtins, MP_OBJ_NEW_QSTR(name));
@@ -96,7 +100,10 @@ FAST_INLINE mp_obj_t fast_subscript(mp_obj_t object, mp_obj_t index) {
     const mp_obj_type_t *type = FAST_TYPE(object);
     if (type == &mp_type_dict) {
         mp_map_elem_t *elem = fast_map_lookup(&((mp_obj_dict_t *)MP_OBJ_TO_PTR(object))->map, index);
-        return elem == NULL ? MP_OBJ_NULL : elem->value;
+        if (elem == NULL) { /* a second search would call the key's __hash__ and __eq__ once more */
+            mp_raise_type_arg(&mp_type_KeyError, index);
+        }
+        return elem->value;
     }
     if (!mp_obj_is_small_int(index)) {
         return MP_OBJ_NULL;
@@ -131,11 +138,13 @@ FAST_INLINE bool fast_subscript_store(mp_obj_t object, mp_obj_t index, mp_obj_t 
     const mp_obj_type_t *type = FAST_TYPE(object);
     if (type == &mp_type_dict) {
         mp_map_t *map = &((mp_obj_dict_t *)MP_OBJ_TO_PTR(object))->map;
-        mp_map_elem_t *elem = map->is_fixed ? NULL : fast_map_lookup(map, index);
+        mp_map_elem_t *elem = map->is_fixed ? NULL : fast_map_hit(map, index);
         if (elem != NULL) {
             elem->value = value;
+        } else {
+            mp_obj_dict_store(object, index, value);
         }
-        return elem != NULL;
+        return true;
     }
     if (!mp_obj_is_small_int(index)) {
         return false;
