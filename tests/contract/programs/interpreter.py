@@ -8,6 +8,7 @@ Run by tests/contract/test_interpreter.py on both.
 
 import struct
 import sys
+from array import array
 
 
 class Odd:
@@ -64,7 +65,26 @@ def conditions():
 
 
 def numbers():
-    limits = [0, 1, -1, 2, 31, -31, 63, 2**30, 2**61 - 1, 2**61, -(2**61), 2**62 - 1, -(2**62), 2**62, 2**63, 2**64 + 5]
+    limits = [
+        0,
+        1,
+        -1,
+        2,
+        31,
+        -31,
+        63,
+        64,
+        65,
+        2**30,
+        2**61 - 1,
+        2**61,
+        -(2**61),
+        2**62 - 1,
+        -(2**62),
+        2**62,
+        2**63,
+        2**64 + 5,
+    ]
     for left in limits:
         for right in limits:
             line = [left + right, left - right, left * right, left & right, left | right, left ^ right]
@@ -244,6 +264,17 @@ class Derived(Base):
         raise AttributeError(name)
 
 
+class Noticing(Base):
+    """Every store passes through it, those to what is there already, too."""
+
+    def __init__(self):
+        self.value = 1
+        self.value = 2
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, (name, value))
+
+
 class Unusual(Base):
     def __init__(self):
         self.who = lambda: "own"
@@ -274,6 +305,9 @@ def attributes():
     value = chain.next.next.value
     chain.next.next.value += 1
     print(value, chain.next.next.value, struct.calcsize(">I"), sys.byteorder)
+    noticing = Noticing()
+    noticing.value = 3
+    print(noticing.value)
     items = []
     items.append(1)
     add = items.append
@@ -292,6 +326,24 @@ def items():
                 print(view[index])
             except IndexError:
                 print("IndexError")
+    print(bytes(data))
+    for code in "BbHhIiQq":
+        numbers = array(code, [1, 2, 3, 4, 5])
+        view = memoryview(numbers)[1:4]
+        view[0] += 100
+        view[-1] = view[True]
+        for index, value in ((1, 300), (2, -1), (3, 2), (0, None)):
+            try:
+                view[index] = value
+            except (IndexError, TypeError, ValueError, OverflowError):
+                view[min(index, 2)] = 9
+            else:
+                view[index] = 9
+        print(list(numbers), view[1], view[2])
+    for code, largest in (("B", 2**8 - 1), ("H", 2**16 - 1), ("I", 2**32 - 1)):
+        view = memoryview(array(code, [0, 0, 0]))[1:]
+        view[0] = largest
+        print(list(view), view[0] + 1)
     for value in (255, 0, 1):
         data[5] = value
         print(data[5], views[1][2])
