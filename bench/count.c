@@ -13,7 +13,7 @@
  * profile is by Python function, with what the functions call in C; the guest is not changed for it.
  *
  * Searched for is each block that is reached by a return, an indirect jump, or from another page: those are not chained.
- * QEMU 7.2 to 11 looks in a cache first (tb_jmp_cache), which is played here; what it misses is looked for in a hash table.
+ * QEMU 7.2 looks in a cache first (tb_jmp_cache), which is played here; what it misses is looked for in a hash table.
  *
  * Debian ships no header for plugins. The declarations below are the part of the interface that is used (QEMU's manual,
  * "QEMU TCG Plugins"). PLUGIN_VERSION is 1 for QEMU before 9, whose interface ends there, and 2 for 9 and 10. From QEMU 11

@@ -26,6 +26,16 @@ HEAP_SLACK = 24 << 10
 FAMILIES = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 
 
+def assert_it_shows(monkeypatch, attack, remove):
+    """That an attack fails once a defence is taken away. remove: called with `monkeypatch`.
+
+    A table without its limit may also take for ever, or end in another error: all of it is a failure.
+    """
+    remove(monkeypatch)
+    with pytest.raises((AssertionError, LookupError)):
+        attack()
+
+
 class Siege:
     """counter: "InErrs" of TCP, "ndp.InErrors" of another part; "ip", "icmp" and "neighbours" are the family's.
 

@@ -11,7 +11,7 @@ from libos.net.tcp import engine
 from libos.wire import icmp, ipv4, ipv6
 from tests.net.link import pattern
 from tests.net.peer import checksummed
-from tests.net.survival import FAMILIES, Siege
+from tests.net.survival import FAMILIES, Siege, assert_it_shows
 
 UDP = 17
 # (type, code) of ICMP errors, by family.
@@ -426,7 +426,4 @@ WITHOUT = {
 
 @pytest.mark.parametrize("name", WITHOUT)
 def test_without_the_defence_it_shows(monkeypatch, name):
-    attack, remove = WITHOUT[name]
-    remove(monkeypatch)
-    with pytest.raises(AssertionError):
-        attack()
+    assert_it_shows(monkeypatch, *WITHOUT[name])

@@ -42,6 +42,19 @@ def test_frame_wakes_the_sleeper():
             assert len(drain(driver)) == 1
 
 
+def test_sleeping_again_without_disarming_wakes_once_for_each_frame():
+    """The loop leaves wake-ups on between two sleeps: a pin that is still up must not end the next one."""
+    for has_msix in (True, False):
+        driver, function, world = bring_up(has_msix=has_msix)
+        for _ in range(5):
+            assert not armed(driver)
+            assert world.pending == 0
+            assert not function.pin
+            function.arrive(UDP_PACKET)
+            assert _mirage.wait(-1)
+            assert len(drain(driver)) == 1
+
+
 def test_no_interrupt_while_polling():
     driver, function, _ = bring_up()
     armed(driver)

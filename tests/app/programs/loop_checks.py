@@ -207,6 +207,20 @@ async def busy_tasks_do_not_starve_services():
     assert service.polls >= 10, service.polls
 
 
+async def wake_ups_stay_on_from_sleep_to_sleep_and_go_off_with_busy_tasks():
+    service = Service()
+    loop.attach(service)
+    for _ in range(3):
+        await asyncio.sleep_ms(2)
+    assert service.arms >= 3 and service.disarms == 0, (service.arms, service.disarms)
+    for _ in range(200):
+        await asyncio.sleep_ms(0)
+    assert service.disarms == 1, service.disarms
+    await asyncio.sleep_ms(2)
+    assert service.disarms == 1, service.disarms
+    loop.detach(service)
+
+
 async def busy_service_does_not_starve_tasks():
     service = Service()
     service.on_poll = lambda now_ms: True
@@ -295,6 +309,7 @@ CHECKS = (
     flag_set_from_another_task,
     cancelled_flag_wait_is_forgotten,
     busy_tasks_do_not_starve_services,
+    wake_ups_stay_on_from_sleep_to_sleep_and_go_off_with_busy_tasks,
     busy_service_does_not_starve_tasks,
     work_waiting_at_arm_is_polled_without_sleep,
     deadline_of_a_service_ends_the_sleep,

@@ -281,6 +281,8 @@ class Ixgbe:
         if self.rx_packets == self._rx_at_arm or self._broken is not None:
             # Woken without a frame: a timer, or the device has something to say about itself.
             self._check()
+        elif self._intx_source is not None:
+            self._take_causes()  # a message has masked itself; the pin has to be quiet before it may fire
         self._rx_at_arm = self.rx_packets
         if self._broken is not None:
             self._recover()
@@ -303,9 +305,7 @@ class Ixgbe:
         return self._tx_starved and tx.has_reports
 
     def disarm(self):
-        """Polling again. A message has masked itself; the pin has to be quieted."""
-        if self._intx_source is not None:
-            self._take_causes()
+        """Polling again. Interrupts need no switching off: a message has masked itself, and the pin's line is."""
         if self._tx_starved:
             self._tx_starved = False
             self._tx.clean()

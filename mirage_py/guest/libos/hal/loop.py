@@ -10,8 +10,8 @@ brings work from outside (a network stack, system sockets, the console). It offe
     arm() -> bool                 switches its wake-ups on, if they are off; True when work is waiting already
     disarm()                      switches them off again: while polling, interrupts only cost
 
-Woken from sleep, the loop leaves them on until it finds no time to sleep: where work comes one piece at a time, they
-need not be switched at all.
+Woken from sleep, the loop leaves them on until it finds no time to sleep, in tasks or in services: where work comes one
+piece at a time, they need not be switched at all. So arm() may follow arm(), with an interrupt in between.
 
 A wake-up cannot be lost: every service is armed first and says *then* whether work is waiting; the platform's wait
 returns at once for an event that came between that answer and the call.
@@ -39,6 +39,7 @@ class EventLoop:
     def __init__(self):
         self.map = []  # the services; asyncio.core looks whether it is empty
         self.sleeps = 0
+        self._is_armed = False  # services wake us, or did
         self.exits = []  # called with now_ms when run() ends in order; their work still leaves
         self._steps = 0
         self._streams = []  # [stream, reading task or None, writing task or None]
@@ -94,6 +95,7 @@ class EventLoop:
             steps += 1
             if steps > _STEPS_PER_POLL:
                 steps = 0
+                self._disarm()
                 _mirage.wait(0)  # system sockets are only looked at in there
                 now_ms = _mirage.now_ms()
                 for service in self.map:
@@ -176,6 +178,7 @@ class EventLoop:
         self._steps += 1
         if self._steps > _STEPS_PER_POLL:
             self._steps = 0
+            self._disarm()
             _mirage.wait(0)
             for service in self.map:
                 service.poll(_mirage.now_ms())
@@ -185,13 +188,13 @@ class EventLoop:
 
         deadline_ms: when the next task is due, or None.
         """
+        self._is_armed = True
         work_waiting = False
         for service in self.map:
             if service.arm():
                 work_waiting = True
         if work_waiting:
-            for service in self.map:
-                service.disarm()
+            self._disarm()
             return
         for service in self.map:
             due_ms = service.next_deadline_ms()
@@ -203,6 +206,13 @@ class EventLoop:
                 deadline_ms = stream_ms
         self.sleeps += 1
         _mirage.wait(-1 if deadline_ms is None else deadline_ms * _NS_PER_MS)
+
+    def _disarm(self):
+        """There is no time to sleep."""
+        if self._is_armed:
+            self._is_armed = False
+            for service in self.map:
+                service.disarm()
 
     # --- stream objects (io.IOBase with an ioctl), as asyncio's own queue serves them ---
 

@@ -80,6 +80,7 @@ class NetStack:
 
     def arm(self):
         """Wakes the loop for received frames from now on. True when work waits already."""
+        # Not bool(): a builtin whose name is an attribute somewhere is looked for in the module first, and that costs.
         return True if self.device.arm() or self.tcp.pending else False
 
     def disarm(self):

@@ -276,29 +276,29 @@ def emit(conn, seq, count, flags, now_ms):
             check = frame.checksum(header_len, count, total % 0xFFFF) ^ 0xFFFF
         else:
             check = -total % 0xFFFF
-    head, protocol, addresses, ip_sum = conn.template
+    head, addresses, ip_words = conn.template
     if header_len == 66:
         pack_into(
             _HEADERS_TS, frame.buf, frame.start, head, total_len << 16, _DF_TTL_TCP,
-            -(ip_sum + total_len) % 0xFFFF, addresses, seq32, ack, flags, window, check << 16,
+            -(ip_words + total_len) % 0xFFFF, addresses, seq32, ack, flags, window, check << 16,
             0x0101080A, ts_val, ts_ecr,
         )  # fmt: skip
     elif header_len == 54:
         pack_into(
             _HEADERS, frame.buf, frame.start, head, total_len << 16, _DF_TTL_TCP,
-            -(ip_sum + total_len) % 0xFFFF, addresses, seq32, ack, flags, window, check << 16,
+            -(ip_words + total_len) % 0xFFFF, addresses, seq32, ack, flags, window, check << 16,
         )  # fmt: skip
     else:
         frame.csum_start = 54
         frame.gso_type = _GSO_TCPV6
         if header_len == 86:
             pack_into(
-                _HEADERS6_TS, frame.buf, frame.start, head, total_len - 40, protocol, addresses, seq32, ack, flags,
+                _HEADERS6_TS, frame.buf, frame.start, head, total_len - 40, ip_words, addresses, seq32, ack, flags,
                 window, check << 16, 0x0101080A, ts_val, ts_ecr,
             )  # fmt: skip
         else:
             pack_into(
-                _HEADERS6, frame.buf, frame.start, head, total_len - 40, protocol, addresses, seq32, ack, flags,
+                _HEADERS6, frame.buf, frame.start, head, total_len - 40, ip_words, addresses, seq32, ack, flags,
                 window, check << 16,
             )  # fmt: skip
     conn.tcp.out_segs += 1
@@ -354,7 +354,11 @@ def copy(conn, frame, at, seq, count):
 
 
 def refresh_route(conn, now_ms):
-    """The neighbour table changed: looks up the next hop's MAC again. next_hop stays set while it is not known."""
+    """The neighbour table changed: looks up the next hop's MAC again. next_hop stays set while it is not known.
+
+    Makes conn.template: what a frame begins with; addresses and ports; of IPv4 the sum of what is the same in every
+    header, of IPv6 next header and hop limit.
+    """
     ip = conn.ip
     neighbours = conn.neighbours
     hop = ip.next_hop(conn.remote_ip)
@@ -370,11 +374,10 @@ def refresh_route(conn, now_ms):
     ports = pack(">HH", conn.local_port, conn.remote_port)
     if ip.version == 6:
         addresses = conn.local_ip + conn.remote_ip + ports
-        conn.template = (macs + b"\x86\xdd\x60\x00\x00\x00", PROTOCOL_TCP << 8 | ip.hop_limit, addresses, 0)
+        conn.template = (macs + b"\x86\xdd\x60\x00\x00\x00", addresses, PROTOCOL_TCP << 8 | ip.hop_limit)
     else:
         conn.template = (
             macs + b"\x08\x00\x45\x00",
-            PROTOCOL_TCP,
             pack(">II", conn.local_ip, conn.remote_ip) + ports,
             0x4500 + _DF_TTL_TCP + conn.local_ip + conn.remote_ip,
         )
