@@ -39,7 +39,7 @@ test-setup: .setup/test-packages setup
 # Checked each time, which takes no time: the cache is the user's, and may have been emptied.
 .PHONY: .setup/sources
 .setup/sources: | .setup/venv
-	@$(PYTHON) -m mirage_py.sources
+	@$(PYTHON) -m mirage_py.build.sources
 
 demo: setup
 	@$(PYTHON) scripts/demo.py

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine import QEMU
-from mirage_py import frozen, paths, runtime
-from mirage_py.build import build
-from mirage_py.cache import Cache
-from mirage_py.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
+from mirage_py.build import build, frozen, runtime
+from mirage_py.configure.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
+from mirage_py.support import paths
+from mirage_py.support.cache import Cache
 
 ROOT = Path(__file__).resolve().parent.parent
 ECHO = ROOT / "examples" / "echo"

@@ -11,8 +11,8 @@ from bench.context import Context
 from bench.images import BLOCK_BYTES, our_guest
 from bench.machine import GuestError, Machine, Setup, Spent
 from bench.row import Row, give_up
-from mirage_py.errors import UserError
 from mirage_py.run import machine as machines
+from mirage_py.support.errors import UserError
 
 CARDS = {"ixgbe": "ixgbe", "virtio": "hvt"}  # and the build for each
 TURNS = 3  # of bulk within one boot: the network, not the start, is measured

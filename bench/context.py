@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.apps import Application
 from bench.linux_guest import LinuxGuest, assemble
 from bench.row import Effort
-from mirage_py.paths import cache_dir
+from mirage_py.support.paths import cache_dir
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from bench.machine import GuestError
 from bench.packages import PackageError
 from bench.parts import PARTS
 from bench.row import QUICK, Effort, Row, failure
-from mirage_py.errors import UserError
+from mirage_py.support.errors import UserError
 
 EXPECTED = (BuildError, GuestError, PackageError, UserError, OSError, ValueError, subprocess.SubprocessError)
 KILL_TIMEOUT_S = 10

@@ -19,7 +19,7 @@ TIMEOUT_S = 1200
 
 
 def cache_dir() -> Path:
-    """The same folder as mirage_py.paths.cache_dir(), which cannot be imported yet."""
+    """The same folder as mirage_py.support.paths.cache_dir(), which cannot be imported yet."""
     override = os.environ.get("MIRAGE_PY_CACHE")
     if override:
         return Path(override).absolute()

@@ -14,9 +14,9 @@ import os
 import socket
 from pathlib import Path
 
-from mirage_py.errors import UserError
 from mirage_py.nic.ixgbe.device import Ixgbe82599
 from mirage_py.nic.vfio_user.loop import READ, Loop
+from mirage_py.support.errors import UserError
 
 log = logging.getLogger(__name__)
 

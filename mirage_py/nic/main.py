@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mirage_py.errors import UserError
 from mirage_py.nic.backends.base import Backend, NoBackend
 from mirage_py.nic.backends.dgram import DgramBackend
 from mirage_py.nic.backends.pair import PairEnd, pair
@@ -22,6 +21,7 @@ from mirage_py.nic.faults import SWITCHES, Faults
 from mirage_py.nic.pci import IxgbePci
 from mirage_py.nic.vfio_user.loop import Loop
 from mirage_py.nic.vfio_user.server import Server
+from mirage_py.support.errors import UserError
 
 log = logging.getLogger(__name__)
 

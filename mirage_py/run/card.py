@@ -10,10 +10,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from mirage_py.errors import UserError
 from mirage_py.run.network import Network
 from mirage_py.run.session import dies_with_us
 from mirage_py.run.vfio_user import Sockets, model_command
+from mirage_py.support.errors import UserError
 
 START_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 3.0

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mirage_py.errors import UserError
+from mirage_py.support.errors import UserError
 
 VIRTIO_NET = "virtio_net"
 IXGBE = "ixgbe"

@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from mirage_py.errors import UserError
 from mirage_py.run import card, cards, link, native, network, options, qemu, state, supervisor, tap, vfio_user
 from mirage_py.run import image as images
 from mirage_py.run import machine as machines
@@ -22,6 +21,7 @@ from mirage_py.run.console import BLOCK_BYTES, Console, is_foreground_terminal, 
 from mirage_py.run.image import Image
 from mirage_py.run.options import RunOptions
 from mirage_py.run.session import SIGNAL_EXIT_BASE, Companion, Session
+from mirage_py.support.errors import UserError
 
 STOP_TIMEOUT_S = 10.0
 FOLLOW_INTERVAL_S = 0.1

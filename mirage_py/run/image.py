@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mirage_py import elf
-from mirage_py.errors import UserError
+from mirage_py.build import elf
 from mirage_py.run import cards
 from mirage_py.run.cards import Card
 from mirage_py.run.options import RunOptions
+from mirage_py.support.errors import UserError
 
 DEFAULT_MEMORY_MB = 16
 _ELF_MAGIC = b"\x7fELF"

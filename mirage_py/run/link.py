@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirage_py.errors import UserError
+from mirage_py.support.errors import UserError
 
 # sockaddr_un has room for 108 octets with the final zero (unix(7)).
 SOCKET_PATH_MAX = 107

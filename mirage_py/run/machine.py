@@ -10,9 +10,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirage_py.cache import Cache
-from mirage_py.errors import UserError
 from mirage_py.run import private_qemu
+from mirage_py.support.cache import Cache
+from mirage_py.support.errors import UserError
 
 DEFAULT_QEMU = "qemu-system-x86_64"
 MINIMUM_QEMU = (7, 2)

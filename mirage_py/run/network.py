@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mirage_py.errors import UserError
 from mirage_py.run.cards import Card, assign, is_named, named
 from mirage_py.run.image import Image
 from mirage_py.run.link import Link
 from mirage_py.run.options import Forward, RunOptions, parse_publish
+from mirage_py.support.errors import UserError
 
 USER_GUEST = ipaddress.IPv4Interface("10.0.2.15/24")  # what QEMU's user-mode network hands out first
 USER_GATEWAY = ipaddress.IPv4Address("10.0.2.2")

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mirage_py.errors import UserError
+from mirage_py.support.errors import UserError
 
 MACHINES = ("q35", "pc", "microvm")
 ACCELERATORS = ("kvm", "tcg")

@@ -15,9 +15,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from mirage_py.apt import PrivateApt, unpack
-from mirage_py.cache import Cache
-from mirage_py.errors import UserError
+from mirage_py.support.apt import PrivateApt, unpack
+from mirage_py.support.cache import Cache
+from mirage_py.support.errors import UserError
 
 SUITES = ("trixie", "trixie-backports")
 PACKAGE = "qemu-system-x86"

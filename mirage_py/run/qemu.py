@@ -8,11 +8,11 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mirage_py.errors import UserError
 from mirage_py.run import network as networks
 from mirage_py.run import vfio_user
 from mirage_py.run.image import Image
 from mirage_py.run.network import Network
+from mirage_py.support.errors import UserError
 
 # The guest's runtime leaves with these (targets/common/port_abi.h).
 EXIT_FAULT = 70

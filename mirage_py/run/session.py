@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mirage_py.errors import UserError
 from mirage_py.run.cards import Function
 from mirage_py.run.console import Console
 from mirage_py.run.qemu import End
+from mirage_py.support.errors import UserError
 
 if TYPE_CHECKING:
     from qemu.qmp import QMPClient

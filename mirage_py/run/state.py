@@ -13,8 +13,8 @@ from pathlib import Path
 import filelock
 import platformdirs
 
-from mirage_py.errors import UserError
 from mirage_py.run.console import old_log
+from mirage_py.support.errors import UserError
 
 STATE_ENV = "MIRAGE_PY_STATE"
 LOCK_TIMEOUT_S = 10

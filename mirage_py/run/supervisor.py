@@ -11,11 +11,11 @@ import signal
 import time
 from collections.abc import Callable
 
-from mirage_py.errors import UserError
 from mirage_py.run import state
 from mirage_py.run.console import Console, RotatingLog
 from mirage_py.run.qemu import End, PortTakenError
 from mirage_py.run.session import KILL_TIMEOUT_S, SIGNAL_EXIT_BASE, Session
+from mirage_py.support.errors import UserError
 
 START_TIMEOUT_S = 30.0
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mirage_py.errors import UserError
+from mirage_py.support.errors import UserError
 
 TUN_DEVICE = "/dev/net/tun"
 # linux/sockios.h, linux/if.h

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py import frozen, paths, runtime
-from mirage_py.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
+from mirage_py.build import frozen, runtime
+from mirage_py.configure.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
+from mirage_py.support import paths
 from tests.conftest import Guest
 from tests.contract import images
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py.cache import Cache
 from mirage_py.run import private_qemu
+from mirage_py.support.cache import Cache
 from tests.boot import guests
 from tests.boot.guests import APPS
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py import frozen, runtime
-from mirage_py.cache import Cache
-from mirage_py.errors import UserError
+from mirage_py.build import frozen, runtime
+from mirage_py.support.cache import Cache
+from mirage_py.support.errors import UserError
 from tests.conftest import REQUIRE_ALL
 
 APPS = Path(__file__).with_name("apps")

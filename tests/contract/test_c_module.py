@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from mirage_py import paths
+from mirage_py.support import paths
 from tests.conftest import Guest, need
 from tests.contract import images
 

@@ -4,7 +4,7 @@
 import struct
 
 from libos.wire import ethernet, icmp6, ipv6
-from tests.net.link import fast_checksum
+from tests.net.world import fast_checksum
 
 MAC = b"\x52\x54\x00\x00\x00\x99"
 UPPER = {6: 16, 17: 6, 58: 2}  # where the checksum is

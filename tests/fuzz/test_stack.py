@@ -17,8 +17,8 @@ import pytest
 
 from libos.wire import tcp
 from tests.fuzz.ipv6_frames import Ipv6Frames, repair6
-from tests.net.link import ALL_OFFLOADS, RX_CSUM, World, fast_checksum, pattern
 from tests.net.peer import Peer, build, tcp_segment
+from tests.net.world import ALL_OFFLOADS, RX_CSUM, World, fast_checksum, pattern
 
 SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "5"))
 NIGHTLY_SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_STACK_SECONDS", "60"))

@@ -120,5 +120,5 @@ def test_flood_of_first_fragments_leaves_room_for_whole_packets(guest: Guest, fa
             peer.send_frame(bytes(frame))
         assert guest.counters()[family.name]["ReasmReqds"] >= 1000
         ping(guest, family, 3, "-s", "5000")
-    # MAX_OCTETS of net/reassembly.py, and something for what is around it.
+    # MAX_OCTETS of net/ip/reassembly.py, and something for what is around it.
     assert guest.order("heap")["heap"] - heap < 700_000

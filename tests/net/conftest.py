@@ -6,15 +6,15 @@ after its release is found out.
 import pytest
 
 from tests.fakes import poison
-from tests.net import link
+from tests.net.world import World, dma
 
 
 @pytest.fixture(autouse=True)
 def _poisoned_buffers(monkeypatch):
-    poison.install(monkeypatch, link.dma)
+    poison.install(monkeypatch, dma)
 
 
 @pytest.fixture
 def world():
     """What most tests happen in; those that need another one make it."""
-    return link.World(seed=1)
+    return World(seed=1)

@@ -6,7 +6,7 @@ Over IPv4 or IPv6: an address is a number or 16 octets, as in the stack, and wha
 
 from libos.wire import arp, ethernet, icmp6, ipv4, ipv6, tcp
 from libos.wire.tcp import ACK, FIN, PSH, RST, SYN
-from tests.net.link import fast_checksum
+from tests.net.world import fast_checksum
 
 MAC = b"\x52\x54\x00\x00\x00\x99"
 IP = 0x0A000009

@@ -11,7 +11,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 
 from libos.wire import ethernet, ipv6
-from tests.net.link import fast_checksum
+from tests.net.world import fast_checksum
 
 MAC = "52:54:00:00:00:99"
 EVIL_MAC = "52:54:00:00:00:66"

@@ -18,8 +18,8 @@ import pytest
 
 from libos.wire import ipv6, tcp
 from tests.fuzz.test_stack import repair
-from tests.net.link import World, pattern
 from tests.net.peer import IP, IP6, Peer, build, checksummed, is_ipv6, payload_at, tcp_segment
+from tests.net.world import World, pattern
 
 HEAP_SLACK = 24 << 10
 # What runs over both: a test takes `family`.

@@ -4,7 +4,8 @@
 import pytest
 
 from libos.hal import dma
-from libos.net import ethernet, udp
+from libos.net import udp
+from libos.net.link import ethernet
 from libos.net.tcp import engine, expected, input, newreno, output
 from libos.wire import ethernet as wire_ethernet
 from libos.wire import ipv4, tcp

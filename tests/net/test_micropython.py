@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py import frozen, paths, runtime
+from mirage_py.build import frozen, runtime
+from mirage_py.support import paths
 from tests.contract.images import obtain
 
 APPS = Path(__file__).with_name("apps")

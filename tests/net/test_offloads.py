@@ -9,9 +9,9 @@ from libos.hal import dma
 from libos.net.tcp.expected import input_batch
 from libos.wire import tcp
 from libos.wire.tcp import ACK, PSH
-from tests.net.link import ALL_OFFLOADS, RX_CSUM, TX_CSUM, World, merge, pattern, segment, transport_is_valid
 from tests.net.peer import Peer, build, tcp_segment
-from tests.net.test_tcp_transfer import echo
+from tests.net.tcp.test_transfer import echo
+from tests.net.world import ALL_OFFLOADS, RX_CSUM, TX_CSUM, World, merge, pattern, segment, transport_is_valid
 
 
 def look_at(packet):

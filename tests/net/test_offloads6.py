@@ -6,7 +6,7 @@ from scapy.layers.inet import TCP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from tests.net.link import ALL_OFFLOADS, RX_CSUM, TX_CSUM, TX_TSO6, World, pattern
+from tests.net.world import ALL_OFFLOADS, RX_CSUM, TX_CSUM, TX_TSO6, World, pattern
 
 
 def look_at(packet):

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py import apt
-from mirage_py.cache import Cache
-from mirage_py.errors import UserError
 from mirage_py.run import machine
+from mirage_py.support import apt
+from mirage_py.support.cache import Cache
+from mirage_py.support.errors import UserError
 from tests.conftest import REQUIRE_ALL, Guest
 
 SUITE = "bookworm"

@@ -17,7 +17,6 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw, raw
 from scapy.utils import rdpcap
 
-from mirage_py.errors import UserError
 from mirage_py.nic.backends.base import NoBackend
 from mirage_py.nic.backends.dgram import DgramBackend
 from mirage_py.nic.backends.pcap import PcapBackend
@@ -26,6 +25,7 @@ from mirage_py.nic.ixgbe.registers import RXCTRL
 from mirage_py.nic.main import default_mac, open_backend, parse_fault, parse_mac
 from mirage_py.nic.pci import IxgbePci
 from mirage_py.nic.vfio_user.loop import Loop
+from mirage_py.support.errors import UserError
 from tests.conftest import Guest, need
 from tests.nic.client import Client
 

@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 
-from libos.net.arp import Arp
-from libos.net.ethernet import Ethernet
-from libos.net.ipv4 import Ipv4
+from libos.net.ip.ipv4 import Ipv4
+from libos.net.link.arp import Arp
+from libos.net.link.ethernet import Ethernet
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.cubic import Cubic
 from libos.net.udp import Udp
 from mirage_py.nic.faults import SWITCHES
 from mirage_py.nic.ixgbe import registers
-from tests.net.link import Entropy
+from tests.net.world import Entropy
 from tests.nic.driver_helpers import UDP_PACKET, assert_nothing_lost, drain, idle, octets, packet, send
 from tests.nic.function import bring_up
 

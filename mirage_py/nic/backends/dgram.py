@@ -10,8 +10,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from mirage_py.errors import UserError
 from mirage_py.nic.frame import Frame
+from mirage_py.support.errors import UserError
 
 # A frame of the largest size that the model sends, and more than the user-mode network ever sends.
 _READ_BYTES = 65536

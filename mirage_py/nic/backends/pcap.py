@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mirage_py.errors import UserError
 from mirage_py.nic.backends.base import Backend
 from mirage_py.nic.frame import Frame
+from mirage_py.support.errors import UserError
 
 _MAGIC_NANOSECONDS = 0xA1B23C4D
 _LINKTYPE_ETHERNET = 1

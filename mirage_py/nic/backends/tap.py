@@ -8,8 +8,8 @@ import os
 import struct
 from collections.abc import Callable
 
-from mirage_py.errors import UserError
 from mirage_py.nic.frame import GSO_TCPV4, GSO_TCPV6, Frame
+from mirage_py.support.errors import UserError
 
 # <linux/if_tun.h>.
 _TUNSETIFF = 0x400454CA

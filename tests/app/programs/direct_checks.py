@@ -15,10 +15,10 @@ from libos.hal.console import Console
 from libos.hal.dma import Dma
 from libos.hal.loop import EventLoop
 from libos.hal.random import Random
-from libos.net.arp import Arp
-from libos.net.ethernet import Ethernet
-from libos.net.icmp import Icmp
-from libos.net.ipv4 import Ipv4
+from libos.net.ip.icmp import Icmp
+from libos.net.ip.ipv4 import Ipv4
+from libos.net.link.arp import Arp
+from libos.net.link.ethernet import Ethernet
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.cubic import Cubic

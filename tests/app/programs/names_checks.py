@@ -19,16 +19,16 @@ from libos.hal.console import Console
 from libos.hal.dma import Dma
 from libos.hal.loop import EventLoop
 from libos.hal.random import Random
-from libos.net import dhcp as net_dhcp
-from libos.net.arp import Arp
-from libos.net.dhcp import Dhcp
-from libos.net.dns import Resolver
-from libos.net.ethernet import Ethernet
-from libos.net.icmp import Icmp
-from libos.net.icmp6 import Icmp6
-from libos.net.ipv4 import Ipv4
-from libos.net.ipv6 import Ipv6
-from libos.net.ndp import Ndp
+from libos.net.ip.icmp import Icmp
+from libos.net.ip.icmp6 import Icmp6
+from libos.net.ip.ipv4 import Ipv4
+from libos.net.ip.ipv6 import Ipv6
+from libos.net.link.arp import Arp
+from libos.net.link.ethernet import Ethernet
+from libos.net.link.ndp import Ndp
+from libos.net.service import dhcp as net_dhcp
+from libos.net.service.dhcp import Dhcp
+from libos.net.service.dns import Resolver
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.cubic import Cubic

@@ -8,13 +8,13 @@ fails. Nothing may escape from poll(), nothing may be lost or left behind.
 import micropython
 
 from libos.hal import dma
-from libos.net.arp import Arp
-from libos.net.ethernet import Ethernet
-from libos.net.icmp import Icmp
-from libos.net.icmp6 import Icmp6
-from libos.net.ipv4 import Ipv4
-from libos.net.ipv6 import Ipv6
-from libos.net.ndp import Ndp
+from libos.net.ip.icmp import Icmp
+from libos.net.ip.icmp6 import Icmp6
+from libos.net.ip.ipv4 import Ipv4
+from libos.net.ip.ipv6 import Ipv6
+from libos.net.link.arp import Arp
+from libos.net.link.ethernet import Ethernet
+from libos.net.link.ndp import Ndp
 from libos.net.stack import NetStack
 from libos.net.tcp import Tcp
 from libos.net.tcp.connection import Connection

@@ -161,10 +161,13 @@ class PciDevice:
         return Bar(index, size, phys_addr, False, is_64bit, bool(value & 8)), 2 if is_64bit else 1
 
     def assign_bar(self, bar, phys_addr):
-        """Writes a base address; decoding must be off."""
+        """Writes a base address. Decoding is off meanwhile: half an address may be somebody else's."""
+        command = self.read(COMMAND, 2)
+        self.write(COMMAND, 2, command & ~(COMMAND_IO | COMMAND_MEMORY))
         self.write(BAR0 + 4 * bar.index, 4, phys_addr & 0xFFFFFFFF)
         if bar.is_64bit:
             self.write(BAR0 + 4 * bar.index + 4, 4, phys_addr >> 32)
+        self.write(COMMAND, 2, command)
         bar.phys_addr = phys_addr
 
     def map_bar(self, index, offset, len_bytes, typecode):

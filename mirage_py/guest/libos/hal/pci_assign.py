@@ -9,8 +9,6 @@ address already is never moved, and nothing is put on top of it.
 import _mirage
 from micropython import const
 
-from .pci import COMMAND, COMMAND_IO, COMMAND_MEMORY
-
 _LOW = const(0)  # below 4 GiB: any BAR; a bridge's memory window
 _HIGH = const(1)  # above: 64-bit BARs; a bridge's prefetchable window
 _LARGE = const(0x10000000)  # a 64-bit BAR from this size on goes above 4 GiB
@@ -110,10 +108,7 @@ def _fill(space, devices, parent, kind):
         if address is None:
             continue
         if bar is not None:
-            command = device.read(COMMAND, 2)
-            device.write(COMMAND, 2, command & ~(COMMAND_IO | COMMAND_MEMORY))
             device.assign_bar(bar, address)
-            device.write(COMMAND, 2, command)
         else:
             _set_bridge_window(device, kind, address, size)
     for device in devices:

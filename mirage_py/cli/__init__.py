@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The commands: they parse and print, and decide nothing."""

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: MIT
+"""The command line: it parses, calls, and prints; it decides nothing.
+
+What a command needs is imported when it runs, so that `mirage-py build` in a Makefile starts at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mirage_py import __version__
+from mirage_py.cli.errors import OneLineErrors, Tool
+from mirage_py.cli.options import (
+    ApplicationCommand,
+    application_options,
+    common_options,
+    configured,
+    make_request,
+    registration_of,
+    settings_of,
+)
+
+_ENDLESS = 10_000  # columns
+
+
+@click.group(cls=Tool, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mirage-py")
+@common_options
+def cli() -> None:
+    """MirageOS for Python: one application, linked with the parts of an operating system that it needs, as an image."""
+
+
+@cli.command(cls=ApplicationCommand, name="configure")
+@application_options
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing; with -v its text too.")
+@common_options
+@click.pass_context
+def configure_command(
+    context: click.Context, /, target: str | None, file: str, output: str | None, dry_run: bool, **keys: Any
+) -> None:
+    """Choose the devices of the application here, and write what builds it."""
+    from mirage_py.configure import codegen
+
+    settings = settings_of(context)
+    configuration = codegen.configure(make_request(file, output, target, keys), registration_of(context))
+    plan = configuration.plan
+    for path, state in (plan.states() if dry_run else plan.apply()).items():
+        if dry_run or settings.verbose:
+            click.echo(f"{'would be ' if dry_run else ''}{state}: {plan.output / path}")
+    if dry_run and settings.verbose:
+        for planned in plan.files:
+            click.echo(f"\n--- {planned.path}\n{planned.text}", nl=False)
+    elif not settings.quiet and not dry_run:
+        click.echo(f"{configuration.summary}; next: make, then make run")
+
+
+@cli.command(cls=ApplicationCommand)
+@application_options
+@click.option("--dot", "as_dot", is_flag=True, help="Print the graph for Graphviz.")
+@click.option("--svg", metavar="FILE", help="Draw the graph into FILE (needs Graphviz).")
+@common_options
+@click.pass_context
+def describe(
+    context: click.Context,
+    /,
+    target: str | None,
+    file: str,
+    output: str | None,
+    as_dot: bool,
+    svg: str | None,
+    **keys: Any,
+) -> None:
+    """Show the devices of the application here: what is built on what."""
+    from mirage_py.cli import describe as describing
+
+    configuration = configured(context, make_request(file, output, target, keys))
+    if svg:
+        Path(svg).write_text(describing.svg(configuration), encoding="utf-8")
+    elif as_dot:
+        click.echo(describing.dot(configuration), nl=False)
+    else:
+        _print_tree(describing.tree(configuration), settings_of(context).color)
+
+
+def _print_tree(branch: Any, color: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+    def line(text: str) -> Text:
+        name, space, rest = text.partition("  ")
+        return Text.assemble((name, "bold"), space, (rest, "dim"))
+
+    def add(tree: Tree, branches: list[Any]) -> None:
+        for child in branches:
+            add(tree.add(line(child.text)), child.branches)
+
+    top = Tree(line(branch.text))
+    add(top, branch.branches)
+    force = {"auto": None, "always": True, "never": False}[color]
+    # Only a terminal breaks lines: what reads them otherwise may be a program.
+    width = None if sys.stdout.isatty() else _ENDLESS
+    console = Console(force_terminal=force, no_color=color == "never", width=width, highlight=False)
+    console.print(top)
+
+
+@cli.command(cls=ApplicationCommand)
+@click.argument("what", metavar="WHAT", type=click.Choice(["name", "packages", "files", "keys", "devices", "Makefile"]))
+@click.argument("image", required=False)
+@application_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+@click.pass_context
+def query(
+    context: click.Context,
+    /,
+    what: str,
+    image: str | None,
+    target: str | None,
+    file: str,
+    output: str | None,
+    as_json: bool,
+    **keys: Any,
+) -> None:
+    """Print the name, packages, files, keys, devices or Makefile of the application here; or what IMAGE says itself."""
+    from mirage_py.cli import describe as describing
+
+    if image is None:
+        answer = describing.query(configured(context, make_request(file, output, target, keys)), what)
+    else:
+        answer = describing.query_image(Path(image), what)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        for text in describing.query_lines(what, answer):
+            click.echo(text)
+
+
+_OUTPUT = click.option("-o", "--output", default=".", metavar="DIR", help="Where configure wrote [default: here].")
+
+
+@cli.command(cls=OneLineErrors)
+@_OUTPUT
+@click.option("--micropython", metavar="DIR", help="A MicroPython source tree to use.")
+@common_options
+@click.pass_context
+def build(context: click.Context, output: str, micropython: str | None) -> None:
+    """Build what was configured here; `make` does the same."""
+    from mirage_py.build import build as building
+    from mirage_py.configure import codegen
+
+    progress = settings_of(context).progress()
+    for path in codegen.refresh(Path(output)):
+        progress.note(f"{path} is yours now: it is built as it is")
+    image = building.build(Path(output), progress=progress, micropython=Path(micropython) if micropython else None)
+    progress.note(f"{os.path.relpath(image)} is built ({image.stat().st_size:,} bytes)")
+
+
+@cli.command(cls=OneLineErrors)
+@_OUTPUT
+@click.option("--all", "everything", is_flag=True, help="Remove what configure wrote, too.")
+@common_options
+@click.pass_context
+def clean(context: click.Context, output: str, everything: bool) -> None:
+    """Remove what was built here."""
+    from mirage_py.build import build as building
+
+    removed = building.clean(Path(output))
+    if everything:
+        from mirage_py.configure import codegen
+
+        removed += codegen.remove_generated(Path(output))
+    progress = settings_of(context).progress()
+    for path in removed:
+        progress.detail(f"removed {path}")
+
+
+@cli.command(
+    cls=OneLineErrors,
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+@click.pass_context
+def nic(context: click.Context) -> None:
+    """Emulate Intel 82599 cards for other guests (vfio-user); `run` does it for its own. See `nic --help`."""
+    from mirage_py.nic import main as nics
+
+    context.exit(nics.main(context.args))
+
+
+class RunCommand(OneLineErrors):
+    """A command whose line goes on, behind `--`, with the boot arguments of what it runs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        ctx.meta[_BOOT_ARGUMENTS] = args[end + 1 :]
+        return super().parse_args(ctx, args[:end])
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- BOOT ARGUMENTS]"]
+
+
+_BOOT_ARGUMENTS = "boot arguments"
+
+
+@cli.command(cls=RunCommand)
+@click.argument("image", required=False)
+@_OUTPUT
+@click.option("--memory", "memory_mb", type=int, metavar="MIB", help="RAM of the machine.")
+@click.option("--machine", metavar="q35|pc|microvm", help="QEMU's machine type [default: what the image needs].")
+@click.option("--accel", metavar="kvm|tcg", help="[default: KVM where this computer has it, else TCG]")
+@click.option(
+    "--publish",
+    multiple=True,
+    metavar="[ADDRESS:]HOST:GUEST[/udp]",
+    help="Forward a port of the host's [default: the application's ports]. May be repeated.",
+)
+@click.option(
+    "--tap",
+    multiple=True,
+    metavar="[CARD=]NAME",
+    help="Use a TAP interface in place of the user-mode network. May be repeated: one for each card, in order.",
+)
+@click.option(
+    "--link",
+    multiple=True,
+    metavar="[CARD=]PATH",
+    help="Wire a card to that of another guest which is run with the same PATH. May be repeated.",
+)
+@click.option(
+    "--without", multiple=True, metavar="CARD", help="Do not attach a PCI device: a --qemu-arg does. May be repeated."
+)
+@click.option(
+    "--pcap", multiple=True, metavar="[CARD=]FILE", help="Record every frame of a card, or of each. May be repeated."
+)
+@click.option("--gdb", "wait_for_gdb", is_flag=True, help="Wait for gdb before the first instruction.")
+@click.option("--gdb-port", type=int, metavar="PORT", help="The port for gdb [default: 1234]; implies --gdb.")
+@click.option("-d", "--detach", is_flag=True, help="Leave it running; see ps, logs and stop.")
+@click.option("--name", help="What ps, logs and stop call it [default: the image's name]; with --detach.")
+@click.option("--qemu", metavar="FILE", help="The QEMU to use [default: qemu-system-x86_64].")
+@click.option("--qemu-arg", "qemu_args", multiple=True, metavar="ARG", help="One more argument for QEMU itself.")
+@click.option("--dry-run", is_flag=True, help="Print the command line, and run nothing.")
+@common_options
+@click.pass_context
+def run(
+    context: click.Context,
+    /,
+    image: str | None,
+    output: str,
+    wait_for_gdb: bool,
+    gdb_port: int | None,
+    tap: tuple[str, ...],
+    link: tuple[str, ...],
+    without: tuple[str, ...],
+    pcap: tuple[str, ...],
+    publish: tuple[str, ...],
+    qemu_args: tuple[str, ...],
+    **values: Any,
+) -> int:
+    """Run IMAGE, or what was built here. Its exit code is the command's."""
+    from mirage_py.run import commands, options
+
+    return commands.run(
+        options.RunOptions(
+            image=Path(image) if image else None,
+            output_dir=Path(output),
+            gdb=gdb_port or (options.DEFAULT_GDB_PORT if wait_for_gdb else None),
+            tap=list(tap),
+            link=list(link),
+            without=list(without),
+            pcap=list(pcap),
+            publish=list(publish),
+            qemu_args=list(qemu_args),
+            guest_args=context.meta[_BOOT_ARGUMENTS],
+            **values,
+        )
+    )
+
+
+@cli.command(cls=OneLineErrors)
+@click.option("-a", "--all", "include_ended", is_flag=True, help="Those that ended lately, too.")
+@common_options
+def ps(include_ended: bool) -> None:
+    """List the guests that run detached."""
+    import time
+
+    from mirage_py.run import commands
+
+    for record in commands.ps(include_ended=include_ended):
+        minutes, seconds = divmod(int((record.ended or time.time()) - record.started), 60)
+        state = "running" if record.is_running else f"ended with {record.exit_code}"
+        ways = "; ".join(record.forwards) or record.tap or ""
+        click.echo(f"{record.name:<20}  {state:<14}  {minutes:4}:{seconds:02}  {ways}".rstrip())
+
+
+@cli.command(cls=OneLineErrors)
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the guest ends.")
+@common_options
+def logs(name: str, follow: bool) -> int:
+    """Print what the detached guest NAME wrote on its console."""
+    from mirage_py.run import commands
+
+    return commands.logs(name, follow)
+
+
+@cli.command(cls=OneLineErrors)
+@click.argument("name")
+@common_options
+def stop(name: str) -> int:
+    """End the detached guest NAME."""
+    from mirage_py.run import commands
+
+    return commands.stop(name)
+
+
+@cli.command(cls=OneLineErrors)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options
+def doctor(as_json: bool) -> int:
+    """Say what this computer has and lacks for each target, and what to do about it."""
+    from mirage_py.cli import doctor as diagnosis
+
+    findings = diagnosis.report()
+    if as_json:
+        import dataclasses
+        import json
+
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            click.echo(f"{finding.status:<8} {finding.name}: {finding.detail}{remedy}")
+        for target in diagnosis.BOTH:
+            click.echo(f"-t {target}: {'ready' if diagnosis.is_ready(findings, target) else 'something is missing'}")
+    return int(any(finding.status == diagnosis.MISSING for finding in findings))
+
+
+def main() -> None:
+    """The command `mirage-py`."""
+    cli.main(prog_name="mirage-py")
+
+
+def configure_main() -> None:
+    """The command `configure`: `mirage-py configure`."""
+    configure_command.main(prog_name="configure")

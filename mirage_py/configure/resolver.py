@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: MIT
+"""Which modules an application reaches, and what the runtime must have compiled in for them.
+
+A walk over syntax trees from the generated main.py; guest code is never imported. A module comes from the application's
+directory, the library OS, MicroPython's frozen asyncio package, or the runtime itself (C). An import that none of them
+has is an error naming file and line, unless it stands in a `try` that catches its failure.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mirage_py.support.errors import UserError
+
+APPLICATION = "app"
+LIBOS = "libos"
+MICROPYTHON = "micropython"
+GENERATED = "generated"
+
+# The C modules of the runtime (targets/common/mpconfigport.h); a name here may also be imported with a 'u' before it.
+_EXTENSIBLE = frozenset({
+    "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "os", "random", "re", "select",
+    "struct", "time",
+})  # fmt: skip
+BUILTIN = _EXTENSIBLE | {"__main__", "_asyncio", "_mirage", "builtins", "gc", "math", "micropython", "sys"}
+_FLOAT_MODULES = frozenset({"json", "math", "random", "ujson", "urandom"})
+_COMPILER_CALLS = frozenset({"compile", "eval", "exec"})
+
+# MicroPython's asyncio: file -> the files that it imports, and the names that asyncio/__init__.py loads when first
+# asked. tests/configure/test_resolver.py compares both with the source.
+_ASYNCIO_FILES = {
+    "__init__": ("core",),
+    "core": (),
+    "event": ("core",),
+    "funcs": ("core",),
+    "lock": ("core",),
+    "stream": ("core",),
+}
+ASYNCIO_LAZY = {
+    "wait_for": "funcs",
+    "wait_for_ms": "funcs",
+    "gather": "funcs",
+    "Event": "event",
+    "ThreadSafeFlag": "event",
+    "Lock": "lock",
+    "open_connection": "stream",
+    "start_server": "stream",
+    "StreamReader": "stream",
+    "StreamWriter": "stream",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Module:
+    """One file to freeze. name: its path in the image. origin: which tree it is from. path: relative to that tree."""
+
+    name: str
+    origin: str
+    path: str
+
+
+@dataclass
+class Resolution:
+    """What a walk found. modules: by name. builtins: C modules imported. features: what the code itself needs of the
+    runtime ("float", "repl"). asyncio_names: names of asyncio that the application's own modules use."""
+
+    modules: list[Module] = field(default_factory=list)
+    builtins: set[str] = field(default_factory=set)
+    features: set[str] = field(default_factory=set)
+    asyncio_names: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A module's place: dotted name and whether it is a package's __init__."""
+
+    dotted: str
+    is_package: bool
+    origin: str
+
+    @property
+    def package(self) -> str:
+        return self.dotted if self.is_package else self.dotted.rpartition(".")[0]
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A module being read. file: how messages name it. below: the nodes under a node that may import."""
+
+    place: _Place
+    file: str
+    below: Callable[[ast.AST], Iterable[ast.AST]]
+
+
+class Trees:
+    """The trees of files that modules are looked for in.
+
+    application: directory of config.py. guest: the directory that holds libos/. Parsed files are kept.
+    """
+
+    def __init__(self, application: Path, guest: Path) -> None:
+        self.roots = {APPLICATION: application, LIBOS: guest}
+        self._parsed: dict[Path, ast.Module] = {}
+
+    def find(self, dotted: str) -> tuple[str, str, bool] | None:
+        """(origin, path relative to the tree, is a package) of the file of a module; None when there is no file.
+
+        A directory without __init__.py counts as a package without a file: its path is "".
+        """
+        origin = LIBOS if dotted.partition(".")[0] == "libos" else APPLICATION
+        root = self.roots[origin]
+        relative = dotted.replace(".", "/")
+        for path, is_package in ((f"{relative}/__init__.py", True), (f"{relative}.py", False)):
+            if (root / path).is_file():
+                return origin, path, is_package
+        if (root / relative).is_dir() and any((root / relative).glob("*.py")):
+            return origin, "", True
+        return None
+
+    def parse(self, origin: str, path: str) -> ast.Module:
+        """The syntax tree of a file. Raises UserError when it cannot be read or is not Python."""
+        full = self.roots[origin] / path
+        tree = self._parsed.get(full)
+        if tree is None:
+            tree = parse_file(full)
+            self._parsed[full] = tree
+        return tree
+
+    def show(self, origin: str, path: str) -> str:
+        """How messages name a file: relative in the application, whole in the library OS's directory."""
+        return path if origin == APPLICATION else str(self.roots[origin] / path)
+
+
+def parse_file(path: Path) -> ast.Module:
+    """The syntax tree of `path`. Raises UserError naming file and line."""
+    try:
+        return _parsed(path.read_bytes(), path.name)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", "make it readable") from error
+
+
+def _parsed(source: bytes | str, name: str) -> ast.Module:
+    try:
+        return ast.parse(source, filename=name)
+    except SyntaxError as error:
+        raise UserError(f"{name}:{error.lineno or 1}: SyntaxError: {error.msg}", "correct the line") from error
+    except ValueError as error:  # a NUL octet
+        raise UserError(f"{name}:1: SyntaxError: {error}", "correct the file") from error
+
+
+def resolve_imports(main: str, trees: Trees, *, without: Iterable[str] = ()) -> Resolution:
+    """Everything that the generated main.py with the text `main` reaches.
+
+    without: names of asyncio that something replaces before they are asked for; the files behind them are left out.
+    Raises UserError for an import that cannot be resolved.
+    """
+    walk = _Walk(trees, frozenset(without))
+    walk.found["main.py"] = Module("main.py", GENERATED, "main.py")
+    walk.scan(_parsed(main, "mirage/main.py"), _Place("main", False, GENERATED), "mirage/main.py")
+    return walk.result()
+
+
+def resolve_module(dotted: str, trees: Trees) -> Resolution:
+    """Everything that one module reaches. Raises UserError as `resolve_imports` does."""
+    walk = _Walk(trees, frozenset())
+    walk.need(dotted, "config.py", 0)
+    return walk.result()
+
+
+class _Walk:
+    def __init__(self, trees: Trees, without: frozenset[str]) -> None:
+        self.trees = trees
+        self.without = without
+        self.found: dict[str, Module] = {}
+        self.builtins: set[str] = set()
+        self.features: set[str] = set()
+        self.asyncio_names: set[str] = set()
+
+    def result(self) -> Resolution:
+        modules = sorted(self.found.values(), key=lambda module: (module.origin != GENERATED, module.name))
+        return Resolution(modules, self.builtins, self.features, self.asyncio_names)
+
+    # --- modules ---
+
+    def need(self, dotted: str, file: str, line: int) -> None:
+        """Take in a module and the packages around it. Raises UserError when there is none."""
+        if not self.offer(dotted):
+            at = f"{file}:{line}" if line else file
+            top = dotted.partition(".")[0]
+            raise UserError(
+                f"{at}: there is no module {dotted!r} in the application, the library OS or the runtime",
+                f"put {top}.py beside config.py, or import it in a try with except ImportError",
+            )
+
+    def offer(self, dotted: str) -> bool:
+        """Take in a module and the packages around it; whether there is such a module."""
+        top = dotted.partition(".")[0]
+        if top == "asyncio":
+            return self._offer_asyncio(dotted)
+        parts = dotted.split(".")
+        places = [".".join(parts[: count + 1]) for count in range(len(parts))]
+        files = [self.trees.find(place) for place in places]
+        if files[0] is None or top in BUILTIN:
+            return self._offer_builtin(dotted, shadow=files[0])
+        if any(file is None for file in files):
+            return False
+        for place, file in zip(places, files, strict=True):
+            if file is not None:
+                self._take(place, *file)
+        return True
+
+    def _take(self, dotted: str, origin: str, path: str, is_package: bool) -> None:
+        if origin == APPLICATION and dotted == "main":
+            raise UserError("main.py has the name of a module that every image has", "give main.py another name")
+        if not path or path in self.found:
+            return
+        self.found[path] = Module(path, origin, path)
+        self.scan(self.trees.parse(origin, path), _Place(dotted, is_package, origin), self.trees.show(origin, path))
+
+    def _offer_builtin(self, dotted: str, shadow: tuple[str, str, bool] | None) -> bool:
+        name = dotted
+        if name not in BUILTIN and name[:1] == "u" and name[1:] in _EXTENSIBLE:
+            name = name[1:]
+        if name not in BUILTIN:
+            return False
+        if shadow is not None and shadow[1]:
+            raise UserError(f"{shadow[1]} has the name of a module of the runtime", f"give {shadow[1]} another name")
+        self.builtins.add(name)
+        if name in _FLOAT_MODULES:
+            self.features.add("float")
+        return True
+
+    def _offer_asyncio(self, dotted: str) -> bool:
+        own = self.trees.find("asyncio")
+        if own is not None and own[1]:
+            raise UserError(f"{own[1]} has the name of a module that every image has", f"give {own[1]} another name")
+        wanted = dotted.partition(".")[2] or "__init__"
+        if wanted not in _ASYNCIO_FILES:
+            return False
+        for name in {"__init__", wanted}:
+            self._take_asyncio(name)
+        return True
+
+    def _take_asyncio(self, name: str) -> None:
+        module = f"asyncio/{name}.py"
+        if module not in self.found:
+            self.found[module] = Module(module, MICROPYTHON, f"extmod/{module}")
+            self.builtins.update({"_asyncio", "select", "sys", "time"})
+            for other in _ASYNCIO_FILES[name]:
+                self._take_asyncio(other)
+
+    # --- the text of one module ---
+
+    def scan(self, tree: ast.Module, place: _Place, file: str) -> None:
+        """Follow every import of a module and note what its code needs."""
+        nodes = list(ast.walk(tree))
+        # Where no expression can import, only statements need be looked at: this is what `make` waits for.
+        below = ast.iter_child_nodes if any(map(_dynamic_import, nodes)) else _statements
+        self._imports(tree.body, _Text(place, file, below), optional=False)
+        for node in nodes:
+            if _needs_float(node):
+                self.features.add("float")
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _COMPILER_CALLS:
+                self.features.add("repl")
+        self._use_asyncio(_asyncio_uses(nodes), place)
+
+    def _use_asyncio(self, names: Iterable[str], place: _Place) -> None:
+        for name in names:
+            if place.origin == APPLICATION:
+                self.asyncio_names.add(name)
+            if name not in self.without:
+                self._take_asyncio(ASYNCIO_LAZY[name])
+
+    def _imports(self, body: Iterable[ast.AST], text: _Text, *, optional: bool) -> bool:
+        """Follow the imports under `body`; whether all of them were found."""
+        complete = True
+        for node in body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                complete &= self._import(node, text, optional)
+            elif isinstance(node, ast.Try) and _catches_import_error(node):
+                sure = self._imports(node.body, text, optional=True)
+                # The handler is the other way to the same names: it is only walked when the first way is not sure.
+                if not sure or not _only_imports(node.body):
+                    for handler in node.handlers:
+                        self._imports(handler.body, text, optional=optional)
+                complete &= self._imports([*node.orelse, *node.finalbody], text, optional=optional)
+            else:
+                name = _dynamic_import(node)
+                if name is not None and isinstance(node, ast.expr):
+                    complete &= self._take_in(name, node, text.file, optional)
+                complete &= self._imports(text.below(node), text, optional=optional)
+        return complete
+
+    def _import(self, node: ast.Import | ast.ImportFrom, text: _Text, optional: bool) -> bool:
+        if isinstance(node, ast.Import):
+            found = [self._take_in(alias.name, node, text.file, optional) for alias in node.names]
+            return all(found)
+        base = node.module or ""
+        if node.level:
+            base = _absolute(node, text.place, text.file)
+        if not self._take_in(base, node, text.file, optional):
+            return False
+        for alias in node.names:
+            if base == "asyncio" and alias.name in ASYNCIO_LAZY:
+                self._use_asyncio([alias.name], text.place)
+            elif alias.name != "*":
+                # A submodule, where there is one; else a name in the package itself.
+                self._offer_submodule(base, alias.name)
+        return True
+
+    def _offer_submodule(self, base: str, name: str) -> None:
+        if base == "asyncio":
+            self._offer_asyncio(f"asyncio.{name}")
+        elif base not in BUILTIN and self.trees.find(f"{base}.{name}") is not None:
+            self.offer(f"{base}.{name}")
+
+    def _take_in(self, dotted: str, node: ast.expr | ast.stmt, file: str, optional: bool) -> bool:
+        if optional:
+            return self.offer(dotted)
+        self.need(dotted, file, node.lineno)
+        return True
+
+
+def _absolute(node: ast.ImportFrom, place: _Place, file: str) -> str:
+    package = place.package.split(".") if place.package else []
+    up = node.level - 1
+    if up >= len(package):
+        raise UserError(
+            f"{file}:{node.lineno}: a relative import reaches beyond the package", "name the module in full"
+        )
+    parts = package[: len(package) - up]
+    return ".".join([*parts, node.module] if node.module else parts)
+
+
+def _catches_import_error(node: ast.Try) -> bool:
+    for handler in node.handlers:
+        kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        for kind in kinds:
+            if kind is None or (isinstance(kind, ast.Name) and kind.id in ("ImportError", "Exception")):
+                return True
+    return False
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """The statements, handlers and cases right under a statement, and no expressions."""
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        below = getattr(node, name, None)
+        if isinstance(below, list):
+            yield from below
+
+
+def _only_imports(body: Iterable[ast.stmt]) -> bool:
+    return all(isinstance(node, ast.Import | ast.ImportFrom) for node in body)
+
+
+def _dynamic_import(node: ast.AST) -> str | None:
+    """The module that `__import__("name")` asks for."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "__import__" and node.args:
+        name = node.args[0]
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            return name.value
+    return None
+
+
+def _needs_float(node: ast.AST) -> bool:
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, float)
+    if isinstance(node, ast.BinOp | ast.AugAssign):
+        return isinstance(node.op, ast.Div)
+    return isinstance(node, ast.Name) and node.id == "float"
+
+
+def _asyncio_uses(nodes: list[ast.AST]) -> Iterator[str]:
+    """The lazily loaded names of asyncio that a module reads, as attributes of whatever it calls asyncio.
+
+    A module that hands asyncio itself on (as an argument, to getattr) may use any of them.
+    """
+    aliases = {
+        alias.asname or "asyncio"
+        for node in nodes
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "asyncio" or (alias.asname is None and alias.name.startswith("asyncio."))
+    }
+    if not aliases:
+        return
+    bases: set[int] = set()
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
+            bases.add(id(node.value))
+            if isinstance(node.ctx, ast.Load) and node.attr in ASYNCIO_LAZY:
+                yield node.attr
+    for node in nodes:
+        if (
+            isinstance(node, ast.Name)
+            and node.id in aliases
+            and isinstance(node.ctx, ast.Load)
+            and id(node) not in bases
+        ):
+            yield from ASYNCIO_LAZY
+            return

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""Runs other programs: never without a timeout, never left behind, their output kept for the error message."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from mirage_py.support.errors import UserError
+
+_NO_SPACE = "No space left on device"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a program ended: its exit code (negative: the signal) and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def disk_was_full(self) -> bool:
+        return self.code != 0 and (_NO_SPACE in self.stderr or _NO_SPACE in self.stdout)
+
+    def last_line(self) -> str:
+        """The last line that it printed, errors first: usually what went wrong."""
+        for text in (self.stderr, self.stdout):
+            lines = [line for line in text.splitlines() if line.strip()]
+            if lines:
+                return lines[-1].strip()
+        return f"exit code {self.code}"
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    package: str,
+    timeout_s: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Result:
+    """Runs a program to its end, without a standard input, in a process group of its own.
+
+    package: the Debian package that brings it, for the message when it is missing.
+    env: the whole environment; None: ours, with messages in English.
+    Raises UserError when the program is missing or takes longer than timeout_s. When anything else ends the wait
+    (Ctrl-C), the program and its children are ended too.
+    """
+    words = [str(word) for word in argv]
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env=dict(env) if env is not None else {**os.environ, "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        if cwd is not None and not cwd.is_dir():
+            raise
+        raise UserError(f"{words[0]} is not installed", f"install the package {package}") from error
+    try:
+        stdout, stderr = process.communicate(timeout=timeout_s)
+    except BaseException as error:
+        _end(process)
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise UserError(f"{words[0]} did not finish in {timeout_s:.0f} s", "try again") from error
+        raise
+    return Result(process.returncode, stdout, stderr)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@contextmanager
+def interruptible(what: str) -> Iterator[None]:
+    """Ctrl-C, a closing terminal and SIGTERM unwind the stack, so that clean-up runs, and become a UserError.
+
+    what: a noun for the message, such as "the build". The exit code is 128 + the signal's number.
+    """
+
+    class Stopped(BaseException):
+        pass
+
+    received: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        # A second one, while we clean up, changes nothing.
+        if not received:
+            received.append(number)
+            raise Stopped
+
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except Stopped:
+        name = signal.Signals(received[0]).name
+        raise UserError(
+            f"{what} was interrupted ({name})", "nothing half-made was kept; start it again", 128 + received[0]
+        ) from None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
