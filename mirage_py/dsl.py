@@ -14,6 +14,7 @@ from mirage_py.configure.device import (
     Kind,
     Node,
     Signature,
+    optional,
 )
 from mirage_py.configure.devices.addressing import addressing
 from mirage_py.configure.devices.arp import arp
@@ -146,6 +147,7 @@ __all__ = [
     "netstack",
     "netstack_of",
     "newreno",
+    "optional",
     "pcap",
     "pci_bus",
     "pci_device",

@@ -14,7 +14,7 @@ from typing import Any
 
 from mirage_py import __version__
 from mirage_py.configure import config_file
-from mirage_py.configure.device import HVT, LOCAL_NAME, NUMBER, TARGET, TARGETS, USER_COUNT
+from mirage_py.configure.device import HVT, LOCAL_NAME, NUMBER, TARGET, TARGETS, USER_COUNT, Kind
 from mirage_py.configure.devices.loop import event_loop
 from mirage_py.configure.devices.network import NIC
 from mirage_py.configure.devices.signatures import DNS, HAPPY_EYEBALLS, IPV4, IPV6, NETWORK, STACK
@@ -265,14 +265,12 @@ class _Main:
             cls = self.classes[owner]
             callee = cls.methods.get(kind.method, Callee(cls.where, is_open=True))
             made_by = f"{owner.local}.{kind.method}"
-            devices = list(placed.arguments[1:])
-            names = list(kind.arguments)[1:]
+            devices = dict(zip(placed.parameters[1:], placed.arguments[1:], strict=True))
         else:
             callee = self.classes[placed].constructor
             made_by = self._class_name(kind.module, kind.class_name)
-            devices = list(placed.arguments)
-            names = list(kind.arguments)
-        arguments = self._arguments(placed, callee, dict(zip(names, devices, strict=True)))
+            devices = dict(zip(placed.parameters, placed.arguments, strict=True))
+        arguments = self._arguments(placed, callee, devices)
         lines = [f"{placed.local} = {made_by}({', '.join(arguments)})"]
         if kind.is_service:
             lines.append(f"{self.graph.of_kind('event_loop')[0].local}.attach({placed.local})")
@@ -310,7 +308,9 @@ class _Main:
                 values[parameter] = str(users)
             elif what == NUMBER and parameter not in values and (number := self.graph.number(placed, parameter)):
                 values[parameter] = str(number)
-        given = self._by_parameter(placed, callee, devices, values)
+        places = self._places(placed.kind, callee, values)
+        given = {places[parameter]: device.local for parameter, device in devices.items()}
+        self._check_order(placed.kind, callee, places, given)
         unknown = [name for name in values if name not in callee.parameters and not callee.is_open]
         missing = [name for name in callee.parameters if name in callee.required and name not in {**values, **given}]
         title = placed.kind.class_name
@@ -319,6 +319,13 @@ class _Main:
                 f"{callee.where}: {title} has no parameter {unknown[0]!r}, which config.py gives it",
                 f"its parameters: {', '.join(callee.parameters) or 'none'}",
             )
+        for parameter, place in places.items():
+            if placed.kind.is_optional(parameter) and place in callee.required:
+                raise UserError(
+                    f"{callee.where}: parameter {place!r} of {title} has no default, and a {placed.kind.name} may be "
+                    "built without it",
+                    f"write {place}=None, or give the device kind {parameter} without optional(...)",
+                )
         if missing:
             raise UserError(
                 f"{callee.where}: {title} takes {missing[0]!r}, which config.py does not give it",
@@ -326,25 +333,41 @@ class _Main:
             )
         return self._ordered(callee, given, values)
 
-    def _by_parameter(
-        self, placed: Placed, callee: Callee, devices: dict[str, Placed], values: dict[str, str]
-    ) -> dict[str, str]:
-        """Parameter -> local name of a device. Names that the constructor lacks go by order."""
-        if all(name in callee.parameters for name in devices):
-            return {name: device.local for name, device in devices.items()}
+    @staticmethod
+    def _places(kind: Kind, callee: Callee, values: dict[str, str]) -> dict[str, str]:
+        """Argument of the kind -> parameter of the constructor or method that it goes to, whether it is there or not.
+
+        Arguments whose names the class lacks go by order; "*0", "*1" stand for the first and second of its *args.
+        """
+        names = list(kind.arguments)[1 if kind.method else 0 :]
+        if all(name in callee.parameters for name in names):
+            return {name: name for name in names}
         free = [name for name in callee.parameters if name not in values and name not in callee.keyword_only]
-        if len(free) < len(devices) and callee.is_open:
-            free += [f"*{number}" for number in range(len(devices) - len(free))]
-        if len(free) < len(devices):
-            title = placed.kind.class_name
+        if len(free) < len(names) and callee.is_open:
+            free += [f"*{number}" for number in range(len(names) - len(free))]
+        if len(free) < len(names):
             raise UserError(
-                f"{callee.where}: {title} takes {len(free)} devices, and config.py gives it {len(devices)}",
+                f"{callee.where}: {kind.class_name} takes {len(free)} devices, and config.py gives it {len(names)}",
                 f"its parameters: {', '.join(callee.parameters) or 'none'}",
             )
-        return {name: device.local for name, device in zip(free, devices.values(), strict=False)}
+        return dict(zip(names, free, strict=False))
+
+    @staticmethod
+    def _check_order(kind: Kind, callee: Callee, places: dict[str, str], given: dict[str, str]) -> None:
+        """What goes to *args must have everything before it: it has no name to be given by."""
+        order = list(places.items())
+        for position, (parameter, place) in enumerate(order):
+            left_out = [name for name, before in order[:position] if before not in given]
+            if place.startswith("*") and place in given and left_out:
+                raise UserError(
+                    f"{callee.where}: {kind.class_name} takes {parameter!r} by its place, and {left_out[0]!r} before "
+                    "it is left out",
+                    "give the constructor parameters of these names, or put optional arguments last",
+                )
 
     @staticmethod
     def _ordered(callee: Callee, given: dict[str, str], values: dict[str, str]) -> list[str]:
+        """Devices by position as far as that goes, the rest by name: what stands behind one that is left out, too."""
         positional: list[str] = []
         for name in callee.parameters:
             if name not in given or name in callee.keyword_only:
@@ -487,7 +510,7 @@ class _Documents:
                 keys |= {
                     key.name: other.keys[name].name
                     for name, key in other.kind.keys.items()
-                    if key.name in _ADDRESS_KEYS
+                    if key.name in _ADDRESS_KEYS and name in other.keys
                 }
         return {"driver": networks[0].kind.name, "network": networks[0].local, "keys": keys}
 

@@ -42,6 +42,20 @@ class Signature:
     has_one_service: bool = False
 
 
+@dataclass(frozen=True)
+class Optional:
+    """An argument that a device of the kind may do without: the guest class has a default for it."""
+
+    signature: Signature
+
+
+def optional(signature: Signature) -> Optional:
+    """In a kind's `arguments`: a device may be built without this one. Raises UserError for what is no signature."""
+    if not isinstance(signature, Signature):
+        raise UserError(f"optional({signature!r}) is not about a signature", "give it a Signature")
+    return Optional(signature)
+
+
 class Node:
     """A node of the graph: a device, or a choice between devices. Compared by identity; the graph merges equal ones."""
 
@@ -61,9 +75,11 @@ class Kind:
     name: what messages and `query devices` call it. offers: its signature. In arguments, keys, settings and derived, a
         parameter is one of the guest class's constructor (or of `method`); arguments whose names it lacks go by order.
     implementation: the guest class, "package.module.Class": of the library OS, or of the application's directory.
-    doc: one line. arguments: constructor parameter -> signature of the device it takes, in the constructor's order.
-    keys: constructor parameter -> the key whose value it gets. settings: constructor parameter -> default, for values
-        that config.py fixes; None leaves the parameter out. A setting may be a configure-time key.
+    doc: one line. arguments: constructor parameter -> signature of the device it takes, in the constructor's order;
+        optional(signature) where a device may do without. What is left out stays at the class's default.
+    keys: constructor parameter -> the key whose value it gets. A device may fix it as if it were a setting.
+    settings: constructor parameter -> default, for values that config.py fixes; None leaves the parameter out. A
+        setting may be a configure-time key.
     derived: constructor parameter -> LOCAL_NAME (the device's name in main.py), USER_COUNT (how many devices are
         built directly on it), TARGET (what is built for) or NUMBER (how many come before it that are alike but for
         this; left out when none). A setting of the same name stands above NUMBER.
@@ -80,7 +96,7 @@ class Kind:
     offers: Signature
     implementation: str
     doc: str = ""
-    arguments: Mapping[str, Signature] = field(default_factory=dict)
+    arguments: Mapping[str, Signature | Optional] = field(default_factory=dict)
     keys: Mapping[str, Key] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     derived: Mapping[str, str] = field(default_factory=dict)
@@ -107,11 +123,17 @@ class Kind:
         if not isinstance(self.offers, Signature):
             raise UserError(f"device kind {self.name}: offers={self.offers!r} is not a signature", "give a Signature")
         for parameter, signature in self.arguments.items():
-            if not isinstance(signature, Signature):
+            if not isinstance(signature, Signature | Optional):
                 raise UserError(
                     f"device kind {self.name}: argument {parameter} is {signature!r}, not a signature",
-                    "give a Signature",
+                    "give a Signature, or optional(Signature)",
                 )
+        if self.method and (not self.arguments or self.is_optional(next(iter(self.arguments)))):
+            raise UserError(
+                f"device kind {self.name}: its devices are got by {self.method}() of their first argument, which may "
+                "be missing",
+                "make the first argument one that is always there",
+            )
         if not self.local:
             object.__setattr__(self, "local", re.sub(r"\W", "_", self.name.lower(), flags=re.ASCII))
         if not _LOCAL.fullmatch(self.local):
@@ -130,44 +152,97 @@ class Kind:
         """The class in that module: `Tcp`."""
         return self.implementation.rpartition(".")[2]
 
-    def __call__(self, *arguments: Node, group: str = "", local: str = "", **settings: Any) -> Device:
+    def is_optional(self, parameter: str) -> bool:
+        """Whether a device may be built without the argument `parameter`."""
+        return isinstance(self.arguments[parameter], Optional)
+
+    def signature(self, parameter: str) -> Signature:
+        """What the device must offer that the argument `parameter` takes."""
+        argument = self.arguments[parameter]
+        return argument.signature if isinstance(argument, Optional) else argument
+
+    def __call__(self, *arguments: Node | None, group: str = "", local: str = "", **values: Any) -> Device:
         """A device of this kind.
 
-        arguments: one node per argument of the kind. group: prefix of the device's keys, for a kind that occurs twice.
-        local: a name for the generated main.py in place of the numbered one. settings: values for the kind's settings.
-        Raises UserError when an argument is missing, too many, or of the wrong signature, or a setting is unknown.
+        arguments: one node per argument of the kind, in order; an optional one may be None, or missing at the end.
+        group: prefix of the device's keys, for a kind that occurs twice. local: a name for the generated main.py in
+        place of the numbered one. values: by name, for the kind's settings and keys; the parameter of a key that has a
+        value here is no boot argument any more (None: it is left out), and optional arguments may be named too.
+        Raises UserError when an argument is missing, too many, or of the wrong signature, or a name is unknown.
         """
-        return Device(self, arguments, settings, group, local)
+        named = {name: values.pop(name) for name in list(values) if self._is_named_argument(name)}
+        return Device(self, self._in_order(arguments, named), values, group, local)
+
+    def _is_named_argument(self, name: str) -> bool:
+        return name in self.arguments and name not in self.settings and name not in self.keys
+
+    def _in_order(self, given: Sequence[Node | None], named: Mapping[str, Node | None]) -> list[Node | None]:
+        """What is given by name, in its place among the arguments; None for those between that are not given."""
+        arguments = list(given)
+        for position, parameter in enumerate(self.arguments if named else ()):
+            if parameter not in named:
+                if position >= len(arguments):
+                    arguments.append(None)
+            elif position < len(given):
+                raise UserError(f"{self.name}: argument {parameter} is given twice", "give it once")
+            else:
+                arguments.append(named[parameter])
+        return arguments
 
 
 class Device(Node):
-    """One device of a kind, over the nodes it is built on."""
+    """One device of a kind, over the nodes it is built on.
+
+    parameters: names of the arguments that it has, in the kind's order. arguments: the node for each of them.
+    settings: constructor parameter -> what config.py fixes.
+    """
 
     def __init__(
-        self, kind: Kind, arguments: Sequence[Node], settings: Mapping[str, Any], group: str = "", local: str = ""
+        self,
+        kind: Kind,
+        arguments: Sequence[Node | None],
+        settings: Mapping[str, Any],
+        group: str = "",
+        local: str = "",
     ) -> None:
         super().__init__(kind.offers)
         self.kind = kind
-        self.arguments = tuple(arguments)
         self.settings = {**kind.settings, **settings}
         self.group = group
         self.local = local
+        self._check_arguments(arguments)
+        given = {
+            parameter: node for parameter, node in zip(kind.arguments, arguments, strict=False) if node is not None
+        }
+        self.parameters = tuple(given)
+        self.arguments = tuple(given.values())
         self._check(settings)
+
+    def _check_arguments(self, arguments: Sequence[Node | None]) -> None:
+        kind = self.kind
+        required = [index for index, parameter in enumerate(kind.arguments) if not kind.is_optional(parameter)]
+        least, most = max(required, default=-1) + 1, len(kind.arguments)
+        if not least <= len(arguments) <= most:
+            takes = str(most) if least == most else f"{least} to {most}"
+            wanted = ", ".join(
+                f"{parameter} ({kind.signature(parameter).name}{', optional' if kind.is_optional(parameter) else ''})"
+                for parameter in kind.arguments
+            )
+            raise UserError(
+                f"{kind.name} takes {takes} devices and was given {len(arguments)}",
+                f"give it {wanted}" if wanted else "give it none",
+            )
+        for argument, parameter in zip(arguments, kind.arguments, strict=False):
+            if argument is not None or not kind.is_optional(parameter):
+                require(argument, kind.signature(parameter), f"{kind.name}: argument {parameter}")
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         kind = self.kind
-        wanted = ", ".join(f"{parameter} ({signature.name})" for parameter, signature in kind.arguments.items())
-        if len(self.arguments) != len(kind.arguments):
-            raise UserError(
-                f"{kind.name} takes {len(kind.arguments)} devices and was given {len(self.arguments)}",
-                f"give it {wanted}" if wanted else "give it none",
-            )
-        for argument, (parameter, signature) in zip(self.arguments, kind.arguments.items(), strict=True):
-            require(argument, signature, f"{kind.name}: argument {parameter}")
         for name in settings:
-            if name not in kind.settings:
+            if name not in kind.settings and name not in kind.keys:
                 raise UserError(
-                    f"{kind.name} has no setting {name!r}", f"its settings: {', '.join(kind.settings) or 'none'}"
+                    f"{kind.name} has no setting {name!r}",
+                    f"its settings: {', '.join([*kind.settings, *kind.keys]) or 'none'}",
                 )
         for name, value in self.settings.items():
             if not _is_literal(value) and not isinstance(value, Key):
@@ -190,7 +265,8 @@ class Device(Node):
 
     def keys(self) -> dict[str, Key]:
         """Constructor parameter -> key, under the device's group."""
-        found = {parameter: key.grouped(self.group) for parameter, key in self.kind.keys.items()}
+        open_keys = {parameter: key for parameter, key in self.kind.keys.items() if parameter not in self.settings}
+        found = {parameter: key.grouped(self.group) for parameter, key in open_keys.items()}
         for parameter, value in self.settings.items():
             if isinstance(value, Key):
                 found[parameter] = value

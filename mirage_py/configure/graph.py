@@ -48,8 +48,9 @@ class Decision:
 class Placed:
     """A device in its place in the graph.
 
-    local: its name in the generated main.py. arguments: the devices it is built on. decisions: for each argument, the
-    choices that led to it. keys: constructor parameter -> runtime key, its default as the user wants it.
+    local: its name in the generated main.py. arguments: the devices it is built on. parameters: which arguments of its
+    kind these are. decisions: for each argument, the choices that led to it. keys: constructor parameter -> runtime
+    key, its default as the user wants it.
     settings: constructor parameter -> value, configure-time keys replaced by their values.
     """
 
@@ -63,6 +64,10 @@ class Placed:
     @property
     def kind(self) -> Kind:
         return self.device.kind
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return self.device.parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +236,8 @@ class _Resolver:
         pairs = [self._place(argument) for argument in device.arguments]
         arguments = tuple(placed for placed, _ in pairs)
         settings = {name: self._setting(value) for name, value in device.settings.items()}
-        content = (id(kind), tuple(id(a) for a in arguments), _frozen(settings), device.group, device.local)
+        below = tuple((name, id(placed)) for name, placed in zip(device.parameters, arguments, strict=True))
+        content = (id(kind), below, _frozen(settings), device.group, device.local)
         merged = self._by_content.get(content)
         if merged is not None:
             return merged
@@ -240,7 +246,7 @@ class _Resolver:
             {
                 parameter: self._configured_value(key.grouped(device.group))
                 for parameter, key in kind.keys.items()
-                if key.stage == CONFIGURE
+                if key.stage == CONFIGURE and parameter not in device.settings
             }
         )
         settings = {name: value for name, value in settings.items() if name not in keys}

@@ -433,6 +433,75 @@ register("cup", unikernel("cup.Cup", COUNTED(console(), label="it's")))
     assert "counted.py" in [module.name for module in configuration.resolution.modules]
 
 
+TRAY = """
+from mirage_py.dsl import *
+TRAY = Kind("tray", offers=CONSOLE, implementation="tray.Tray",
+            arguments={"below": CONSOLE, "clock": optional(CLOCK), "other": optional(CONSOLE)},
+            keys={"size": key("size", type="int", default=5)})
+register("cup", unikernel("cup.Cup", TRAY(console(), ARGUMENTS)))
+"""
+
+
+def tray(tmp_path: Path, arguments: str, parameters: str) -> str:
+    """The line of main.py that makes a tray of these arguments, whose class has these parameters."""
+    (tmp_path / "tray.py").write_text(
+        f"class Tray:\n    def __init__(self, {parameters}): pass\n"
+        "    def write(self): pass\n    def read(self): pass\n    async def readline(self): pass\n"
+    )
+    code = "class Cup:\n    def __init__(self, console): pass\n    async def start(self): pass\n"
+    main = text_of(cup(tmp_path, code, TRAY.replace("ARGUMENTS", arguments)), "mirage/main.py")
+    return next(line.strip() for line in main.splitlines() if line.strip().startswith("tray0 ="))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parameters", "made"),
+    [
+        ("", "below, clock=None, other=None, size=0", 'Tray(console0, size=KEYS["size"])'),
+        ("clock()", "below, clock=None, other=None, size=0", 'Tray(console0, clock0, size=KEYS["size"])'),
+        (
+            "other=console()",
+            "below, clock=None, other=None, size=0",
+            'Tray(console0, other=console0, size=KEYS["size"])',
+        ),
+        (
+            "None, console()",
+            "below, clock=None, other=None, size=0",
+            'Tray(console0, other=console0, size=KEYS["size"])',
+        ),
+        ("size=3", "below, clock=None, other=None, size=0", "Tray(console0, size=3)"),
+        ("clock(), size=None", "below, clock=None, other=None, size=0", "Tray(console0, clock0)"),
+        # By order, where the class calls them otherwise.
+        ("other=console()", "a, b=None, c=None, size=0", 'Tray(console0, c=console0, size=KEYS["size"])'),
+        ("clock()", "a, *rest, size=0", 'Tray(console0, clock0, size=KEYS["size"])'),
+        ("clock(), console()", "a, *rest, size=0", 'Tray(console0, clock0, console0, size=KEYS["size"])'),
+    ],
+)
+def test_optional_argument_is_left_out_or_given_by_name(
+    tmp_path: Path, arguments: str, parameters: str, made: str
+) -> None:
+    assert tray(tmp_path, arguments, parameters) == f"tray0 = {made}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parameters", "cause"),
+    [
+        ("clock()", "below, clock, other=None, size=0", "parameter 'clock' of Tray has no default, and a tray may be"),
+        ("clock()", "a, b, c=None, size=0", "parameter 'b' of Tray has no default, and a tray may be built without it"),
+        ("", "below, clock=None, size=0", "Tray takes 2 devices, and config.py gives it 3"),
+        ("other=console()", "a, *rest, size=0", "Tray takes 'other' by its place, and 'clock' before it is left out"),
+        ("size=None", "below, clock=None, other=None, *, size", "Tray takes 'size', which config.py does not give it"),
+    ],
+)
+def test_class_must_have_defaults_for_what_is_optional(
+    tmp_path: Path, arguments: str, parameters: str, cause: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        tray(tmp_path, arguments, parameters)
+    assert cause in caught.value.cause
+    assert "tray.py:2" in caught.value.cause
+    assert caught.value.remedy
+
+
 def test_device_kind_whose_class_lacks_what_it_offers(tmp_path: Path) -> None:
     config = """
 from mirage_py.dsl import *

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mirage_py.configure.device import Choice, Device, Kind, Signature
+from mirage_py.configure.device import Choice, Device, Kind, Signature, optional
 from mirage_py.configure.devices.application import application
 from mirage_py.configure.devices.pci import PciInfo, pci_device
 from mirage_py.configure.devices.signatures import NETWORK
@@ -37,6 +37,8 @@ def test_kind_names_module_and_class() -> None:
         ({"targets": ()}, "unix, hvt"),
         ({"offers": "cup"}, "Signature"),
         ({"arguments": {"on": "saucer"}}, "argument on"),
+        ({"arguments": {"on": optional(SAUCER)}, "method": "cup"}, "make the first argument one that is always there"),
+        ({"method": "cup"}, "make the first argument one that is always there"),
         ({"local": "my cup"}, "Python name"),
     ],
 )
@@ -63,6 +65,66 @@ def test_wrong_number_of_arguments_says_which() -> None:
     on_saucer = kind(arguments={"saucer": SAUCER})
     with pytest.raises(UserError, match=r"takes 1 devices and was given 0; give it saucer \(saucer\)"):
         on_saucer()
+
+
+# --- arguments that a device may do without ---
+
+SAUCER_OR_NOT = kind(arguments={"table": SAUCER, "saucer": optional(SAUCER), "spoon": optional(CUP)})
+
+
+def saucer() -> Device:
+    return kind(name="saucer", offers=SAUCER)()
+
+
+def test_optional_arguments_may_be_missing_none_or_named() -> None:
+    table, under, spoon = saucer(), saucer(), kind()()
+    made = [
+        SAUCER_OR_NOT(table),
+        SAUCER_OR_NOT(table, None, None),
+        SAUCER_OR_NOT(table, under),
+        SAUCER_OR_NOT(table, None, spoon),
+        SAUCER_OR_NOT(table, spoon=spoon),
+        SAUCER_OR_NOT(spoon=spoon, table=table),
+        SAUCER_OR_NOT(table, under, spoon=spoon),
+    ]
+    assert [device.parameters for device in made] == [
+        ("table",),
+        ("table",),
+        ("table", "saucer"),
+        ("table", "spoon"),
+        ("table", "spoon"),
+        ("table", "spoon"),
+        ("table", "saucer", "spoon"),
+    ]
+    assert made[3].arguments == made[4].arguments == made[5].arguments == (table, spoon)
+
+
+def test_arguments_that_do_not_fit_an_optional_kind_are_refused() -> None:
+    wanted = r"give it table \(saucer\), saucer \(saucer, optional\), spoon \(cup, optional\)"
+    with pytest.raises(UserError, match=f"takes 1 to 3 devices and was given 0; {wanted}"):
+        SAUCER_OR_NOT()
+    with pytest.raises(UserError, match=f"takes 1 to 3 devices and was given 4; {wanted}"):
+        SAUCER_OR_NOT(saucer(), None, None, None)
+    with pytest.raises(UserError, match=r"cup: argument table .* None is not a device"):
+        SAUCER_OR_NOT(None, saucer())
+    with pytest.raises(UserError, match="cup: argument spoon must offer cup, and saucer offers saucer"):
+        SAUCER_OR_NOT(saucer(), spoon=saucer())
+    with pytest.raises(UserError, match="argument table is given twice; give it once"):
+        SAUCER_OR_NOT(saucer(), table=saucer())
+    with pytest.raises(UserError, match=r"'saucer'.* is not about a signature"):
+        optional("saucer")  # type: ignore[arg-type]
+
+
+def test_key_may_be_fixed_like_a_setting() -> None:
+    sweet = kind(keys={"sugar": Key("sugar", type="int", default=1), "milk": Key("milk")})
+    assert set(sweet().keys()) == {"sugar", "milk"}
+    fixed = sweet(sugar=2, milk=None)
+    assert fixed.keys() == {}
+    assert fixed.settings == {"sugar": 2, "milk": None}
+    other = Key("cream")
+    assert sweet(milk=other).keys()["milk"] is other
+    with pytest.raises(UserError, match="has no setting 'salt'; its settings: sugar, milk"):
+        sweet(salt=1)
 
 
 def test_unknown_setting_lists_the_known() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirage_py import dsl
-from mirage_py.configure.device import HVT, TARGETS, UNIX, Choice, Device, Kind, Node, Signature
+from mirage_py.configure.device import HVT, TARGETS, UNIX, Choice, Device, Kind, Node, Signature, optional
 from mirage_py.configure.graph import Context, Graph, check, resolve
 from mirage_py.configure.keys import CONFIGURE, Key, Value
 from mirage_py.support.errors import UserError
@@ -248,6 +248,36 @@ def test_numbered_names_step_aside_for_given_ones() -> None:
     kind = thing("cup")
     found = graph(unikernel(kind(group="a"), kind(local="cup0"), kind(group="b")))
     assert locals_of(found) == ["cup1", "cup0", "cup2", "app"]
+
+
+def test_devices_differ_in_which_optional_argument_they_have() -> None:
+    two = Kind("two", THING, "things.Two", arguments={"left": optional(THING), "right": optional(THING)})
+    base = thing("base")()
+    found = graph(unikernel(two(base), two(None, base), two(base, None), two()))
+    assert [(p.local, p.parameters) for p in found.of_kind("two")] == [
+        ("two0", ("left",)),
+        ("two1", ("right",)),
+        ("two2", ()),
+    ]
+    assert [placed.local for placed in found.application.arguments] == ["two0", "two1", "two0", "two2"]
+    assert found.users(found.devices[0]) == 2
+
+
+def test_stack_is_of_the_same_kinds_with_and_without_ipv6_dhcp_and_names() -> None:
+    link = dsl.ethernet(dsl.default_network())
+    ipv4 = dsl.unnumbered_ipv4(link)
+    udp = dsl.udp(ipv4)
+    only = dsl.netstack_of(link, dsl.tcp(ipv4), udp, dsl.icmp(ipv4))
+    addressed = graph(unikernel(dsl.direct_stack(only, dsl.addressing(ipv4, None, udp))))
+    static = graph(unikernel(dsl.direct_stack(dsl.netstack(dsl.default_network()))))
+    full = graph(unikernel(dsl.generic_stack()))
+    for name in ("ipv4", "udp", "tcp", "netstack", "direct_stack"):
+        (one,), (other,), (third,) = addressed.of_kind(name), static.of_kind(name), full.of_kind(name)
+        assert one.kind is other.kind is third.kind
+    assert "addressing" not in static.of_kind("direct_stack")[0].parameters
+    assert "ipv6" not in addressed.of_kind("addressing")[0].parameters
+    assert [key.name for key in static.of_kind("ipv4")[0].keys.values()] == ["ipv4", "ipv4-gateway", "ipv6-only"]
+    assert full.of_kind("ipv4")[0].keys == {}
 
 
 def test_settings_tell_devices_apart_also_true_from_one() -> None:

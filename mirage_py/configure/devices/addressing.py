@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Where an interface has its IPv4 address from: boot arguments, DHCP, or a default."""
 
-from mirage_py.configure.device import TARGET, Device, Kind, Node
+from mirage_py.configure.device import TARGET, Device, Kind, Node, optional
 from mirage_py.configure.devices.dhcp import dhcp
 from mirage_py.configure.devices.ipv4 import IPV6_ONLY
 from mirage_py.configure.devices.log import log
@@ -14,7 +14,7 @@ ADDRESSING = Kind(
     offers=OFFERS,
     implementation="libos.app.addressing.Addressing",
     doc="the IPv4 address: static, or by DHCP",
-    arguments={"ipv4": IPV4, "client": DHCP, "log": LOG, "ipv6": IPV6},
+    arguments={"ipv4": IPV4, "client": DHCP, "log": LOG, "ipv6": optional(IPV6)},
     keys={
         "dhcp": Key(
             "dhcp",
@@ -34,6 +34,6 @@ ADDRESSING = Kind(
 )
 
 
-def addressing(ipv4: Node, ipv6: Node, udp: Node, *, group: str = "") -> Device:
+def addressing(ipv4: Node, ipv6: Node | None, udp: Node, *, group: str = "") -> Device:
     """Who gives an unnumbered IPv4 its address; keys: --dhcp, --ipv4, --ipv4-gateway, --ipv6-only and --hostname."""
     return ADDRESSING(ipv4, dhcp(ipv4, udp, group=group), log(), ipv6, group=group)

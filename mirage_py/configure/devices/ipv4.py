@@ -24,15 +24,6 @@ IPV4 = Kind(
     features=("net",),
 )
 
-UNNUMBERED_IPV4 = Kind(
-    name="ipv4",
-    offers=OFFERS,
-    implementation=IPV4.implementation,
-    doc="IPv4 that gets its address later",
-    arguments=IPV4.arguments,
-    features=("net",),
-)
-
 
 def ipv4(ethernet: Node, arp: Node | None = None, random: Node | None = None, *, group: str = "") -> Device:
     """IPv4 on Ethernet; its runtime keys are --ipv4, --ipv4-gateway and --ipv6-only."""
@@ -43,4 +34,5 @@ def ipv4(ethernet: Node, arp: Node | None = None, random: Node | None = None, *,
 def unnumbered_ipv4(ethernet: Node, arp: Node | None = None, random: Node | None = None, *, group: str = "") -> Device:
     """IPv4 on Ethernet without an address: `addressing` gives it one, whose group this is."""
     random = random or random_kind.random()
-    return UNNUMBERED_IPV4(ethernet, arp or arp_kind.arp(ethernet, random), random, group=group)
+    arp = arp or arp_kind.arp(ethernet, random)
+    return IPV4(ethernet, arp, random, group=group, address=None, gateway=None, ipv6_only=None)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The protocols of one network, put together: what the event loop polls."""
 
-from mirage_py.configure.device import Device, Kind, Node
+from typing import NamedTuple
+
+from mirage_py.configure.device import Device, Kind, Node, optional
 from mirage_py.configure.devices.addressing import addressing
 from mirage_py.configure.devices.arp import arp
 from mirage_py.configure.devices.ethernet import ethernet
@@ -19,18 +21,8 @@ NETSTACK = Kind(
     name="netstack",
     offers=OFFERS,
     implementation="libos.net.stack.NetStack",
-    doc="our own network stack, with IPv4",
-    arguments={"ethernet": ETHERNET, "tcp": TCP, "udp": UDP, "icmp": ICMP},
-    features=("net",),
-    is_service=True,
-)
-
-DUAL_NETSTACK = Kind(
-    name="netstack",
-    offers=OFFERS,
-    implementation=NETSTACK.implementation,
-    doc="our own network stack, with IPv4 and IPv6",
-    arguments={**NETSTACK.arguments, "icmp6": ICMP6},
+    doc="our own network stack, with IPv4 or both",
+    arguments={"ethernet": ETHERNET, "tcp": TCP, "udp": UDP, "icmp": ICMP, "icmp6": optional(ICMP6)},
     features=("net",),
     is_service=True,
 )
@@ -39,25 +31,33 @@ DUAL_NETSTACK = Kind(
 def netstack(network: Node, *, group: str = "") -> Device:
     """Every protocol on one network device, with a static address: the keys are those of IPv4 and IPv6."""
     link = ethernet(network)
-    internet = ipv4(link, arp(link), group=group)
-    internet6 = ipv6(link, ndp(link), group=group)
-    return DUAL_NETSTACK(
-        link, tcp(internet, internet6, group=group), udp(internet, internet6), icmp(internet), icmp6(internet6)
-    )  # fmt: skip
+    return _put_together(link, ipv4(link, arp(link), group=group), group).stack
 
 
 def addressed_netstack(network: Node, *, group: str = "") -> tuple[Device, Device]:
     """The same, and where its addresses come from: (netstack, addressing), with the keys of `addressing` and IPv6."""
     link = ethernet(network)
     internet = unnumbered_ipv4(link, arp(link), group=group)
+    made = _put_together(link, internet, group)
+    return made.stack, addressing(internet, made.ipv6, made.udp, group=group)
+
+
+class _Made(NamedTuple):
+    """A stack, and those of its parts that others are built on."""
+
+    stack: Device
+    ipv6: Device
+    udp: Device
+
+
+def _put_together(link: Device, internet: Device, group: str) -> _Made:
+    """Every protocol on `link`, with IPv4 as it is given."""
     internet6 = ipv6(link, ndp(link), group=group)
     datagrams = udp(internet, internet6)
-    stack = DUAL_NETSTACK(link, tcp(internet, internet6, group=group), datagrams, icmp(internet), icmp6(internet6))
-    return stack, addressing(internet, internet6, datagrams, group=group)
+    segments = tcp(internet, internet6, group=group)
+    return _Made(netstack_of(link, segments, datagrams, icmp(internet), icmp6(internet6)), internet6, datagrams)
 
 
 def netstack_of(ethernet: Node, tcp: Node, udp: Node, icmp: Node, icmp6: Node | None = None) -> Device:
     """The stack made of these protocols, for a config.py that replaces one of them. icmp6: of a stack with IPv6."""
-    if icmp6 is None:
-        return NETSTACK(ethernet, tcp, udp, icmp)
-    return DUAL_NETSTACK(ethernet, tcp, udp, icmp, icmp6)
+    return NETSTACK(ethernet, tcp, udp, icmp, icmp6)

@@ -5,7 +5,7 @@ from mirage_py.configure.device import Choice, Device, Kind, Node
 from mirage_py.configure.devices.clock import clock
 from mirage_py.configure.devices.network import default_network
 from mirage_py.configure.devices.signatures import CLOCK, NETWORK, STACK
-from mirage_py.configure.devices.stack import NET, NET_DEFAULTS, configured_stack, socket_stack
+from mirage_py.configure.devices.stack import configured_stack, stack_by_net
 from mirage_py.configure.keys import Key
 
 PCAP = Kind(
@@ -42,9 +42,4 @@ def recorded_stack(network: Node | None = None, *, group: str = "") -> Choice:
         recorder = pcap(network or default_network(group), group=group)
         return RECORDED_STACK(configured_stack(recorder, group=group), recorder, group=group)
 
-    return Choice(
-        NET.grouped(group),
-        {"direct": direct, "socket": lambda: socket_stack(group=group)},
-        STACK,
-        defaults=NET_DEFAULTS,
-    )
+    return stack_by_net(direct, group)

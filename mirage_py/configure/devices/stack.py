@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The network as an application sees it: over our own stack, or over the system's sockets (`--net`)."""
 
-from mirage_py.configure.device import HVT, UNIX, Choice, Device, Kind, Node
+from collections.abc import Callable
+
+from mirage_py.configure.device import HVT, UNIX, Choice, Device, Kind, Node, optional
 from mirage_py.configure.devices import sockets as sockets_kind
 from mirage_py.configure.devices.log import log
 from mirage_py.configure.devices.loop import event_loop
@@ -23,18 +25,7 @@ DIRECT_STACK = Kind(
     offers=OFFERS,
     implementation="libos.app.stack.Stack",
     doc="TCP and UDP for the application, over our own stack",
-    arguments={"netstack": NETSTACK, "loop": LOOP, "log": LOG, "addressing": ADDRESSING},
-    keys={"stats": STATS},
-    features=("net",),
-)
-
-STATIC_STACK = Kind(
-    name="direct_stack",
-    local="stack",
-    offers=OFFERS,
-    implementation=DIRECT_STACK.implementation,
-    doc="TCP and UDP for the application, over a stack of our own that has its address already",
-    arguments={"netstack": NETSTACK, "loop": LOOP, "log": LOG},
+    arguments={"netstack": NETSTACK, "loop": LOOP, "log": LOG, "addressing": optional(ADDRESSING)},
     keys={"stats": STATS},
     features=("net",),
 )
@@ -60,13 +51,9 @@ NET = Key(
     stage=CONFIGURE,
 )
 
-NET_DEFAULTS = {UNIX: "socket", HVT: "direct"}
-
 
 def direct_stack(netstack: Node, addressing: Node | None = None, *, group: str = "") -> Device:
     """TCP and UDP over our own stack. addressing: what gives it its address, where it has none of its own."""
-    if addressing is None:
-        return STATIC_STACK(netstack, event_loop(), log(), group=group)
     return DIRECT_STACK(netstack, event_loop(), log(), addressing, group=group)
 
 
@@ -85,12 +72,14 @@ def generic_stack(network: Node | None = None, *, group: str = "") -> Choice:
 
     group: prefix of its keys, for a second stack: "lan" gives --lan-net, --lan-ipv4 and so on.
     """
+    return stack_by_net(lambda: configured_stack(network or default_network(group), group=group), group)
+
+
+def stack_by_net(direct: Callable[[], Node], group: str = "") -> Choice:
+    """The choice that `--net` makes: what `direct` puts together, or the system's sockets."""
     return Choice(
         NET.grouped(group),
-        {
-            "direct": lambda: configured_stack(network or default_network(group), group=group),
-            "socket": lambda: socket_stack(group=group),
-        },
+        {"direct": direct, "socket": lambda: socket_stack(group=group)},
         OFFERS,
-        defaults=NET_DEFAULTS,
+        defaults={UNIX: "socket", HVT: "direct"},
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """TCP (RFC 9293)."""
 
-from mirage_py.configure.device import Device, Kind, Node
+from mirage_py.configure.device import Device, Kind, Node, optional
 from mirage_py.configure.devices import random as random_kind
 from mirage_py.configure.devices.congestion import default_congestion
 from mirage_py.configure.devices.signatures import CONGESTION, IPV4, IPV6, RANDOM
@@ -11,17 +11,8 @@ TCP = Kind(
     name="tcp",
     offers=OFFERS,
     implementation="libos.net.tcp.Tcp",
-    doc="TCP over IPv4",
-    arguments={"random": RANDOM, "congestion": CONGESTION, "ipv4": IPV4},
-    features=("net",),
-)
-
-DUAL_TCP = Kind(
-    name="tcp",
-    offers=OFFERS,
-    implementation=TCP.implementation,
-    doc="TCP over both",
-    arguments={"random": RANDOM, "congestion": CONGESTION, "ipv4": IPV4, "ipv6": IPV6},
+    doc="TCP over IPv4, or over both",
+    arguments={"random": RANDOM, "congestion": CONGESTION, "ipv4": IPV4, "ipv6": optional(IPV6)},
     features=("net",),
 )
 
@@ -38,6 +29,4 @@ def tcp(
 
     congestion: cubic() or newreno(); by default what `--congestion` says. group: prefix of that key.
     """
-    random = random or random_kind.random()
-    congestion = congestion or default_congestion(group)
-    return TCP(random, congestion, ipv4) if ipv6 is None else DUAL_TCP(random, congestion, ipv4, ipv6)
+    return TCP(random or random_kind.random(), congestion or default_congestion(group), ipv4, ipv6)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """UDP (RFC 768)."""
 
-from mirage_py.configure.device import Device, Kind, Node
+from mirage_py.configure.device import Device, Kind, Node, optional
 from mirage_py.configure.devices.signatures import IPV4, IPV6
 from mirage_py.configure.devices.signatures import UDP as OFFERS
 
@@ -9,21 +9,12 @@ UDP = Kind(
     name="udp",
     offers=OFFERS,
     implementation="libos.net.udp.Udp",
-    doc="UDP over IPv4",
-    arguments={"ipv4": IPV4},
-    features=("net",),
-)
-
-DUAL_UDP = Kind(
-    name="udp",
-    offers=OFFERS,
-    implementation=UDP.implementation,
-    doc="UDP over both",
-    arguments={"ipv4": IPV4, "ipv6": IPV6},
+    doc="UDP over IPv4, or over both",
+    arguments={"ipv4": IPV4, "ipv6": optional(IPV6)},
     features=("net",),
 )
 
 
 def udp(ipv4: Node, ipv6: Node | None = None) -> Device:
     """UDP on IPv4, or on both."""
-    return UDP(ipv4) if ipv6 is None else DUAL_UDP(ipv4, ipv6)
+    return UDP(ipv4, ipv6)
