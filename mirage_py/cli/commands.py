@@ -49,6 +49,8 @@ def configure_command(
     settings = settings_of(context)
     configuration = codegen.configure(make_request(file, output, target, keys), registration_of(context))
     plan = configuration.plan
+    for text in configuration.resolution.absent:
+        settings.progress().detail(text)
     for path, state in (plan.states() if dry_run else plan.apply()).items():
         if dry_run or settings.verbose:
             click.echo(f"{'would be ' if dry_run else ''}{state}: {plan.output / path}")
@@ -157,7 +159,7 @@ def build(context: click.Context, output: str, micropython: str | None) -> None:
     from mirage_py.configure import codegen
 
     progress = settings_of(context).progress()
-    for path in codegen.refresh(Path(output)):
+    for path in codegen.refresh(Path(output), progress.detail):
         progress.note(f"{path} is yours now: it is built as it is")
     image = building.build(Path(output), progress=progress, micropython=Path(micropython) if micropython else None)
     progress.note(f"{os.path.relpath(image)} is built ({image.stat().st_size:,} bytes)")

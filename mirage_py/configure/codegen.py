@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,16 +160,20 @@ def recorded_request(output: Path) -> Request:
         raise UserError(f"{path} cannot be read: {error}", "run `mirage-py configure` again") from error
 
 
-def refresh(output: Path) -> list[Path]:
+def refresh(output: Path, tell: Callable[[str], None] = lambda _text: None) -> list[Path]:
     """Configure again as was asked last time, so that what is built fits config.py and the application's imports.
 
-    A generated file that the user took over is left alone; returns those. Raises UserError.
+    A generated file that the user took over is left alone; returns those. tell: gets each import that is left open.
+    Raises UserError.
     """
     main = output / _MAIN
     is_own = main.is_file() and not is_generated(main)
     own_main = main.read_text(encoding="utf-8", errors="replace") if is_own else None
-    plan = configure(recorded_request(output), own_main=own_main).plan
-    return [output / path for path, state in plan.apply(keep_foreign=True).items() if state == KEPT]
+    configuration = configure(recorded_request(output), own_main=own_main)
+    for text in configuration.resolution.absent:
+        tell(text)
+    states = configuration.plan.apply(keep_foreign=True)
+    return [output / path for path, state in states.items() if state == KEPT]
 
 
 def remove_generated(output: Path) -> list[Path]:

@@ -3,13 +3,14 @@
 
 A walk over syntax trees from the generated main.py; guest code is never imported. A module comes from the application's
 directory, the library OS, MicroPython's frozen asyncio package, or the runtime itself (C). An import that none of them
-has is an error naming file and line, unless it stands in a `try` that catches its failure.
+has is an error naming file and line when starting would reach it: at the top of a module, outside of a `try` that
+catches its failure. Elsewhere (in a function) it is noted, and raises ImportError when the guest gets there.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,9 @@ LIBOS = "libos"
 MICROPYTHON = "micropython"
 GENERATED = "generated"
 
+# Python's own modules that MicroPython lacks and we have, beside libos/.
+_PYLIB = "pylib"
+
 # The C modules of the runtime (targets/common/mpconfigport.h); a name here may also be imported with a 'u' before it.
 _EXTENSIBLE = frozenset({
     "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "os", "random", "re", "select",
@@ -27,6 +31,7 @@ _EXTENSIBLE = frozenset({
 })  # fmt: skip
 BUILTIN = _EXTENSIBLE | {"__main__", "_asyncio", "_mirage", "builtins", "gc", "math", "micropython", "sys"}
 _FLOAT_MODULES = frozenset({"json", "math", "random", "ujson", "urandom"})
+_CATCHES = ("ImportError", "Exception", "BaseException")
 _COMPILER_CALLS = frozenset({"compile", "eval", "exec"})
 
 # MicroPython's asyncio: file -> the files that it imports, and the names that asyncio/__init__.py loads when first
@@ -65,12 +70,14 @@ class Module:
 @dataclass
 class Resolution:
     """What a walk found. modules: by name. builtins: C modules imported. features: what the code itself needs of the
-    runtime ("float", "repl"). asyncio_names: names of asyncio that the application's own modules use."""
+    runtime ("float", "repl"). asyncio_names: names of asyncio that the application's own modules use. absent: imports
+    of nothing that the image may do without, as "FILE:LINE: ..."."""
 
     modules: list[Module] = field(default_factory=list)
     builtins: set[str] = field(default_factory=set)
     features: set[str] = field(default_factory=set)
     asyncio_names: set[str] = field(default_factory=set)
+    absent: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class _Text:
 class Trees:
     """The trees of files that modules are looked for in.
 
-    application: directory of config.py. guest: the directory that holds libos/. Parsed files are kept.
+    application: directory of config.py. guest: the directory that holds libos/ and pylib/. Parsed files are kept.
     """
 
     def __init__(self, application: Path, guest: Path) -> None:
@@ -116,6 +123,8 @@ class Trees:
         for path, is_package in ((f"{relative}/__init__.py", True), (f"{relative}.py", False)):
             if (root / path).is_file():
                 return origin, path, is_package
+            if origin == APPLICATION and (self.roots[LIBOS] / _PYLIB / path).is_file():
+                return LIBOS, f"{_PYLIB}/{path}", is_package
         if (root / relative).is_dir() and any((root / relative).glob("*.py")):
             return origin, "", True
         return None
@@ -149,6 +158,12 @@ def _parsed(source: bytes | str, name: str) -> ast.Module:
         raise UserError(f"{name}:{error.lineno or 1}: SyntaxError: {error.msg}", "correct the line") from error
     except ValueError as error:  # a NUL octet
         raise UserError(f"{name}:1: SyntaxError: {error}", "correct the file") from error
+    except (RecursionError, MemoryError) as error:
+        raise _too_deep(name) from error
+
+
+def _too_deep(name: str) -> UserError:
+    return UserError(f"{name}: an expression or a statement is nested too deeply", "take it apart")
 
 
 def resolve_imports(main: str, trees: Trees, *, without: Iterable[str] = ()) -> Resolution:
@@ -166,7 +181,7 @@ def resolve_imports(main: str, trees: Trees, *, without: Iterable[str] = ()) -> 
 def resolve_module(dotted: str, trees: Trees) -> Resolution:
     """Everything that one module reaches. Raises UserError as `resolve_imports` does."""
     walk = _Walk(trees, frozenset())
-    walk.need(dotted, "config.py", 0)
+    walk.need(dotted, "config.py")
     return walk.result()
 
 
@@ -178,22 +193,23 @@ class _Walk:
         self.builtins: set[str] = set()
         self.features: set[str] = set()
         self.asyncio_names: set[str] = set()
+        # Module -> the first place that cannot do without it.
+        self.missing: dict[str, str] = {}
+        self.absent: list[str] = []
 
     def result(self) -> Resolution:
+        """What was found. Raises UserError, naming each, for modules that are needed and nowhere."""
+        if self.missing:
+            raise _missing_error(self.missing)
         modules = sorted(self.found.values(), key=lambda module: (module.origin != GENERATED, module.name))
-        return Resolution(modules, self.builtins, self.features, self.asyncio_names)
+        return Resolution(modules, self.builtins, self.features, self.asyncio_names, self.absent)
 
     # --- modules ---
 
-    def need(self, dotted: str, file: str, line: int) -> None:
-        """Take in a module and the packages around it. Raises UserError when there is none."""
+    def need(self, dotted: str, at: str) -> None:
+        """Take in a module and the packages around it; where there is none, that is an error at the end of the walk."""
         if not self.offer(dotted):
-            at = f"{file}:{line}" if line else file
-            top = dotted.partition(".")[0]
-            raise UserError(
-                f"{at}: there is no module {dotted!r} in the application, the library OS or the runtime",
-                f"put {top}.py beside config.py, or import it in a try with except ImportError",
-            )
+            self.missing.setdefault(dotted, at)
 
     def offer(self, dotted: str) -> bool:
         """Take in a module and the packages around it; whether there is such a module."""
@@ -215,9 +231,10 @@ class _Walk:
     def _take(self, dotted: str, origin: str, path: str, is_package: bool) -> None:
         if origin == APPLICATION and dotted == "main":
             raise UserError("main.py has the name of a module that every image has", "give main.py another name")
-        if not path or path in self.found:
+        name = path.removeprefix(f"{_PYLIB}/") if origin == LIBOS else path
+        if not path or name in self.found:
             return
-        self.found[path] = Module(path, origin, path)
+        self.found[name] = Module(name, origin, path)
         self.scan(self.trees.parse(origin, path), _Place(dotted, is_package, origin), self.trees.show(origin, path))
 
     def _offer_builtin(self, dotted: str, shadow: tuple[str, str, bool] | None) -> bool:
@@ -259,7 +276,10 @@ class _Walk:
         nodes = list(ast.walk(tree))
         # Where no expression can import, only statements need be looked at: this is what `make` waits for.
         below = ast.iter_child_nodes if any(map(_dynamic_import, nodes)) else _statements
-        self._imports(tree.body, _Text(place, file, below), optional=False)
+        try:
+            self._imports(tree.body, _Text(place, file, below), optional=False)
+        except RecursionError as error:
+            raise _too_deep(file) from error
         for node in nodes:
             if _needs_float(node):
                 self.features.add("float")
@@ -287,21 +307,26 @@ class _Walk:
                     for handler in node.handlers:
                         self._imports(handler.body, text, optional=optional)
                 complete &= self._imports([*node.orelse, *node.finalbody], text, optional=optional)
+            elif isinstance(node, ast.If) and _never_runs(node.test):
+                complete &= self._imports(node.orelse, text, optional=optional)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                # Whoever calls it may never come: that is found out when the guest gets there.
+                self._imports(text.below(node), text, optional=True)
             else:
                 name = _dynamic_import(node)
                 if name is not None and isinstance(node, ast.expr):
-                    complete &= self._take_in(name, node, text.file, optional)
+                    complete &= self._take_in(name, node, text, optional)
                 complete &= self._imports(text.below(node), text, optional=optional)
         return complete
 
     def _import(self, node: ast.Import | ast.ImportFrom, text: _Text, optional: bool) -> bool:
         if isinstance(node, ast.Import):
-            found = [self._take_in(alias.name, node, text.file, optional) for alias in node.names]
+            found = [self._take_in(alias.name, node, text, optional) for alias in node.names]
             return all(found)
         base = node.module or ""
         if node.level:
             base = _absolute(node, text.place, text.file)
-        if not self._take_in(base, node, text.file, optional):
+        if not self._take_in(base, node, text, optional):
             return False
         for alias in node.names:
             if base == "asyncio" and alias.name in ASYNCIO_LAZY:
@@ -317,11 +342,33 @@ class _Walk:
         elif base not in BUILTIN and self.trees.find(f"{base}.{name}") is not None:
             self.offer(f"{base}.{name}")
 
-    def _take_in(self, dotted: str, node: ast.expr | ast.stmt, file: str, optional: bool) -> bool:
-        if optional:
-            return self.offer(dotted)
-        self.need(dotted, file, node.lineno)
-        return True
+    def _take_in(self, dotted: str, node: ast.expr | ast.stmt, text: _Text, optional: bool) -> bool:
+        at = f"{text.file}:{node.lineno}"
+        if not optional:
+            self.need(dotted, at)
+            return True
+        if self.offer(dotted):
+            return True
+        if text.place.origin != LIBOS:
+            self.absent.append(f"{at}: there is no module {dotted!r}; importing it raises ImportError in the guest")
+        return False
+
+
+def _missing_error(missing: Mapping[str, str]) -> UserError:
+    """One error for all of them. missing: module -> "file:line"."""
+    where = "in the application, the library OS or the runtime"
+    tops = dict.fromkeys(f"{name.partition('.')[0]}.py" for name in missing)
+    if len(missing) == 1:
+        ((name, at),) = missing.items()
+        return UserError(
+            f"{at}: there is no module {name!r} {where}",
+            f"put {next(iter(tops))} beside config.py, or import it in a try with except ImportError",
+        )
+    listed = ", ".join(f"{name!r} ({at})" for name, at in missing.items())
+    return UserError(
+        f"there are no modules {listed} {where}",
+        f"put {', '.join(tops)} beside config.py, or import them in a try with except ImportError",
+    )
 
 
 def _absolute(node: ast.ImportFrom, place: _Place, file: str) -> str:
@@ -339,9 +386,16 @@ def _catches_import_error(node: ast.Try) -> bool:
     for handler in node.handlers:
         kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
         for kind in kinds:
-            if kind is None or (isinstance(kind, ast.Name) and kind.id in ("ImportError", "Exception")):
+            if kind is None or (isinstance(kind, ast.Name) and kind.id in _CATCHES):
                 return True
     return False
+
+
+def _never_runs(test: ast.expr) -> bool:
+    """Whether it is TYPE_CHECKING, which only type checkers take for true."""
+    if isinstance(test, ast.Attribute) and isinstance(test.value, ast.Name):
+        return test.attr == "TYPE_CHECKING"
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:

@@ -79,6 +79,46 @@ def test_a_unix_image_runs_and_says_what_it_is(hello: Path, quiet: Progress) -> 
     assert in_dist(hello) == ["hello", "hello.debug"]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["x" * 250, "y" * 255, "back\\slash"],
+        ["new\nline", " a 'b' \"c\" $HOME $(x) #%:;,=@`*?\t", "-v", os.fsdecode(b"\xff")],
+    ],
+)
+def test_no_directory_has_a_name_that_is_in_the_way(tmp_path: Path, quiet: Progress, names: list[str]) -> None:
+    folder = tmp_path.joinpath(*names)
+    folder.parent.mkdir(parents=True)
+    assert run(build.build(configured(folder), progress=quiet), "--count", "2", "--pause", "1ms") == "hello\nhello\n"
+
+
+SPELLINGS = {
+    "hello": "\ufefffrom __future__ import annotations, division, generator_stop\r\n"
+    "from typing import TYPE_CHECKING, Any, Optional, Tuple, cast\r\n"
+    "import spelt\r\n"
+    "if TYPE_CHECKING:\r\n    from nowhere import Something\r\n"
+    "Pair = Tuple[int, Optional[Any]] | None\r\n"
+    "class Hello:\r\n"
+    "    def __init__(self, console: Something, clock, count: Nothing[int] = 1, pause: 'Never' = 1) -> Other:\r\n"
+    "        self.console: Unknown = console\r\n"
+    "    async def start(self) -> None:\r\n"
+    "        try:\r\n            spelt.late()\r\n        except ImportError as error:\r\n"
+    "            self.console.write('%s\\n' % error)\r\n"
+    "        try:\r\n            list(spelt.generator())\r\n        except RuntimeError:\r\n"
+    "            self.console.write('%s %s %s\\n' % (1 // 2, cast(int, spelt.TEXT), TYPE_CHECKING))\r\n",
+    "spelt": "# coding: latin-1\nTEXT = 'gr\xfc\xdfe'\ndef late():\n    a = 1\n\x0c    import absent\n"
+    "def generator():\n\tyield 1\n\traise StopIteration\n",
+}
+
+
+def test_sources_mean_in_the_guest_what_they_mean_to_python(hello: Path, quiet: Progress) -> None:
+    (hello / "hello.py").write_text(SPELLINGS["hello"], encoding="utf-8", newline="")
+    (hello / "spelt.py").write_text(SPELLINGS["spelt"], encoding="latin-1", newline="")
+    configure(Request(hello / "config.py", None, "unix")).plan.apply()
+    image = build.build(hello, progress=quiet)
+    assert run(image) == "no module named 'absent'\n0 grüße False\n"
+
+
 def test_an_hvt_image_keeps_the_promises(tmp_path: Path, quiet: Progress) -> None:
     image = build.build(configured(tmp_path / "app", "hvt"), progress=quiet)
     assert image.name == "hello.hvt"

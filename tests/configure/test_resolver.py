@@ -155,6 +155,85 @@ def test_optional_module_with_a_missing_import_of_its_own_is_an_error(applicatio
         reach(application, "try:\n    import tea\nexcept ImportError:\n    pass\n")
 
 
+def test_all_missing_imports_are_one_error(application: Path) -> None:
+    write(application, tea="import cups.small\nimport requests\n", pot="import requests, abc\n")
+    with pytest.raises(UserError) as caught:
+        reach(application, "import tea\nimport pot\n")
+    assert caught.value.cause.startswith(
+        "there are no modules 'cups.small' (tea.py:1), 'requests' (tea.py:2), 'abc' (pot.py:1) in the application"
+    )
+    assert "cups.py, requests.py, abc.py beside config.py" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f():\n    import requests",
+        "def f():\n    from requests import get",
+        "class A:\n    async def f(self):\n        import requests",
+        "def f():\n    if True:\n        for a in b:\n            with c:\n                import requests",
+        "f = lambda: __import__('requests')",
+        "try:\n    import requests\nexcept ImportError:\n    pass",
+        "try:\n    import requests\nexcept BaseException:\n    pass",
+    ],
+)
+def test_import_that_may_never_be_reached_is_only_noted(application: Path, text: str) -> None:
+    line = next(number for number, part in enumerate(text.splitlines(), 1) if "requests" in part)
+    write(application, tea=text + "\n")
+    found = reach(application, "import tea\n")
+    assert names(found) == ["tea.py"]
+    assert found.absent == [
+        f"tea.py:{line}: there is no module 'requests'; importing it raises ImportError in the guest"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["class A:\n    import requests", "if a:\n    import requests", "with a:\n    import requests"]
+)
+def test_import_that_is_reached_when_the_module_is_loaded_must_be_there(application: Path, text: str) -> None:
+    with pytest.raises(UserError, match="requests"):
+        reach(application, text)
+
+
+@pytest.mark.parametrize("test", ["TYPE_CHECKING", "typing.TYPE_CHECKING", "t.TYPE_CHECKING"])
+def test_what_is_for_type_checkers_is_not_in_the_image(application: Path, test: str) -> None:
+    write(application, tea="", cup="")
+    text = f"if {test}:\n    import requests\n    from tea import Tea\nelse:\n    import cup\n"
+    found = reach(application, text)
+    assert names(found) == ["cup.py"]
+    assert found.absent == []
+    with pytest.raises(UserError, match="requests"):
+        reach(application, f"if not {test}:\n    import requests\n")
+
+
+def test_future_and_typing_are_there(application: Path) -> None:
+    text = "from __future__ import annotations\nfrom typing import TYPE_CHECKING, Any\n"
+    assert reach(application, text).modules[1:] == [
+        Module("__future__.py", "libos", "pylib/__future__.py"),
+        Module("typing.py", "libos", "pylib/typing.py"),
+    ]
+    # The application's own comes first.
+    write(application, typing="Any = 1\n")
+    assert Module("typing.py", "app", "typing.py") in reach(application, text).modules
+
+
+def test_future_has_all_that_cpython_has_but_jokes() -> None:
+    import __future__
+
+    ours = ast.parse((paths.guest_dir() / "pylib" / "__future__.py").read_bytes())
+    assigned = {target.id for node in ours.body if isinstance(node, ast.Assign) for target in node.targets}  # type: ignore[attr-defined]
+    assert assigned == set(__future__.all_feature_names) - {"barry_as_FLUFL"}
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "-" * 5000 + "1\n", "if a:\n    pass\n" + "elif b:\n    pass\n" * 3000, "a" + ".b" * 5000 + "\n"]
+)
+def test_nesting_without_end_is_one_line(application: Path, text: str) -> None:
+    write(application, tea=text + "__import__('tea')\n")
+    with pytest.raises(UserError, match=r"tea\.py: .* nested too deeply"):
+        reach(application, "import tea\n")
+
+
 def test_syntax_error_names_file_and_line(application: Path) -> None:
     write(application, tea="a = 1\nb = = 2\n")
     with pytest.raises(UserError, match=r"tea\.py:2: SyntaxError"):
