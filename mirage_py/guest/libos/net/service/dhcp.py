@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""DHCP client (RFC 2131, 2132). No I/O, no clock.
+"""DHCP client (RFC 2131, 2132, 3442). No I/O, no clock.
 
 It finds a lease, keeps it, and says so: on_bound(lease, now_ms) for a new one and for one that was extended,
 on_lost(reason, now_ms) when it must not be used any longer, on_silence(now_ms) when no server has answered for
-SILENCE_MS. What the lease is good for is up to whoever listens; the client itself sets no address.
+SILENCE_MS, on_refused(why, now_ms) for an answer that was not taken. What the lease is good for is up to whoever
+listens; the client itself sets no address.
 
 The first message leaves at once and is repeated after about one, two, four … seconds: RFC 2131 section 4.1 would have
 a delay at start and four seconds, so that a floor of computers does not ask in step after a power cut. A virtual
@@ -24,6 +25,8 @@ RENEW_RETRY_MS = 60000  # section 4.4.5; less for a lease that is short itself
 MIN_LEASE_S = 10  # shorter ones would only be renewed
 MIN_MTU = 576  # RFC 2132 section 5.1 says 68, which is more often a mistake or an attack than a link
 MAX_RESOLVERS = 3
+MAX_ROUTES = 32
+MAX_ROUTERS = 8  # that are looked at
 
 STOPPED = 0
 INIT = 1
@@ -36,82 +39,144 @@ REBINDING = 6
 _PARAMETERS = bytes(
     (
         wire.OPTION_MASK,
+        wire.OPTION_ROUTES,  # before the router (RFC 3442)
         wire.OPTION_ROUTER,
         wire.OPTION_DNS,
         wire.OPTION_MTU,
         wire.OPTION_LEASE_TIME,
         wire.OPTION_T1,
         wire.OPTION_T2,
+        wire.OPTION_MS_ROUTES,
     )
 )
+# Answers from a server to us, both ports in one number.
+_PORTS = wire.SERVER_PORT << 16 | wire.CLIENT_PORT
 
 
 class Lease:
     """What a server gave. Addresses are 32-bit numbers.
 
-    router: the gateway, or None. resolvers: at most MAX_RESOLVERS name servers. mtu: None where the server has none.
-    duration_s: INFINITE_S for ever; renew_s, rebind_s: T1 and T2 of RFC 2131 section 4.4.5.
+    router: the gateway, or None. routes: all of them, that to everywhere too: at most MAX_ROUTES of (network, netmask,
+    router), router None for a network on this link. resolvers: at most MAX_RESOLVERS name servers. mtu: None where the
+    server has none. duration_s: INFINITE_S for ever; renew_s, rebind_s: T1 and T2 of RFC 2131 section 4.4.5.
+    ignored: what else was in it and is not used, as text.
     """
 
-    def __init__(self, ip, prefix_len, router, resolvers, mtu, server_ip, duration_s, renew_s, rebind_s):
+    def __init__(self, ip, prefix_len, routes, resolvers, mtu, server_ip, duration_s, renew_s, rebind_s, ignored):
         self.ip = ip
         self.prefix_len = prefix_len
-        self.router = router
+        self.router = None
+        for route in routes:
+            if not route[1]:
+                self.router = route[2]
+                break
+        self.routes = routes
         self.resolvers = resolvers
         self.mtu = mtu
         self.server_ip = server_ip
         self.duration_s = duration_s
         self.renew_s = renew_s
         self.rebind_s = rebind_s
+        self.ignored = ignored
 
 
 def read_lease(message):
-    """The Lease in an OFFER or ACK; None when it makes no sense.
+    """The Lease in an OFFER or ACK. ValueError, with the reason, when it makes no sense.
 
-    Refused: an address or a server that is no host's, a mask with holes, routers none of which is on the link, no lease
-    time or one below MIN_LEASE_S.
+    Refused: an address or a server that is no host's, a mask with holes, no lease time or one below MIN_LEASE_S. What
+    else is wrong with it costs only what is wrong.
     """
     ip = message.yiaddr
     server_ip = message.number(wire.OPTION_SERVER, 4)
     duration_s = message.number(wire.OPTION_LEASE_TIME, 4)
-    if server_ip is None or duration_s is None or duration_s < MIN_LEASE_S or server_ip == ip:
-        return None
-    if not wire_ipv4.is_unicast(ip) or not wire_ipv4.is_unicast(server_ip):
-        return None
+    if server_ip is None:
+        raise ValueError("no server identifier")
+    if duration_s is None:
+        raise ValueError("no lease time")
+    if duration_s < MIN_LEASE_S:
+        raise ValueError("a lease of %d s" % duration_s)
     prefix_len = _prefix_len(message, ip)
-    if prefix_len is None or not _is_host(ip, ip, prefix_len):
-        return None
-    router = None
-    if wire.OPTION_ROUTER in message.options:
-        for candidate in message.addresses(wire.OPTION_ROUTER, 8):
-            if candidate != ip and _is_host(candidate, ip, prefix_len):
-                router = candidate
-                break
-        else:
-            return None
+    if not wire_ipv4.is_unicast(ip) or not _is_host(ip, ip, prefix_len):
+        raise ValueError("%s/%d is no host's address" % (wire_ipv4.format_address(ip), prefix_len))
+    if server_ip == ip or not wire_ipv4.is_unicast(server_ip):
+        raise ValueError("the server identifier %s" % wire_ipv4.format_address(server_ip))
+    ignored = []
+    routes = _read_routes(message, ip, prefix_len, ignored)
     resolvers = [other for other in message.addresses(wire.OPTION_DNS, MAX_RESOLVERS) if wire_ipv4.is_unicast(other)]
     mtu = message.number(wire.OPTION_MTU, 2)
     if mtu is not None and mtu < MIN_MTU:
+        ignored.append("an MTU of %d" % mtu)
         mtu = None
     renew_s = message.number(wire.OPTION_T1, 4)
     rebind_s = message.number(wire.OPTION_T2, 4)
     if renew_s is None or rebind_s is None or not 0 < renew_s < rebind_s < duration_s:
         renew_s = duration_s // 2
         rebind_s = duration_s * 7 // 8
-    return Lease(ip, prefix_len, router, resolvers, mtu, server_ip, duration_s, renew_s, rebind_s)
+    return Lease(ip, prefix_len, routes, resolvers, mtu, server_ip, duration_s, renew_s, rebind_s, ignored)
+
+
+def _read_routes(message, ip, prefix_len, ignored):
+    """The routes as Lease has them. Where there are classless ones, the router option says nothing (RFC 3442).
+
+    A router need not be on the network that the mask says: clouds give a /32. It is a neighbour all the same.
+    """
+    try:
+        entries = message.routes()
+    except ValueError:
+        ignored.append("damaged routes")
+        entries = None
+    if entries is None:
+        return _default_route(message, ip, prefix_len, ignored)
+    routes = []
+    # That to everywhere is not the one that there is no room for.
+    entries = [entry for entry in entries if not entry[0]] + [entry for entry in entries if entry[0]]
+    for route_len, network, router in entries:
+        if router and not _is_router(router, ip, prefix_len):
+            ignored.append("the router " + wire_ipv4.format_address(router))
+        elif len(routes) >= MAX_ROUTES:
+            ignored.append("more than %d routes" % MAX_ROUTES)
+            break
+        else:
+            routes.append((network, wire_ipv4.netmask(route_len), router or None))
+    return routes
+
+
+def _default_route(message, ip, prefix_len, ignored):
+    """From the router option: the first router on the link, else the first that can be one at all."""
+    found = None
+    routers = message.addresses(wire.OPTION_ROUTER, MAX_ROUTERS)
+    for candidate in routers:
+        if _is_router(candidate, ip, prefix_len):
+            if _is_host(candidate, ip, prefix_len):
+                found = candidate
+                break
+            if found is None:
+                found = candidate
+    if found is not None:
+        return [(0, 0, found)]
+    if wire.OPTION_ROUTER in message.options:
+        ignored.append("the router " + wire_ipv4.format_address(routers[0]) if routers else "a damaged router")
+    return []
+
+
+def _is_router(candidate, ip, prefix_len):
+    """Whether packets can be sent to `candidate` to be handed on."""
+    if candidate == ip or not wire_ipv4.is_unicast(candidate):
+        return False
+    return (candidate ^ ip) & wire_ipv4.netmask(prefix_len) != 0 or _is_host(candidate, ip, prefix_len)
 
 
 def _prefix_len(message, ip):
-    """From the mask; without one from the address's class, as RFC 950 has it. None for a mask with holes."""
+    """From the mask; without one from the address's class, as RFC 950 has it. ValueError for a mask with holes."""
     if wire.OPTION_MASK not in message.options:
         top = ip >> 24
         return 8 if top < 128 else 16 if top < 192 else 24
     mask = message.number(wire.OPTION_MASK, 4)
     if not mask:
-        return None
+        raise ValueError("an empty netmask")
     host_bits = mask ^ 0xFFFFFFFF
     if host_bits & (host_bits + 1):
-        return None
+        raise ValueError("the netmask " + wire_ipv4.format_address(mask))
     prefix_len = 32
     while host_bits:
         host_bits >>= 1
@@ -146,6 +211,8 @@ class Dhcp:
         self.on_bound = None
         self.on_lost = None
         self.on_silence = None
+        self.on_refused = None
+        self.refusal = None  # why the last answer was not taken, since the search began
         self.counters = {
             "InMessages": 0,
             "InErrors": 0,  # malformed
@@ -195,6 +262,7 @@ class Dhcp:
         self.udp.unlisten(wire.CLIENT_PORT)
         self.timers.cancel(self)
         self.ipv4.expect_address(False)
+        self.ipv4.expect_datagrams(0)
         self.state = STOPPED
         self.lease = None
 
@@ -230,6 +298,7 @@ class Dhcp:
         self._send(options, 0, wire_ipv4.LIMITED_BROADCAST, now_ms)
         self._offer = None
         self.ipv4.expect_address(False)
+        self.ipv4.expect_datagrams(0)
         if self.lease is not None:
             self._lose("another host has it", now_ms)
         self._restart(now_ms, DECLINED_MS)
@@ -262,12 +331,14 @@ class Dhcp:
 
     def _restart(self, now_ms, delay_ms=0):
         self.state = INIT
+        self.refusal = None
         self._began_ms = None
         self._schedule(now_ms + delay_ms)
 
     def _fail(self, now_ms):
         """An offer came to nothing. Servers that offer and refuse in turn are asked ever less often."""
         self._offer = None
+        self.ipv4.expect_datagrams(0)
         self._failures = min(self._failures + 1, 7)
         self.state = INIT
         self._schedule(now_ms + self._jittered(min(RETRY_MS << self._failures, MAX_RETRY_MS)))
@@ -275,6 +346,8 @@ class Dhcp:
     def _select(self, now_ms):
         self.state = SELECTING
         self.ipv4.expect_address(not self._is_silence_told)
+        # Servers answer to the address that they offer in spite of the broadcast flag (RFC 2131 section 4.1 lets them).
+        self.ipv4.expect_datagrams(_PORTS)
         self._new_xid()
         self._tries = 0
         if self._began_ms is None:
@@ -322,6 +395,8 @@ class Dhcp:
         self._offer = None
         self._failures = 0
         self._is_silence_told = False
+        self.refusal = None
+        self.ipv4.expect_datagrams(0)
         if lease.duration_s == wire.INFINITE_S:
             self._renew_ms = self._rebind_ms = self._end_ms = FAR_MS
             self.timers.cancel(self)
@@ -381,6 +456,7 @@ class Dhcp:
         kind = None if message is None else message.number(wire.OPTION_TYPE, 1)
         if kind is None:
             counters["InErrors"] += 1
+            self.refusal = "a damaged message" if message is None else "no message type"
             return
         state = self.state
         wanted = (wire.OFFER,) if state == SELECTING else (wire.ACK, wire.NAK)
@@ -392,19 +468,26 @@ class Dhcp:
             or kind not in wanted
         ):
             counters["InUnexpected"] += 1
+            if message.op == wire.REPLY and message.chaddr == self._mac and message.xid != self._xid:
+                self.refusal = "the number of another question"
             return
         server_ip = message.number(wire.OPTION_SERVER, 4)
         asked = self._offer if state == REQUESTING else self.lease if state == RENEWING else None
         if asked is not None and server_ip != asked.server_ip:
             counters["InOtherServer"] += 1
+            self.refusal = "another server's" if server_ip else "no server identifier"
             return
         if kind == wire.NAK:
-            self._refused(now_ms)
+            self._refused(message.text(wire.OPTION_MESSAGE), now_ms)
             return
-        lease = read_lease(message)
         expected = self._offer if state == REQUESTING else self.lease
-        if lease is None or (expected is not None and lease.ip != expected.ip):
+        try:
+            lease = read_lease(message)
+            if expected is not None and lease.ip != expected.ip:
+                raise ValueError("%s instead of what was offered" % wire_ipv4.format_address(lease.ip))
+        except ValueError as error:
             counters["InRefused"] += 1
+            self._refuse(server_ip, str(error), now_ms)
             return
         if state == SELECTING:
             self._offer = lease
@@ -415,12 +498,20 @@ class Dhcp:
         else:
             self._bind(lease, self._requested_ms, now_ms)
 
-    def _refused(self, now_ms):
+    def _refuse(self, server_ip, why, now_ms):
+        self.refusal = why if server_ip is None else "%s: %s" % (wire_ipv4.format_address(server_ip), why)
+        if self.on_refused is not None:
+            self.on_refused(self.refusal, now_ms)
+
+    def _refused(self, text, now_ms):
+        """The server says no. text: why, or empty."""
         self.counters["InNaks"] += 1
+        why = ": " + text if text else ""
         if self.lease is not None:
-            self._lose("the server took it back", now_ms)
+            self._lose("the server took it back" + why, now_ms)
             self._restart(now_ms)
         else:
+            self._refuse(self._offer.server_ip, "took its offer back" + why, now_ms)
             self._fail(now_ms)
 
     def _new_xid(self):
