@@ -384,7 +384,11 @@ def test_pings_are_bounded_and_checked(world, host):
 
 def asked(host):
     """The addresses that ARP asks for."""
-    return [packet[38:42] for packet in host.device.tx_log if packet[12:14] == b"\x08\x06" and packet[28:32] != packet[38:42]]
+    return [
+        packet[38:42]
+        for packet in host.device.tx_log
+        if packet[12:14] == b"\x08\x06" and packet[28:32] != packet[38:42]
+    ]
 
 
 def test_gateway_of_a_32_is_a_neighbour_all_the_same(world, host):
