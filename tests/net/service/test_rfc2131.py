@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libos.net.service import dhcp as net_dhcp
+from libos.net.service import lease as net_lease
 from libos.wire import dhcp, ipv4
 from tests.net.service.dhcp_fakes import ADDRESS, BROADCAST, SERVER, Client, reply
 from tests.net.world import World
@@ -339,7 +340,7 @@ def test_classless_routes_are_bounded_and_the_default_is_not_lost(client):
     value = routes(*[(24, 0x0B000000 + (number << 8), SERVER) for number in range(100)], (0, 0, SERVER))
     client.bind(extra=[(121, value)])
     lease = client.dhcp.lease
-    assert len(lease.routes) == net_dhcp.MAX_ROUTES
+    assert len(lease.routes) == net_lease.MAX_ROUTES
     assert lease.router == SERVER
     assert lease.ignored == ["more than 32 routes"]
 
