@@ -186,6 +186,7 @@ def test_config_says_every_choice() -> None:
         "ipv6-secret",
         "ipv4-only",
         "logs",
+        "log-time",
         "hostname",
         "dhcp",
         "ipv4",

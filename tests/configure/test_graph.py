@@ -99,9 +99,9 @@ def test_runtime_keys_come_from_the_devices_that_are_there() -> None:
         for variant in [(HVT,), (UNIX, ("net", "direct")), (UNIX, ("net", "socket"))]
     }
     assert list(names.values()) == [
-        ["port", *IPV6_KEYS, "logs", *IPV4_KEYS, "stats"],
-        ["port", "interface", "host-ipv4", *IPV6_KEYS, "logs", *IPV4_KEYS, "stats"],
-        ["port", "logs", "stats"],
+        ["port", *IPV6_KEYS, "logs", "log-time", *IPV4_KEYS, "stats"],
+        ["port", "interface", "host-ipv4", *IPV6_KEYS, "logs", "log-time", *IPV4_KEYS, "stats"],
+        ["port", "logs", "log-time", "stats"],
     ]
 
 

@@ -93,7 +93,7 @@ def test_router_alert_is_what_scapy_says():
 def test_any_options_are_checked_without_leaving_the_header(header):
     checked = ipv6.check_options(header)
     assert checked is None or (checked[0] == 0 and checked[1] == 0) or 2 <= checked[1] < len(header)
-    if checked is not None:
+    if checked is not None and checked[0] == ipv6.ACTION_SKIP:
         ipv6.has_router_alert(header)
 
 

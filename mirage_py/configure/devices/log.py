@@ -17,11 +17,17 @@ LOG = Kind(
     keys={
         "levels": Key(
             "logs", type="loglevel", default="info", doc="what is logged: a level, or a list such as tcp:debug,*:info"
-        )
+        ),
+        "wall_time": Key(
+            "log-time",
+            type="bool",
+            default=False,
+            doc="log lines begin with the date and time (UTC), by the image's clock",
+        ),
     },
 )
 
 
 def log(console_device: Node | None = None, clock_device: Node | None = None) -> Device:
-    """The log: error, warning, info, debug(source, text). Its runtime key is --logs."""
+    """The log: error, warning, info, debug(source, text). Its runtime keys are --logs and --log-time."""
     return LOG(console_device or console(), clock_device or clock())

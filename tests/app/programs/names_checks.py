@@ -2,7 +2,7 @@
 """DHCP, DNS and happy eyeballs for an application: a client's stack on a cable, with servers at the other end."""
 
 import asyncio
-from errno import EAGAIN, EHOSTUNREACH, ENOENT, ETIMEDOUT
+from errno import EAGAIN, EHOSTUNREACH, EIO, ENOENT, ETIMEDOUT
 
 from cable import Link
 from harness import raises, run_all
@@ -190,6 +190,46 @@ async def silence_falls_back_aloud_and_asks_on():
     assert len(quiet.seen) > count
     loop.detach(netstack)
     assert changes == ["10.0.0.2/24"]
+
+
+async def refused_answers_are_said_with_the_reason_once():
+    recorder = Recorder()
+    link, ipv4_layer, udp, netstack = parts(CLIENT_MAC)
+    link.peer = odd = DhcpServer(link, server_link)
+    odd.lease_s = 0
+    alone = Addressing(ipv4_layer, Dhcp(ipv4_layer, udp, random), Log("info", recorder))
+    loop.attach(netstack)
+    while not alone.is_up:
+        await asyncio.sleep_ms(20)
+    assert len(odd.seen) >= 2, odd.seen
+    why = "10.0.0.1: a lease of 0 s"
+    assert recorder.text.count("warning: an answer by DHCP is refused: " + why + "\n") == 1, recorder.text
+    assert "warning: no usable answer by DHCP (" + why + "): falling back" in recorder.text, recorder.text
+    # What is wrong with a lease that can be used costs only that.
+    odd.lease_s = 3600
+    odd.router = 0
+    while alone.address == "10.0.0.2/24":
+        await asyncio.sleep_ms(20)
+    assert recorder.text.endswith(
+        "link: warning: not used of what DHCP says: the router 0.0.0.0\nlink: 10.0.0.9/24 by DHCP\n"
+    ), recorder.text
+    alone.release(loop.now_ms())
+    loop.detach(netstack)
+
+
+async def classless_routes_are_used():
+    recorder = Recorder()
+    link, ipv4_layer, udp, netstack = parts(CLIENT_MAC)
+    link.peer = cloud = DhcpServer(link, server_link)
+    router = b"\x0a\x80\0\1"
+    cloud.more = [(wire.OPTION_ROUTES, b"\x20" + router + b"\0\0\0\0" + b"\0" + router + b"\x08\x0b" + router)]
+    alone = Addressing(ipv4_layer, Dhcp(ipv4_layer, udp, random), Log("info", recorder))
+    loop.attach(netstack)
+    assert await alone.wait_until_up(3000)
+    assert recorder.text == "link: 10.0.0.9/24 by DHCP, gateway 10.128.0.1, 2 other routes\n", recorder.text
+    assert ipv4_layer.next_hop(0x08080808) == 0x0A800001
+    alone.release(loop.now_ms())
+    loop.detach(netstack)
 
 
 async def static_addresses_ask_nobody():
@@ -466,6 +506,55 @@ async def family_that_the_name_does_not_have_is_not_waited_for():
     await flow.close()
 
 
+async def silence_about_one_family_does_not_hold_up_the_other():
+    for silent, most_ms in ((wire_dns.AAAA, 50), (wire_dns.A, 250)):
+        zone6(["fd00::1"], ["10.6.0.1"])
+        names6.silent = (silent,)
+        found, elapsed_ms = await timed(dns6.resolve("www.test"))
+        assert found == (["10.6.0.1"] if silent == wire_dns.AAAA else ["fd00::1"]), found
+        assert most_ms - 10 <= elapsed_ms < most_ms + 150, elapsed_ms
+        for connect in (dns6.connect, happy6.connect):
+            dns6.resolver.flush()
+            flow, elapsed_ms = await timed(connect("www.test", 7001))
+            assert elapsed_ms < most_ms + 150, (connect, elapsed_ms)
+            await flow.close()
+        await asyncio.sleep_ms(10)
+        assert dns6._count == 0, dns6._count  # no lookup goes on
+    names6.silent = ()
+
+
+async def refusal_for_one_family_is_as_having_none():
+    for code in (2, 3, 5):
+        for kind in (wire_dns.AAAA, wire_dns.A):
+            zone6(["fd00::1"], ["10.6.0.1"])
+            names6.codes = {kind: code}
+            found, elapsed_ms = await timed(dns6.resolve("www.test"))
+            assert found == (["10.6.0.1"] if kind == wire_dns.AAAA else ["fd00::1"]), (code, kind, found)
+            assert elapsed_ms < 150, (code, kind, elapsed_ms)
+            flow, elapsed_ms = await timed(happy6.connect("www.test", 7001))
+            assert elapsed_ms < 200, (code, kind, elapsed_ms)
+            await flow.close()
+    names6.codes = {wire_dns.AAAA: 2, wire_dns.A: 2}
+    zone6([], [])
+    await raises(EIO, dns6.resolve("www.test"))
+    names6.codes = {}
+
+
+async def late_answer_within_its_time_is_first():
+    zone6(["fd00::1"], ["10.6.0.1"], 25)
+    assert await dns6.resolve("www.test") == ["fd00::1", "10.6.0.1"]
+    names6.delays_ms = {}
+
+
+async def silent_server_is_asked_last_from_then_on():
+    two = DnsClient(client, Resolver(random), random, ["10.0.0.99", SERVER])
+    zone(www=["10.0.0.5"], web=["10.0.0.6"])
+    found, elapsed_ms = await timed(two.resolve("www.test"))
+    assert elapsed_ms >= 900
+    found, elapsed_ms = await timed(two.resolve("web.test"))
+    assert (found, elapsed_ms < 200) == (["10.0.0.6"], True), elapsed_ms
+
+
 async def name_server_may_be_an_ipv6_address_however_it_is_written():
     zone6(["fd00::1"], ["10.6.0.1"])
     other = DnsClient(client6, Resolver(random), random, ["FD00:0:0::0001"])
@@ -519,6 +608,8 @@ loop.run(
             refusal_takes_the_address_and_the_connections_over_it,
             address_that_is_in_use_is_declined,
             silence_falls_back_aloud_and_asks_on,
+            refused_answers_are_said_with_the_reason_once,
+            classless_routes_are_used,
             static_addresses_ask_nobody,
             static_addresses_that_do_not_fit_are_refused,
             connect_waits_for_the_address_of_ipv6,
@@ -538,6 +629,10 @@ loop.run(
             ipv6_is_preferred,
             families_take_turns,
             family_that_the_name_does_not_have_is_not_waited_for,
+            silence_about_one_family_does_not_hold_up_the_other,
+            refusal_for_one_family_is_as_having_none,
+            late_answer_within_its_time_is_first,
+            silent_server_is_asked_last_from_then_on,
             name_server_may_be_an_ipv6_address_however_it_is_written,
             cancelled_connect_leaves_nothing,
             open_connection_takes_names,

@@ -37,6 +37,8 @@ class DhcpServer:
         self.refuses = False
         self.address = 0x0A000009
         self.lease_s = 3600
+        self.router = SERVER_IP
+        self.more = []  # options besides: (code, octets)
         self.seen = []  # message types
 
     def append(self, frame):
@@ -63,13 +65,13 @@ class DhcpServer:
         if kind != wire.NAK:
             options += [
                 (wire.OPTION_MASK, b"\xff\xff\xff\x00"),
-                (wire.OPTION_ROUTER, SERVER_IP.to_bytes(4, "big")),
+                (wire.OPTION_ROUTER, self.router.to_bytes(4, "big")),
                 (wire.OPTION_DNS, SERVER_IP.to_bytes(4, "big")),
                 (wire.OPTION_LEASE_TIME, self.lease_s.to_bytes(4, "big")),
                 (wire.OPTION_T1, b"\0\0\0\1"),
                 (wire.OPTION_T2, b"\0\0\0\6"),
                 (wire.OPTION_MTU, struct.pack(">H", 1400)),
-            ]
+            ] + self.more
         address = 0 if kind == wire.NAK else self.address
         data = wire.emit(wire.REPLY, question.xid, 0, 0, 0, address, CLIENT_MAC, options)
         total_len = 28 + len(data)
@@ -92,6 +94,8 @@ class NameServer:
         self.truncates = False
         self.is_silent = False
         self.forges = False
+        self.codes = {}  # record type -> the response code of an answer without records
+        self.silent = ()  # record types to which there is no answer
         self.delays_ms = {}  # record type -> how late the answer is
         self.ports = []  # source ports of questions
         self.idents = []
@@ -110,6 +114,8 @@ class NameServer:
             self.stack.udp.write(bytes((evil[0] ^ 1,)) + evil[1:], ip, port, 53)
             self.stack.udp.write(evil, ip, port, 5353)
         kind = data[data.index(b"\0", 12) + 2]
+        if kind in self.silent:
+            return
         if kind in self.delays_ms:
             asyncio.create_task(self.later(self.delays_ms[kind], data, ip, port))
         else:
@@ -132,6 +138,9 @@ class NameServer:
         asked = data[end - 3]
         records = self.zone.get(name)
         code = 3 if records is None else 0
+        if asked in self.codes:
+            code = self.codes[asked]
+            records = None
         body = b""
         count = 0
         for kind, value, ttl in records or ():

@@ -74,3 +74,72 @@ def test_broadcast_answer_is_received_while_the_address_is_awaited(early, dst_ma
     world.inject(b, bytes(answer / UDP(sport=67, dport=68) / b"offer"))
     world.settle()
     assert received == [b"offer"]
+
+
+PORTS = 67 << 16 | 68
+
+
+@pytest.fixture
+def asking(early):
+    """A host without an address that waits for a DHCP server's answer. host.got: the datagrams to port 68."""
+    world, _, b = early
+    b.got = []
+    b.udp.listen(68, lambda data, src_ip, src_port: b.got.append(data))
+    b.udp.listen(69, lambda data, src_ip, src_port: b.got.append(data))
+    b.ipv4.expect_datagrams(PORTS)
+    return world, b
+
+
+def answer(host, dst_mac=None, dst="10.0.0.77", sport=67, dport=68, flags=0, src="10.0.0.9"):
+    frame = Ether(dst=dst_mac or host.device.mac, src="52:54:00:00:00:99") / IP(src=src, dst=dst, flags=flags)
+    return bytes(frame / UDP(sport=sport, dport=dport) / b"offer")
+
+
+@pytest.mark.parametrize("dst_mac", [b"\xff" * 6, None])
+@pytest.mark.parametrize("address", [None, "10.0.0.2/24"])
+def test_answer_to_the_offered_address_is_taken_before_it_is_ours(asking, dst_mac, address):
+    # passt of Debian 12, and others: in spite of the broadcast flag. A default address may be there meanwhile.
+    world, b = asking
+    b.ipv4.set_address(address)
+    world.inject(b, answer(b, dst_mac))
+    world.settle()
+    assert b.got == [b"offer"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sport": 68},
+        {"dport": 69},
+        {"flags": "MF"},
+        {"dst_mac": b"\x52\x54\x00\x00\x00\x77"},
+        {"src": "224.0.0.1"},
+        {"src": "127.0.0.1"},
+    ],
+)
+def test_nothing_else_gets_in_by_that(asking, changes):
+    world, b = asking
+    world.inject(b, answer(b, **changes))
+    world.settle()
+    assert b.got == []
+    assert b.device.tx_log is None or b.device.tx_log == []
+
+
+def test_answer_that_nobody_waits_for_any_more_is_dropped(asking):
+    world, b = asking
+    b.ipv4.expect_datagrams(0)
+    before = b.ipv4.counters["InAddrErrors"]
+    world.inject(b, answer(b))
+    world.settle()
+    assert b.got == []
+    assert b.ipv4.counters["InAddrErrors"] == before + 1
+
+
+def test_closed_port_is_not_told_to_who_sends_to_an_address_that_is_not_ours(asking):
+    world, b = asking
+    b.udp.unlisten(68)
+    b.device.tx_log = []
+    b.ipv4.set_address("10.0.0.2/24")
+    world.inject(b, answer(b))
+    world.settle()
+    assert [packet for packet in b.device.tx_log if packet[12:14] == b"\x08\x00"] == []

@@ -377,3 +377,105 @@ def test_pings_are_bounded_and_checked(world, host):
         assert host.icmp.ping("10.0.0.9", lambda rtt_ms: None, world.now_ms)
     with pytest.raises(ValueError, match="more than"):
         host.icmp.ping("10.0.0.9", print, world.now_ms)
+
+
+# --- neighbours outside of our networks ---
+
+
+def asked(host):
+    """The addresses that ARP asks for."""
+    return [
+        packet[38:42]
+        for packet in host.device.tx_log
+        if packet[12:14] == b"\x08\x06" and packet[28:32] != packet[38:42]
+    ]
+
+
+def test_gateway_of_a_32_is_a_neighbour_all_the_same(world, host):
+    host.ipv4.set_address("10.128.0.7/32", "10.128.0.1")
+    world.filter = Peer(world, host, ip=number("10.128.0.1"), resolve=False).on_frame
+    host.device.tx_log.clear()
+    assert host.udp.write(b"x", "8.8.8.8", 53, 5353, world.now_ms)
+    world.run(for_ms=100)
+    assert set(asked(host)) == {bytes([10, 128, 0, 1])}
+    [packet] = [packet for packet in host.device.tx_log if packet[12:14] == b"\x08\x00"]
+    assert (packet[:6], IP(packet[14:]).src, IP(packet[14:]).dst) == (MAC, "10.128.0.7", "8.8.8.8")
+    # The gateway itself, and an ICMP echo from beyond.
+    assert host.ipv4.next_hop(number("10.128.0.1")) == number("10.128.0.1")
+    host.device.tx_log.clear()
+    inject(world, host, IP(src="8.8.8.8", dst="10.128.0.7") / ICMP(type=8))
+    assert [packet.dst for packet in sent(host)] == ["8.8.8.8"]
+
+
+def test_32_without_a_gateway_has_no_route(host):
+    host.ipv4.set_address("10.128.0.7/32")
+    assert host.ipv4.source_for(number("8.8.8.8")) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "gateway"),
+    [
+        ("10.128.0.7/32", "10.128.0.7"),
+        ("10.128.0.7/32", "0.0.0.0"),
+        ("10.128.0.7/32", "224.0.0.1"),
+        ("10.128.0.7/31", "10.128.0.1"),
+        ("10.128.0.7/24", "10.128.1.1"),
+    ],
+)
+def test_gateway_that_cannot_be_one_is_refused(host, address, gateway):
+    before = list(host.ipv4._routes)
+    with pytest.raises(ValueError, match="not a neighbour"):
+        host.ipv4.set_address(address, gateway)
+    assert host.ipv4._routes == before
+
+
+def test_given_routes_lead_where_they_say(host):
+    host.ipv4.set_address(
+        "10.128.0.7/24",
+        None,
+        [
+            (0, 0, number("10.128.0.1")),
+            (number("169.254.169.254"), 0xFFFFFFFF, None),
+            (number("172.16.0.0"), 0xFFF00000, number("10.128.0.2")),
+            (number("172.16.5.0"), 0xFFFFFF00, number("192.168.9.1")),  # of a router that is on no network of ours
+            (number("172.17.0.0"), 0xFFFF0000, number("10.128.0.7")),  # ourselves: no way
+        ],
+    )
+    hop = host.ipv4.next_hop
+    assert hop(number("8.8.8.8")) == number("10.128.0.1")
+    assert hop(number("169.254.169.254")) == number("169.254.169.254")
+    assert hop(number("172.16.1.1")) == number("10.128.0.2")
+    assert hop(number("172.16.5.1")) == number("192.168.9.1")
+    assert hop(number("192.168.9.1")) == number("192.168.9.1")
+    assert hop(number("172.17.1.1")) == number("10.128.0.2")
+    assert hop(number("10.128.0.99")) == number("10.128.0.99")
+    # They are this address's: another one has its own.
+    host.ipv4.set_address("10.0.0.2/24", "10.0.0.1")
+    assert hop(number("172.16.1.1")) == number("10.0.0.1")
+
+
+def test_given_routes_survive_another_address(host):
+    host.ipv4.set_address("10.128.0.7/32", None, [(0, 0, number("10.128.0.1"))])
+    host.ipv4.add_address("192.168.7.5/24")
+    host.ipv4.add_route("172.16.0.0/12", "192.168.7.1")
+    host.ipv4.remove_address("192.168.7.5")
+    assert host.ipv4.next_hop(number("172.16.1.1")) == number("10.128.0.1")
+
+
+def test_routes_are_bounded(host):
+    many = [(number("11.0.0.0") + (index << 8), 0xFFFFFF00, number("10.0.0.1")) for index in range(200)]
+    host.ipv4.set_address("10.0.0.2/24", None, many)
+    assert len(host.ipv4._routes) == ipv4.MAX_ROUTES
+    with pytest.raises(ValueError, match="more than"):
+        host.ipv4.add_route("172.16.0.0/12", "10.0.0.1")
+
+
+def test_neighbour_outside_of_our_networks_gets_its_answer_and_stays_in_the_table(world, host):
+    host.ipv4.set_address("10.128.0.7/32", "10.128.0.1")
+    Peer(world, host, ip=number("10.128.0.1"))
+    host.udp.write(b"x", "8.8.8.8", 53, 5353, world.now_ms)
+    world.run(for_ms=100)
+    host.ipv4.add_address("10.5.0.1/24")
+    assert [entry[0] for entry in host.arp.entries()] == [number("10.128.0.1")]
+    host.ipv4.set_address("10.0.0.2/24")
+    assert host.arp.entries() == []

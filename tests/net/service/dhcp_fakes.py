@@ -67,9 +67,13 @@ class FakeIpv4:
         self.sent = []  # (src_ip, dst_ip, datagram)
         self.has_frames = True
         self.expected = []  # what expect_address() was called with; "now" for receive_expected()
+        self.ports = 0  # what expect_datagrams() was called with last
 
     def expect_address(self, is_expected):
         self.expected.append(is_expected)
+
+    def expect_datagrams(self, ports):
+        self.ports = ports
 
     def receive_expected(self, now_ms):
         self.expected.append("now")
@@ -114,6 +118,8 @@ class Client:
         self.dhcp.on_bound = lambda lease, now_ms: self.events.append(("bound", now_ms, lease))
         self.dhcp.on_lost = lambda reason, now_ms: self.events.append(("lost", now_ms, reason))
         self.dhcp.on_silence = lambda now_ms: self.events.append(("silence", now_ms))
+        self.refusals = []
+        self.dhcp.on_refused = lambda why, now_ms: self.refusals.append(why)
         if start:
             self.dhcp.start()
             self.run(0)

@@ -367,3 +367,29 @@ def test_any_octets_never_raise_nor_finish(clock):
             assert lookup.values in ((), (ADDRESS,)) or len(lookup.values[0]) == 4
             clock.resolver.flush()
             lookup = clock.look_up()
+
+
+# --- a server that is silent ---
+
+
+def test_server_that_was_silent_is_asked_last_until_it_answers(clock):
+    first = clock.look_up()
+    clock.wait(first)
+    clock.answer(first, record(WWW, dns.A, ADDRESS))
+    assert clock.look_up(WEB).server == "10.0.2.4"
+    lookup = clock.look_up(WEB, servers=["10.0.2.3"])
+    clock.answer(lookup, record(WEB, dns.A, ADDRESS))
+    assert clock.look_up(ZONE).server == "10.0.2.3"
+
+
+def test_all_silent_are_asked_in_the_order_in_which_they_were(clock):
+    lookup = clock.look_up()
+    for _ in range(3):
+        clock.wait(lookup)
+    assert clock.look_up(WEB).server == "10.0.2.4"
+
+
+def test_servers_that_are_known_to_be_silent_are_bounded(clock):
+    for number in range(50):
+        clock.wait(clock.look_up(servers=[f"10.0.{number}.1"]))
+    assert len(clock.resolver._silent) == net_dns.MAX_SILENT

@@ -15,6 +15,7 @@ from .flow import Alarm
 
 DEFAULT_ADDRESS = "10.0.0.2/24"
 _FAR_MS = 1 << 29  # longer than anybody waits
+MAX_REFUSALS = 8  # that are told, until there is a lease
 IPV6_START_MS = 4000  # for the answer of a router, and to see that our address is nobody else's
 DHCP_TARGET = "hvt"  # a machine of its own asks by itself; a process among others is told
 
@@ -51,6 +52,7 @@ class Addressing:
         self._static = (address or DEFAULT_ADDRESS, gateway)
         self._is_default = address is None
         self._lease = None
+        self._refusals = []  # that have been told
         self._alarms = []  # of the tasks that wait
         if ipv6 is not None:
             ipv6.on_address = self._ipv6_address
@@ -70,6 +72,7 @@ class Addressing:
             client.on_bound = self._bound
             client.on_lost = self._lost
             client.on_silence = self._silence
+            client.on_refused = self._refused
             client.start()
         else:
             self._set(self._static[0], self._static[1], "")
@@ -137,13 +140,18 @@ class Addressing:
         """The image ends in order: the address goes back to whom it came from."""
         self.client.stop(now_ms)
 
-    def _set(self, address, gateway, origin):
-        self.ipv4.set_address(address, gateway)
+    def _set(self, address, gateway, origin, routes=()):
+        self.ipv4.set_address(address, None if routes else gateway, routes)
         self.address = address
         self.is_up = self.is_settled = True
         for alarm in self._alarms:
             alarm.wake()
-        self.log.info(self._name, address + origin + (", gateway " + gateway if gateway else ""))
+        if gateway:
+            origin += ", gateway " + gateway
+        others = len([route for route in routes if route[1]])
+        if others:
+            origin += ", %d other route%s" % (others, "s" if others > 1 else "")
+        self.log.info(self._name, address + origin)
         self._changed()
 
     def _changed(self):
@@ -155,7 +163,7 @@ class Addressing:
         self._lease = lease
         is_same = (
             old is not None
-            and (old.ip, old.prefix_len, old.router, old.mtu) == (lease.ip, lease.prefix_len, lease.router, lease.mtu)
+            and (old.ip, old.prefix_len, old.routes, old.mtu) == (lease.ip, lease.prefix_len, lease.routes, lease.mtu)
         )  # fmt: skip
         self._resolvers = [format_address(ip) for ip in lease.resolvers]
         if is_same:
@@ -164,7 +172,16 @@ class Addressing:
             return
         self.ipv4.set_mtu(self.ipv4.ethernet.mtu if lease.mtu is None else lease.mtu)
         gateway = None if lease.router is None else format_address(lease.router)
-        self._set("%s/%d" % (format_address(lease.ip), lease.prefix_len), gateway, " by DHCP")
+        self._refusals = []
+        if lease.ignored:
+            self.log.warning(self._name, "not used of what DHCP says: " + ", ".join(lease.ignored))
+        self._set("%s/%d" % (format_address(lease.ip), lease.prefix_len), gateway, " by DHCP", lease.routes)
+
+    def _refused(self, why, _now_ms):
+        """Each reason once, and not many: whoever sends them is not to fill the console."""
+        if why not in self._refusals and len(self._refusals) < MAX_REFUSALS:
+            self._refusals.append(why)
+            self.log.warning(self._name, "an answer by DHCP is refused: " + why)
 
     def _lost(self, reason, _now_ms):
         self.log.warning(self._name, "%s is lost: %s" % (self.address, reason))
@@ -179,8 +196,10 @@ class Addressing:
     def _silence(self, _now_ms):
         address, gateway = self._static
         what = "the default address " if self._is_default else ""
+        why = self.client.refusal
         self.log.warning(
             self._name,
-            "no answer by DHCP: falling back to %s%s, and asking on (--no-dhcp: not at all)" % (what, address),
+            "no %s by DHCP: falling back to %s%s, and asking on (--no-dhcp: not at all)"
+            % ("answer" if why is None else "usable answer (%s)" % why, what, address),
         )
         self._set(address, gateway, "")

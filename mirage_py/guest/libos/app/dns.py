@@ -21,6 +21,11 @@ _FIRST_PORT = 32768
 _PORT_TRIES = 16
 _NAMING_MS = 6000  # DHCP gives up hope before that
 _NAMING_STEP_MS = 50
+_FAR_MS = 1 << 29  # a lookup ends by itself
+# How long the addresses of one family are waited for once those of the other are there: IPv6's as RFC 8305 section 3
+# has it; IPv4's longer, for they are what helps where IPv6 leads nowhere.
+RESOLUTION_DELAY_MS = 50
+_IPV4_DELAY_MS = 250
 _UNSENT_MS = 20  # before another server is asked, when there is no buffer or no route to one
 
 # net.dns says why by number: (errno, text) of each.
@@ -60,31 +65,20 @@ class DnsClient:
     async def resolve(self, host):
         """The addresses of a host as text, IPv6 first; of a numeric address, that alone. Never an empty list.
 
-        Raises ResolveError, an OSError, when there are none; ValueError for what is no host name.
+        When those of one family are there, the others have a moment to come (RESOLUTION_DELAY_MS). Raises ResolveError,
+        an OSError, when there are none; ValueError for what is no host name.
         """
         if is_numeric(host):
             return [host]
         families = self.stack.families()
-        found = []
-        failure = None
-        if 6 in families and 4 in families:
-            task = asyncio.create_task(self._addresses(host, wire.A))
-            try:
-                found = await self._addresses(host, wire.AAAA)
-            except ResolveError:
-                pass  # what IPv4 says counts
-            except BaseException:
-                task.cancel()
-                raise
-            try:
-                found += await task
-            except ResolveError as error:
-                failure = error
-        else:
-            found = await self._addresses(host, wire.AAAA if 6 in families else wire.A)
-        if not found:
-            raise failure
-        return found
+        if len(families) == 1:
+            return await self.addresses(host, families[0])
+        wire.encode_name(host)  # ValueError: here, not in a task
+        both = _Both(self, host)
+        try:
+            return await both.run()
+        finally:
+            both.end()
 
     async def connect(self, host, port, timeout_ms=_CONNECT_TIMEOUT_MS):
         """Connects to a name or an address: to its addresses one after the other. Returns a flow.
@@ -192,6 +186,49 @@ class DnsClient:
             return await _read_exactly(flow, size)
         finally:
             flow.abort()
+
+
+class _Both:
+    """One name, looked up in both families at once."""
+
+    def __init__(self, dns, host):
+        self._outcome = {}  # family -> addresses, or the exception in their place
+        self._alarm = Alarm()
+        self._tasks = [asyncio.create_task(self._look_up(dns, host, family)) for family in (6, 4)]
+
+    async def _look_up(self, dns, host, family):
+        try:
+            self._outcome[family] = await dns.addresses(host, family)
+        except Exception as error:
+            self._outcome[family] = error
+        self._alarm.wake()
+
+    async def run(self):
+        """Until both are there, or one is and the other has had its time."""
+        outcome = self._outcome
+        deadline_ms = _FAR_MS
+        while len(outcome) < 2:
+            self._alarm = Alarm()
+            if not await self._alarm.sleep_until(ticks_add(ticks_ms(), deadline_ms)):
+                break
+            if isinstance(outcome.get(4), list):
+                deadline_ms = RESOLUTION_DELAY_MS
+            elif isinstance(outcome.get(6), list):
+                deadline_ms = _IPV4_DELAY_MS
+        found = []
+        for family in (6, 4):
+            if isinstance(outcome.get(family), list):
+                found += outcome[family]
+        if not found:
+            # Neither has any: what IPv4 says counts.
+            raise outcome[4]
+        return found
+
+    def end(self):
+        """Nothing goes on behind the caller's back."""
+        for task in self._tasks:
+            if not task.done():
+                task.cancel()
 
 
 async def _read_exactly(flow, count):

@@ -22,16 +22,36 @@ def parse_levels(text):
     return levels
 
 
+def format_time(wall_ns):
+    """ "2026-11-30T20:53:44.123Z" from nanoseconds since 1970 (RFC 3339, in UTC)."""
+    now_ms = wall_ns // 1000000
+    days, now_ms = divmod(now_ms, 86400000)
+    # From March on, so that the day that may be missing is a year's last; an era of 400 years has 146,097 days.
+    era, day = divmod(days + 719468, 146097)
+    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    month = month + 3 if month < 10 else month - 9
+    year += 400 * era + (1 if month <= 2 else 0)
+    now_s = now_ms // 1000
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (
+        year, month, day + 1, now_s // 3600, now_s // 60 % 60, now_s % 60, now_ms % 1000,
+    )  # fmt: skip
+
+
 class Log:
     """Writes `[  seconds] source: level: text` lines; info lines come without their level.
 
-    levels: what parse_levels() returns, or its text; console: write(text); clock: now_ms(), or None for no time.
+    levels: what parse_levels() returns, or its text; console: write(text); clock: hal.clock.Clock, or None for no time.
+    wall_time: whether a line begins with the date and the time of day (UTC) instead of the seconds.
     """
 
-    def __init__(self, levels, console, clock=None):
+    def __init__(self, levels, console, clock=None, wall_time=False):
         self.levels = parse_levels(levels) if isinstance(levels, str) else levels
         self.console = console
         self.clock = clock
+        self.wall_time = wall_time
 
     def is_enabled(self, source, level):
         """level: 0 error, 1 warning, 2 info, 3 debug. For messages that are expensive to make."""
@@ -59,7 +79,9 @@ class Log:
         if not self.is_enabled(source, level):
             return
         stamp = ""
-        if self.clock is not None:
+        if self.clock is not None and self.wall_time:
+            stamp = format_time(self.clock.wall_ns()) + " "
+        elif self.clock is not None:
             now_ms = self.clock.now_ms()
             stamp = "[%5d.%03d] " % (now_ms // 1000, now_ms % 1000)
         name = "" if level == 2 else _NAMES[level] + ": "

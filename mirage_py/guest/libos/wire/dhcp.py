@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""DHCP messages and options (RFC 2131, 2132, 3396): bytes <-> values. No I/O.
+"""DHCP messages and options (RFC 2131, 2132, 3396, 3442): bytes <-> values. No I/O.
 
 A message is a datagram from or to port 67. Addresses are 32-bit numbers, an option's value is a bytes object.
 """
@@ -38,6 +38,8 @@ OPTION_MAX_SIZE = 57
 OPTION_T1 = 58
 OPTION_T2 = 59
 OPTION_CLIENT_ID = 61
+OPTION_ROUTES = 121  # RFC 3442
+OPTION_MS_ROUTES = 249  # the same, of servers that know only its number before it had one
 
 INFINITE_S = 0xFFFFFFFF  # a lease that never ends
 
@@ -71,6 +73,33 @@ class Message:
         if value is None or len(value) != size:
             return None
         return int.from_bytes(value, "big")
+
+    def routes(self):
+        """The classless routes, in order: [(prefix length, network, router)], router 0 for a network on this link.
+
+        None where there are none; ValueError when they are damaged. Bits of a network beyond its prefix are 0.
+        """
+        value = self.options.get(OPTION_ROUTES) or self.options.get(OPTION_MS_ROUTES)
+        if not value:
+            return None
+        found = []
+        at = 0
+        while at < len(value):
+            prefix_len = value[at]
+            network_end = at + 1 + ((prefix_len + 7) >> 3)  # only the octets that count are there
+            end = network_end + 4
+            if prefix_len > 32 or end > len(value):
+                raise ValueError
+            network = int.from_bytes(value[at + 1 : network_end] + bytes(4), "big") >> 8 * (network_end - at - 1)
+            network &= 0xFFFFFFFF << (32 - prefix_len) & 0xFFFFFFFF
+            found.append((prefix_len, network, int.from_bytes(value[network_end:end], "big")))
+            at = end
+        return found
+
+    def text(self, code):
+        """An option that is text, as far as a console may show it: at most 64 printable ASCII characters."""
+        value = self.options.get(code, b"")[:64]
+        return "".join([chr(octet) for octet in value if 32 <= octet < 127])
 
     def addresses(self, code, limit):
         """The first `limit` addresses of an option that lists some; none when it is not there, or is no list."""

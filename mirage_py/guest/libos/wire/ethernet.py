@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ethernet II framing (RFC 894): bytes <-> values. No I/O.
+"""Ethernet II framing (RFC 894), and the tags of IEEE 802.1Q: bytes <-> values. No I/O.
 
 A MAC address is a bytes object of 6 octets.
 """
@@ -10,6 +10,8 @@ HEADER_BYTES = 14
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_ARP = 0x0806
 ETHERTYPE_IPV6 = 0x86DD
+ETHERTYPE_VLAN = 0x8100  # a tag: four octets between the MACs and the ethertype
+TAG_BYTES = 4
 BROADCAST = b"\xff\xff\xff\xff\xff\xff"
 UNKNOWN_MAC = b"\0\0\0\0\0\0"
 
@@ -27,6 +29,17 @@ def parse(buf, start, length):
 def emit(buf, start, dst_mac, src_mac, ethertype):
     """Writes the 14 octets of a header at `start`."""
     struct.pack_into(">6s6sH", buf, start, dst_mac, src_mac, ethertype)
+
+
+def parse_tag(buf, start):
+    """(VLAN, ethertype behind the tag) of a frame of at least 18 octets whose ethertype is ETHERTYPE_VLAN."""
+    tag, ethertype = struct.unpack_from(">HH", buf, start + HEADER_BYTES)
+    return (tag & 0x0FFF, ethertype)
+
+
+def remove_tag(buf, start):
+    """Moves both MACs over the tag: the frame without it begins TAG_BYTES later."""
+    buf[start + 4 : start + 16] = bytes(buf[start : start + 12])
 
 
 def is_multicast(mac):

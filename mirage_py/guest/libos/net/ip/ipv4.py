@@ -5,7 +5,7 @@ Received packets go to the protocol of their number as (frame, packet, now_ms); 
 their next hop here. What an IP layer offers: docs/architecture.md.
 """
 
-from struct import pack
+from struct import pack, unpack_from
 
 from libos.net.errors import AddressError
 from libos.net.ip.awaited import Awaited
@@ -91,7 +91,11 @@ class Ipv4(IpLayer):
         self._addresses = []  # (ip, netmask, directed broadcast address); the first is set_address's, or None
         self._ours = {}
         self._broadcasts = {wire.LIMITED_BROADCAST: True}
-        self._routes = []
+        self._routes = []  # (network, netmask, router, or None on this link), longest prefix first
+        self._given = []  # those of set_address
+        self._added = []  # those of add_route
+        self._on_link = []  # (network, netmask) of neighbours that none of our addresses' networks has
+        self._answer_ports = 0
         self._awaited = Awaited(self.counters)
         self._paths = PathMtus(ethernet.timers, self.mtu, min(MIN_PATH_MTU, self.mtu))
         self._fragmenter = Fragmenter(ethernet.timers, self.counters, self._send_fragment)
@@ -109,9 +113,11 @@ class Ipv4(IpLayer):
 
     # --- our addresses and routes ---
 
-    def set_address(self, address, gateway=None):
+    def set_address(self, address, gateway=None, routes=()):
         """Our (first) address from now on, None for none, and the router to everywhere. Other addresses stay.
 
+        routes: more of them, as numbers: (network, netmask, router), router None for a network on this link. Those
+        routers may be outside of our networks; so may the gateway of a /32, which has no network: they are neighbours.
         ValueError as for the constructor; then nothing has changed. Connections of the address that was ours end.
         """
         entry = None if address is None else _entry(address)
@@ -120,12 +126,14 @@ class Ipv4(IpLayer):
         gateway_ip = None
         if gateway is not None:
             gateway_ip = wire.parse_address(gateway)
-            if entry is None or (gateway_ip ^ entry[0]) & entry[1] or gateway_ip == entry[0]:
+            is_off_link = entry is None or ((gateway_ip ^ entry[0]) & entry[1] and entry[1] != 0xFFFFFFFF)
+            if is_off_link or gateway_ip == entry[0] or not wire.is_unicast(gateway_ip):
                 raise ValueError("the gateway %s is not a neighbour of %s" % (gateway, address))
-        routes = [route for route in self._routes if route[1] and route[2] is not None]
+        self._given = list(routes)
         if gateway_ip is not None:
-            routes.append((0, 0, gateway_ip))
-        self._change(addresses, routes)
+            self._given.append((0, 0, gateway_ip))
+        self._added = [route for route in self._added if route[1]]
+        self._change(addresses)
 
     def add_address(self, address):
         """One more address of ours, "10.0.0.3/24". ValueError when it is none, is ours, or there are too many."""
@@ -134,7 +142,7 @@ class Ipv4(IpLayer):
             raise ValueError(address + " is our address already")
         if len(self._addresses) >= MAX_ADDRESSES:
             raise ValueError("more than %d addresses" % MAX_ADDRESSES)
-        self._change(self._addresses + [entry], self._routes)
+        self._change(self._addresses + [entry])
 
     def remove_address(self, address):
         """The opposite of add_address; "10.0.0.3" is enough. ValueError when it was not added. Its connections end."""
@@ -142,10 +150,10 @@ class Ipv4(IpLayer):
         rest = [entry for entry in self._addresses[1:] if entry[0] != ip]
         if len(rest) == len(self._addresses) - 1:
             raise ValueError("%s was not added" % address)
-        self._change(self._addresses[:1] + rest, self._routes)
+        self._change(self._addresses[:1] + rest)
 
-    def _change(self, addresses, routes):
-        """New addresses; of the routes those stay that lead to a neighbour."""
+    def _change(self, addresses):
+        """New addresses; of the routes that were added those stay that lead to a neighbour."""
         lost = [ip for ip in self._ours]
         self._addresses = addresses
         self._ours = {}
@@ -160,21 +168,35 @@ class Ipv4(IpLayer):
                 self._insert_route(ip & netmask, netmask, None)
                 known.append((ip, netmask))
         self.ip = known[0][0] if known else 0
-        for network, netmask, gateway_ip in routes:
-            if gateway_ip is not None and self._is_neighbour(gateway_ip):
-                self._insert_route(network, netmask, gateway_ip)
-        self.neighbours.set_addresses(known)
+        self._on_link = []
+        for network, netmask, gateway_ip in self._given:
+            if gateway_ip is None:
+                self._on_link.append((network, netmask))
+        for network, netmask, gateway_ip in self._given:
+            if gateway_ip in self._ours:
+                continue
+            if gateway_ip is not None and not self._is_neighbour(gateway_ip):
+                self._on_link.append((gateway_ip, 0xFFFFFFFF))
+                self._insert_route(gateway_ip, 0xFFFFFFFF, None)
+            self._insert_route(network, netmask, gateway_ip)
+        self._added = [route for route in self._added if self._is_neighbour(route[2])]
+        for network, netmask, gateway_ip in self._added:
+            self._insert_route(network, netmask, gateway_ip)
+        self.neighbours.set_addresses(known, self._on_link)
         for ip in lost:
             if ip not in self._ours:
                 self._lose_address(ip)
 
     def _is_neighbour(self, ip):
-        for ours, netmask in self._ours.items():
-            if (ip ^ ours) & netmask == 0:
-                return ip not in self._ours
+        for networks in (self._ours.items(), self._on_link):
+            for network, netmask in networks:
+                if (ip ^ network) & netmask == 0:
+                    return ip not in self._ours
         return False
 
     def _insert_route(self, network, netmask, gateway_ip):
+        if len(self._routes) >= MAX_ROUTES:
+            return
         at = 0
         while at < len(self._routes) and self._routes[at][1] >= netmask:
             at += 1
@@ -189,6 +211,7 @@ class Ipv4(IpLayer):
             raise ValueError("the gateway %s is not a neighbour" % gateway)
         if len(self._routes) >= MAX_ROUTES:
             raise ValueError("more than %d routes" % MAX_ROUTES)
+        self._added.append((ip & netmask, netmask, gateway_ip))
         self._insert_route(ip & netmask, netmask, gateway_ip)
         self.neighbours.generation += 1
 
@@ -210,6 +233,13 @@ class Ipv4(IpLayer):
     def expect_address(self, is_expected):
         """An address is being looked for: what comes to us meanwhile is kept for `receive_expected`. False: no more."""
         self._awaited.open(is_expected)
+
+    def expect_datagrams(self, ports):
+        """Until the next call, UDP datagrams between these ports are received, whatever host's address they are to.
+
+        ports: source << 16 | destination; 0 for none. For a client that has no address yet: nothing else gets in.
+        """
+        self._answer_ports = ports
 
     def receive_expected(self, now_ms):
         """The address has been found: what came to it before is received now."""
@@ -312,11 +342,14 @@ class Ipv4(IpLayer):
             counters["InCsumErrors"] += 1
             return
         is_broadcast = dst_ip not in self._ours
-        if is_broadcast and self._awaited.is_open and not is_group and src_mac is not None and wire.is_unicast(dst_ip):
-            self._awaited.keep(frame, src_mac, now_ms)
-            return
-        if is_broadcast and not self._is_for_us(dst_ip, src_mac, is_group):
-            return
+        if is_broadcast and not (
+            self._answer_ports and src_mac is not None and self._is_answer(frame, header_len, fragment, protocol)
+        ):
+            if self._awaited.is_open and not is_group and src_mac is not None and wire.is_unicast(dst_ip):
+                self._awaited.keep(frame, src_mac, now_ms)
+                return
+            if not self._is_for_us(dst_ip, src_mac, is_group):
+                return
         if src_mac is not None and not self._may_be_source(src_ip, protocol):
             counters["InMartians"] += 1
             return
@@ -363,6 +396,16 @@ class Ipv4(IpLayer):
                 return False
         self.counters["InAddrErrors"] += 1
         return False
+
+    def _is_answer(self, frame, header_len, fragment, protocol):
+        """Whether it is a datagram that expect_datagrams() waits for, in one piece."""
+        start = HEADER_START + header_len
+        return (
+            protocol == wire.PROTOCOL_UDP
+            and not fragment & (wire.MORE_FRAGMENTS | wire.OFFSET_MASK)
+            and start + 4 <= frame.length
+            and unpack_from(">I", frame.buf, frame.start + start)[0] == self._answer_ports
+        )
 
     def _may_be_source(self, src_ip, protocol):
         """RFC 1812 section 5.3.7. A switch that asks for memberships may have no address (RFC 4541 section 2.1.1)."""

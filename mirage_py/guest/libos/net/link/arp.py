@@ -38,15 +38,20 @@ class Arp(Neighbours):
         super().__init__(ethernet, random, counters)
         self.on_conflict = None
         self._addresses = []  # (ip, netmask)
+        self._on_link = []  # (network, netmask) of other neighbours
         self._errands = []  # probes and announcements under way
         self._defended_ms = {}
         ethernet.parts["arp"] = self
         ethernet.register(wire_ethernet.ETHERTYPE_ARP, self)
 
-    def set_addresses(self, addresses):
-        """Our addresses from now on: [(ip, netmask)]. New ones are announced; entries that are no neighbours now go."""
+    def set_addresses(self, addresses, on_link=()):
+        """Our addresses from now on: [(ip, netmask)]. New ones are announced; entries that are no neighbours now go.
+
+        on_link: [(network, netmask)] of neighbours that are on none of these addresses' networks.
+        """
         old = self._addresses
         self._addresses = addresses
+        self._on_link = on_link
         for entry in list(self._table.values()):
             if not self._is_neighbour(entry.ip) or self.is_ours(entry.ip):
                 self._remove(entry)
@@ -64,9 +69,10 @@ class Arp(Neighbours):
         return False
 
     def _is_neighbour(self, ip):
-        for ours, netmask in self._addresses:
-            if (ip ^ ours) & netmask == 0:
-                return ip != 0
+        for networks in (self._addresses, self._on_link):
+            for network, netmask in networks:
+                if (ip ^ network) & netmask == 0:
+                    return ip != 0
         return False
 
     def _source_for(self, ip):

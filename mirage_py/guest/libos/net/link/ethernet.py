@@ -38,6 +38,7 @@ class Ethernet:
             "InUnknownProtos": 0,  # RFC 2863
             "InErrors": 0,
             "InOtherHost": 0,
+            "InOtherVlan": 0,
             "OutDiscards": 0,
             "OutNoBuffer": 0,
             "Looped": 0,
@@ -84,10 +85,31 @@ class Ethernet:
             self.counters["InOtherHost"] += 1
             return
         protocol = self._protocols.get(ethertype)
+        if protocol is None and ethertype == wire.ETHERTYPE_VLAN:
+            ethertype = self._untag(frame)
+            if ethertype is None:
+                return
+            protocol = self._protocols.get(ethertype)
         if protocol is None:
             self.counters["InUnknownProtos"] += 1
             return
         protocol.input(frame, now_ms, src_mac, is_group)
+
+    def _untag(self, frame):
+        """Takes the tag off a frame that is in no VLAN (number 0): it has only a priority, and is as one without
+        (IEEE 802.1Q section 6.9). Returns its ethertype; None, counted, for frames of VLANs: we are in none.
+        """
+        if frame.length < wire.HEADER_BYTES + wire.TAG_BYTES:
+            self.counters["InErrors"] += 1
+            return None
+        vlan, ethertype = wire.parse_tag(frame.buf, frame.start)
+        if vlan:
+            self.counters["InOtherVlan"] += 1
+            return None
+        wire.remove_tag(frame.buf, frame.start)
+        frame.start += wire.TAG_BYTES
+        frame.length -= wire.TAG_BYTES
+        return ethertype
 
     def alloc(self, length):
         """A frame to send with `length` octets, or None when buffers are used up: try again after the next poll."""

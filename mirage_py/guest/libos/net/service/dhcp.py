@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""DHCP client (RFC 2131, 2132). No I/O, no clock.
+"""DHCP client (RFC 2131, 2132, 3442). No I/O, no clock.
 
 It finds a lease, keeps it, and says so: on_bound(lease, now_ms) for a new one and for one that was extended,
 on_lost(reason, now_ms) when it must not be used any longer, on_silence(now_ms) when no server has answered for
-SILENCE_MS. What the lease is good for is up to whoever listens; the client itself sets no address.
+SILENCE_MS, on_refused(why, now_ms) for an answer that was not taken. What the lease is good for is up to whoever
+listens; the client itself sets no address.
 
 The first message leaves at once and is repeated after about one, two, four … seconds: RFC 2131 section 4.1 would have
 a delay at start and four seconds, so that a floor of computers does not ask in step after a power cut. A virtual
 machine that boots in milliseconds is not one of those; what is repeated is randomised all the same.
 """
 
+from libos.net.service.lease import read_lease
 from libos.net.timers import FAR_MS
 from libos.wire import dhcp as wire
 from libos.wire import ipv4 as wire_ipv4
@@ -21,9 +23,6 @@ REQUEST_TRIES = 4  # for an offer; then any other will do
 SILENCE_MS = 4000
 DECLINED_MS = 10000  # RFC 2131 section 3.1: at least so long after a DECLINE
 RENEW_RETRY_MS = 60000  # section 4.4.5; less for a lease that is short itself
-MIN_LEASE_S = 10  # shorter ones would only be renewed
-MIN_MTU = 576  # RFC 2132 section 5.1 says 68, which is more often a mistake or an attack than a link
-MAX_RESOLVERS = 3
 
 STOPPED = 0
 INIT = 1
@@ -36,96 +35,18 @@ REBINDING = 6
 _PARAMETERS = bytes(
     (
         wire.OPTION_MASK,
+        wire.OPTION_ROUTES,  # before the router (RFC 3442)
         wire.OPTION_ROUTER,
         wire.OPTION_DNS,
         wire.OPTION_MTU,
         wire.OPTION_LEASE_TIME,
         wire.OPTION_T1,
         wire.OPTION_T2,
+        wire.OPTION_MS_ROUTES,
     )
 )
-
-
-class Lease:
-    """What a server gave. Addresses are 32-bit numbers.
-
-    router: the gateway, or None. resolvers: at most MAX_RESOLVERS name servers. mtu: None where the server has none.
-    duration_s: INFINITE_S for ever; renew_s, rebind_s: T1 and T2 of RFC 2131 section 4.4.5.
-    """
-
-    def __init__(self, ip, prefix_len, router, resolvers, mtu, server_ip, duration_s, renew_s, rebind_s):
-        self.ip = ip
-        self.prefix_len = prefix_len
-        self.router = router
-        self.resolvers = resolvers
-        self.mtu = mtu
-        self.server_ip = server_ip
-        self.duration_s = duration_s
-        self.renew_s = renew_s
-        self.rebind_s = rebind_s
-
-
-def read_lease(message):
-    """The Lease in an OFFER or ACK; None when it makes no sense.
-
-    Refused: an address or a server that is no host's, a mask with holes, routers none of which is on the link, no lease
-    time or one below MIN_LEASE_S.
-    """
-    ip = message.yiaddr
-    server_ip = message.number(wire.OPTION_SERVER, 4)
-    duration_s = message.number(wire.OPTION_LEASE_TIME, 4)
-    if server_ip is None or duration_s is None or duration_s < MIN_LEASE_S or server_ip == ip:
-        return None
-    if not wire_ipv4.is_unicast(ip) or not wire_ipv4.is_unicast(server_ip):
-        return None
-    prefix_len = _prefix_len(message, ip)
-    if prefix_len is None or not _is_host(ip, ip, prefix_len):
-        return None
-    router = None
-    if wire.OPTION_ROUTER in message.options:
-        for candidate in message.addresses(wire.OPTION_ROUTER, 8):
-            if candidate != ip and _is_host(candidate, ip, prefix_len):
-                router = candidate
-                break
-        else:
-            return None
-    resolvers = [other for other in message.addresses(wire.OPTION_DNS, MAX_RESOLVERS) if wire_ipv4.is_unicast(other)]
-    mtu = message.number(wire.OPTION_MTU, 2)
-    if mtu is not None and mtu < MIN_MTU:
-        mtu = None
-    renew_s = message.number(wire.OPTION_T1, 4)
-    rebind_s = message.number(wire.OPTION_T2, 4)
-    if renew_s is None or rebind_s is None or not 0 < renew_s < rebind_s < duration_s:
-        renew_s = duration_s // 2
-        rebind_s = duration_s * 7 // 8
-    return Lease(ip, prefix_len, router, resolvers, mtu, server_ip, duration_s, renew_s, rebind_s)
-
-
-def _prefix_len(message, ip):
-    """From the mask; without one from the address's class, as RFC 950 has it. None for a mask with holes."""
-    if wire.OPTION_MASK not in message.options:
-        top = ip >> 24
-        return 8 if top < 128 else 16 if top < 192 else 24
-    mask = message.number(wire.OPTION_MASK, 4)
-    if not mask:
-        return None
-    host_bits = mask ^ 0xFFFFFFFF
-    if host_bits & (host_bits + 1):
-        return None
-    prefix_len = 32
-    while host_bits:
-        host_bits >>= 1
-        prefix_len -= 1
-    return prefix_len
-
-
-def _is_host(candidate, ip, prefix_len):
-    """Whether `candidate` is the address of a host on the network of `ip`."""
-    netmask = wire_ipv4.netmask(prefix_len)
-    if candidate & netmask != ip & netmask:
-        return False
-    host = candidate & (netmask ^ 0xFFFFFFFF)
-    return prefix_len > 30 or 0 < host < netmask ^ 0xFFFFFFFF
+# Answers from a server to us, both ports in one number.
+_PORTS = wire.SERVER_PORT << 16 | wire.CLIENT_PORT
 
 
 class Dhcp:
@@ -146,6 +67,8 @@ class Dhcp:
         self.on_bound = None
         self.on_lost = None
         self.on_silence = None
+        self.on_refused = None
+        self.refusal = None  # why the last answer was not taken, since the search began
         self.counters = {
             "InMessages": 0,
             "InErrors": 0,  # malformed
@@ -195,6 +118,7 @@ class Dhcp:
         self.udp.unlisten(wire.CLIENT_PORT)
         self.timers.cancel(self)
         self.ipv4.expect_address(False)
+        self.ipv4.expect_datagrams(0)
         self.state = STOPPED
         self.lease = None
 
@@ -230,6 +154,7 @@ class Dhcp:
         self._send(options, 0, wire_ipv4.LIMITED_BROADCAST, now_ms)
         self._offer = None
         self.ipv4.expect_address(False)
+        self.ipv4.expect_datagrams(0)
         if self.lease is not None:
             self._lose("another host has it", now_ms)
         self._restart(now_ms, DECLINED_MS)
@@ -262,12 +187,14 @@ class Dhcp:
 
     def _restart(self, now_ms, delay_ms=0):
         self.state = INIT
+        self.refusal = None
         self._began_ms = None
         self._schedule(now_ms + delay_ms)
 
     def _fail(self, now_ms):
         """An offer came to nothing. Servers that offer and refuse in turn are asked ever less often."""
         self._offer = None
+        self.ipv4.expect_datagrams(0)
         self._failures = min(self._failures + 1, 7)
         self.state = INIT
         self._schedule(now_ms + self._jittered(min(RETRY_MS << self._failures, MAX_RETRY_MS)))
@@ -275,6 +202,8 @@ class Dhcp:
     def _select(self, now_ms):
         self.state = SELECTING
         self.ipv4.expect_address(not self._is_silence_told)
+        # Servers answer to the address that they offer in spite of the broadcast flag (RFC 2131 section 4.1 lets them).
+        self.ipv4.expect_datagrams(_PORTS)
         self._new_xid()
         self._tries = 0
         if self._began_ms is None:
@@ -322,6 +251,8 @@ class Dhcp:
         self._offer = None
         self._failures = 0
         self._is_silence_told = False
+        self.refusal = None
+        self.ipv4.expect_datagrams(0)
         if lease.duration_s == wire.INFINITE_S:
             self._renew_ms = self._rebind_ms = self._end_ms = FAR_MS
             self.timers.cancel(self)
@@ -381,6 +312,7 @@ class Dhcp:
         kind = None if message is None else message.number(wire.OPTION_TYPE, 1)
         if kind is None:
             counters["InErrors"] += 1
+            self.refusal = "a damaged message" if message is None else "no message type"
             return
         state = self.state
         wanted = (wire.OFFER,) if state == SELECTING else (wire.ACK, wire.NAK)
@@ -392,19 +324,26 @@ class Dhcp:
             or kind not in wanted
         ):
             counters["InUnexpected"] += 1
+            if message.op == wire.REPLY and message.chaddr == self._mac and message.xid != self._xid:
+                self.refusal = "the number of another question"
             return
         server_ip = message.number(wire.OPTION_SERVER, 4)
         asked = self._offer if state == REQUESTING else self.lease if state == RENEWING else None
         if asked is not None and server_ip != asked.server_ip:
             counters["InOtherServer"] += 1
+            self.refusal = "another server's" if server_ip else "no server identifier"
             return
         if kind == wire.NAK:
-            self._refused(now_ms)
+            self._refused(message.text(wire.OPTION_MESSAGE), now_ms)
             return
-        lease = read_lease(message)
         expected = self._offer if state == REQUESTING else self.lease
-        if lease is None or (expected is not None and lease.ip != expected.ip):
+        try:
+            lease = read_lease(message)
+            if expected is not None and lease.ip != expected.ip:
+                raise ValueError("%s instead of what was offered" % wire_ipv4.format_address(lease.ip))
+        except ValueError as error:
             counters["InRefused"] += 1
+            self._refuse(server_ip, str(error), now_ms)
             return
         if state == SELECTING:
             self._offer = lease
@@ -415,12 +354,20 @@ class Dhcp:
         else:
             self._bind(lease, self._requested_ms, now_ms)
 
-    def _refused(self, now_ms):
+    def _refuse(self, server_ip, why, now_ms):
+        self.refusal = why if server_ip is None else "%s: %s" % (wire_ipv4.format_address(server_ip), why)
+        if self.on_refused is not None:
+            self.on_refused(self.refusal, now_ms)
+
+    def _refused(self, text, now_ms):
+        """The server says no. text: why, or empty."""
         self.counters["InNaks"] += 1
+        why = ": " + text if text else ""
         if self.lease is not None:
-            self._lose("the server took it back", now_ms)
+            self._lose("the server took it back" + why, now_ms)
             self._restart(now_ms)
         else:
+            self._refuse(self._offer.server_ip, "took its offer back" + why, now_ms)
             self._fail(now_ms)
 
     def _new_xid(self):

@@ -22,6 +22,7 @@ MAX_SERVERS = 3
 TIMEOUTS_MS = (1000, 2000, 4000)  # for each server in turn, round by round
 STREAM_TIMEOUT_MS = 5000
 LOOKUP_MS = 15000  # for all of it
+MAX_SILENT = 8  # servers of which is known that they do not answer
 MAX_LINKS = 8  # CNAMEs that are followed
 MAX_VALUES = 16
 MAX_WRONG = 8  # answers that do not fit, from the right place: somebody guesses; TCP cannot be guessed into
@@ -60,15 +61,17 @@ class Resolver:
             "Timeouts": 0,
             "Failures": 0,
         }
+        self._silent = []  # servers that did not answer when they were asked last, the first of them first
         self._cache = {}  # (name, type) -> (until_ms, values, failure)
 
     def look_up(self, name, kind, servers, now_ms):
         """A Lookup of the records of type `kind` that `name` (as wire.encode_name returns it) has.
 
-        servers: texts; the first MAX_SERVERS are asked. It may be done already: from the cache, or for want of servers.
+        servers: texts; the first MAX_SERVERS are asked, those last that were silent the last time. It may be done
+        already: from the cache, or for want of servers.
         """
         self.counters["Lookups"] += 1
-        lookup = Lookup(self, name, kind, servers[:MAX_SERVERS], now_ms)
+        lookup = Lookup(self, name, kind, self._in_turn(servers[:MAX_SERVERS]), now_ms)
         known = self._cache.get((name, kind))
         if known is not None and now_ms < known[0]:
             self.counters["CacheHits"] += 1
@@ -78,6 +81,17 @@ class Resolver:
         else:
             lookup.ask(now_ms)
         return lookup
+
+    def _in_turn(self, servers):
+        silent = [server for server in self._silent if server in servers]
+        return [server for server in servers if server not in silent] + silent
+
+    def note(self, server, is_silent):
+        """Whether a server has answered: who waits for it once need not do so every time."""
+        if server in self._silent:
+            self._silent.remove(server)
+        if is_silent:
+            self._silent = self._silent[1 - MAX_SILENT :] + [server]
 
     def keep(self, name, kind, values, failure, ttl_s, now_ms):
         """Puts an answer into the cache."""
@@ -164,6 +178,7 @@ class Lookup:
     def on_timeout(self, now_ms):
         """Nothing credible came in time, or nothing could be sent: the next server, the next round, or the end."""
         self._resolver.counters["Timeouts"] += 1
+        self._resolver.note(self.server, True)
         self._next(now_ms)
 
     def _next(self, now_ms):
@@ -189,6 +204,7 @@ class Lookup:
             counters["InWrongQuestion"] += 1
             return self._is_suspicious(now_ms)
         counters["InAnswers"] += 1
+        self._resolver.note(src_ip, False)
         if response.is_truncated:
             if self.is_stream:
                 self._next(now_ms)
