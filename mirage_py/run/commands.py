@@ -21,6 +21,7 @@ from mirage_py.run.console import BLOCK_BYTES, Console, is_foreground_terminal, 
 from mirage_py.run.image import Image
 from mirage_py.run.options import RunOptions
 from mirage_py.run.session import SIGNAL_EXIT_BASE, Companion, Session
+from mirage_py.support import process
 from mirage_py.support.errors import UserError
 
 STOP_TIMEOUT_S = 10.0
@@ -35,6 +36,11 @@ def run(run_options: RunOptions) -> int:
     Returns the exit code: the guest's own; 128 + the signal's number when a signal ended it; 0 when detached.
     Raises UserError for everything that keeps it from starting.
     """
+    with process.interruptible("the start", "nothing of it is left; start it again"):
+        return _run(run_options)
+
+
+def _run(run_options: RunOptions) -> int:
     options.check(run_options)
     image = images.load(run_options)
     if image.target != "hvt":
@@ -165,8 +171,9 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
             # QEMU leaves its socket behind. The end is ours until the lock is closed, after this.
             stack.callback(net.link.local.unlink, missing_ok=True)
         if net.card.driver == cards.IXGBE:
-            models[net.card.name] = card.Model(net)
-            stack.callback(models[net.card.name].close)
+            with process.signals_held():
+                models[net.card.name] = card.Model(net)
+                stack.callback(models[net.card.name].close)
         elif net.tap is not None:
             # QEMU inherits the descriptor: a device that this makes is gone with it, whatever happens to us.
             tap_fds[net.card.name] = tap.open_tap(net.tap)
@@ -191,16 +198,17 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
             sockets={name: model.sockets for name, model in models.items()},
         )
 
-    session = Session(
-        command,
-        inherited=tuple(tap_fds.values()),
-        continues=machine.gdb is None,
-        companions=[
-            Companion(model.what, model.process.pid, model.process.poll, model.why) for model in models.values()
-        ],
-        verify=_verification(machine),
-    )
-    stack.callback(session.kill)
+    with process.signals_held():
+        session = Session(
+            command,
+            inherited=tuple(tap_fds.values()),
+            continues=machine.gdb is None,
+            companions=[
+                Companion(model.what, model.process.pid, model.process.poll, model.why) for model in models.values()
+            ],
+            verify=_verification(machine),
+        )
+        stack.callback(session.kill)
     return session
 
 

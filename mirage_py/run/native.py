@@ -12,8 +12,9 @@ import subprocess
 from mirage_py.run import cards, network, tap
 from mirage_py.run.image import Image
 from mirage_py.run.options import RunOptions
-from mirage_py.run.session import SIGNAL_EXIT_BASE, STOP_SIGNALS, dies_with_us
+from mirage_py.run.session import SIGNAL_EXIT_BASE, dies_with_us
 from mirage_py.support.errors import UserError
+from mirage_py.support.process import STOP_SIGNALS
 
 DEFAULT_TAP = "tap0"
 STOP_TIMEOUT_S = 10.0

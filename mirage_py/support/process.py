@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from mirage_py.support.errors import UserError
 
@@ -87,8 +88,11 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @contextmanager
-def interruptible(what: str) -> Iterator[None]:
+def interruptible(what: str, remedy: str = "nothing half-made was kept; start it again") -> Iterator[None]:
     """Ctrl-C, a closing terminal and SIGTERM unwind the stack, so that clean-up runs, and become a UserError.
 
     what: a noun for the message, such as "the build". The exit code is 128 + the signal's number.
@@ -105,16 +109,47 @@ def interruptible(what: str) -> Iterator[None]:
             received.append(number)
             raise Stopped
 
-    previous = {}
-    if threading.current_thread() is threading.main_thread():
-        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    previous = _handle(stop)
     try:
         yield
     except Stopped:
         name = signal.Signals(received[0]).name
-        raise UserError(
-            f"{what} was interrupted ({name})", "nothing half-made was kept; start it again", 128 + received[0]
-        ) from None
+        raise UserError(f"{what} was interrupted ({name})", remedy, 128 + received[0]) from None
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        _restore(previous)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """What may not be torn apart, such as making something and noting that it is to be removed again.
+
+    A signal that comes meanwhile is delivered behind it. Programs that are started in it do not inherit this.
+    """
+    received: list[int] = []
+    previous = _handle(lambda number, _frame: received.append(number))
+    try:
+        yield
+    finally:
+        _restore(previous)
+        for number in received:
+            signal.raise_signal(number)
+
+
+_Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+def _handle(handler: Callable[[int, FrameType | None], Any]) -> dict[int, _Handler]:
+    """Have `handler` called for the signals that ask for the end, but for those that are ignored (nohup)."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    previous: dict[int, _Handler] = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    previous = {number: before for number, before in previous.items() if before is not signal.SIG_IGN}
+    for number in previous:
+        signal.signal(number, handler)
+    return previous
+
+
+def _restore(previous: Mapping[int, _Handler]) -> None:
+    for number, handler in previous.items():
+        # None: it was not set from Python, and cannot be put back.
+        signal.signal(number, handler if handler is not None else signal.SIG_DFL)
