@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that `mirage-py build` in a Ma
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,7 +210,9 @@ def configured(context: click.Context, request: Request) -> Configuration:
         try:
             recorded = codegen.recorded_request(request.output_directory)
         except UserError:
-            pass
+            # Nothing has been configured there; where something has, and it is damaged, that is to be known.
+            if os.path.lexists(request.output_directory / codegen.CONFIG_PATH):
+                raise
         else:
             if recorded.config == request.config.absolute():
                 request = recorded

@@ -102,7 +102,9 @@ class Plan:
                 return KEPT
             return UNCHANGED if path.read_bytes() == file.content else WRITTEN
         except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}", "nothing was written") from error
+            raise UserError(
+                f"cannot read {path}: {error.strerror}", "make it readable, or move it away; nothing was written"
+            ) from error
 
     def _write(self, files: list[File]) -> None:
         # All of them beside their places first: a full disk is noticed before anything has changed.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from mirage_py.build import elf
 from mirage_py.run import cards
 from mirage_py.run.cards import Card
 from mirage_py.run.options import RunOptions
+from mirage_py.support import generated
 from mirage_py.support.errors import UserError
 
 DEFAULT_MEMORY_MB = 16
@@ -74,19 +74,7 @@ def from_document(path: Path, document: dict[str, Any]) -> Image:
 
 
 def _read_config(output_dir: Path) -> dict[str, Any]:
-    path = output_dir / "mirage" / "config.json"
-    try:
-        document = json.loads(path.read_text())
-        _ = document["name"], document["target"]
-    except FileNotFoundError:
-        raise UserError(
-            f"nothing is configured in {output_dir.absolute()}",
-            "run `mirage-py configure -t hvt && make` there first, or name an image",
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})", "run `mirage-py configure` again") from None
-    assert isinstance(document, dict)
-    return document
+    return generated.read(output_dir, "config.json", {"name": str, "target": str})
 
 
 def load(options: RunOptions) -> Image:

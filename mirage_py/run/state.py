@@ -14,6 +14,7 @@ import filelock
 import platformdirs
 
 from mirage_py.run.console import old_log
+from mirage_py.support import paths
 from mirage_py.support.errors import UserError
 
 STATE_ENV = "MIRAGE_PY_STATE"
@@ -23,9 +24,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def state_dir() -> Path:
-    """Where the records are; not created here. MIRAGE_PY_STATE overrides the default."""
-    override = os.environ.get(STATE_ENV)
-    return Path(override).absolute() if override else Path(platformdirs.user_state_dir("mirage-py"))
+    """Where the records are; not created here. MIRAGE_PY_STATE overrides the default. Raises UserError."""
+    return paths.from_environment(STATE_ENV) or Path(platformdirs.user_state_dir("mirage-py"))
 
 
 def start_time(pid: int) -> str | None:

@@ -375,6 +375,35 @@ def test_build_configures_again_and_says_what_it_built(hello: Path, monkeypatch:
     assert "helper.py" in (hello / "mirage/manifest.json").read_text()
 
 
+BROKEN = ["", "{", "[]", '{"format": 7}', '{"format": 1, "name": 3, "target": "unix", "request": []}', None]
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_config_json_has_one_remedy_which_helps(hello: Path, content: str | None) -> None:
+    printed("configure", "-t", "unix")
+    path = hello / "mirage" / "config.json"
+    path.unlink()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_text(content)
+    for words in (["build"], ["run"], ["describe"], ["query", "name"], ["configure"]):
+        line = refused(*words)
+        assert str(path) in line
+        assert "move it away" in line
+    path.rename(hello / "away")
+    printed("configure", "-t", "unix")
+    printed("describe")
+
+
+def test_a_key_that_config_py_has_no_more_is_no_option_of_builds(hello: Path) -> None:
+    printed("configure", "-t", "unix", "--count", "2")
+    config = hello / "config.py"
+    config.write_text(config.read_text().replace("keys=[count, pause]", "keys=[pause]"))
+    assert "--count: this application has no such key, as " in refused("build")
+    assert "run `mirage-py configure` again" in refused("build")
+
+
 def test_clean_leaves_what_configure_wrote_unless_asked(hello: Path) -> None:
     printed("configure")
     printed("clean")
