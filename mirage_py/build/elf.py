@@ -91,6 +91,21 @@ def _parse_note(path: Path, content: bytes) -> dict[str, Any]:
     return document
 
 
+def require_whole(path: Path) -> None:
+    """Raises UserError when the file ends before something that its headers say is in it: it was cut off."""
+    end = path.stat().st_size
+    with _opened(path) as elf:
+        ends = [
+            elf["e_shoff"] + elf["e_shnum"] * elf["e_shentsize"],
+            elf["e_phoff"] + elf["e_phnum"] * elf["e_phentsize"],
+        ]
+        ends += [segment["p_offset"] + segment["p_filesz"] for segment in elf.iter_segments()]
+    if max(ends) > end:
+        raise UserError(
+            f"{path} is cut off: it has {end:,} of at least {max(ends):,} bytes", "build it again with `make`"
+        )
+
+
 def note_assembly(document: dict[str, Any]) -> str:
     """The note as a source for the assembler; the linker collects it from section .note.mirage."""
     content = json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode("ascii")

@@ -106,6 +106,10 @@ def plan(image: Image, run_options: RunOptions, links: Mapping[str, link.Link]) 
             f"{absent[0]} is missing: --without leaves it out, and no --qemu-arg attaches one",
             "add --qemu-arg=-device --qemu-arg=..., or leave --without out",
         )
+    if run_options.gdb is not None and not network.is_free("127.0.0.1", run_options.gdb, "tcp"):
+        raise UserError(
+            f"--gdb: port 127.0.0.1:{run_options.gdb}/tcp is taken", "choose another one, for example --gdb-port 1235"
+        )
     # A dry run may be for another computer.
     binary = run_options.qemu or machines.DEFAULT_QEMU
     accelerator = machines.choose_accelerator(run_options.accel)
@@ -149,6 +153,9 @@ def _announce(machine: qemu.Machine) -> None:
             _say(f"{which}{net.link.path}, end {net.link.end}: {ends}")
         for forward in net.forwards:
             _say(str(forward))
+    for forward in (forward for net in machine.networks for forward in net.forwards):
+        if forward.warning is not None:
+            _say(f"mirage-py: warning: {forward.warning}")
     if machine.gdb is not None:
         _say(f"waiting for gdb: gdb -ex 'target remote 127.0.0.1:{machine.gdb}' {_symbols(machine.image.path)}")
 

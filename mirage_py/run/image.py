@@ -96,13 +96,20 @@ def load(options: RunOptions) -> Image:
         raise UserError(f"{path}: {error.strerror}", "name what `make` built, as in dist/echo.hvt") from None
     if magic != _ELF_MAGIC:
         raise UserError(f"{path} is not an image (no ELF file)", "name what `make` built, as in dist/echo.hvt")
+    elf.require_whole(path)
     note = elf.read_note(path)
     if note is not None:
-        return from_document(path, note)
+        try:
+            return from_document(path, note)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{path}: its mirage-py note is damaged ({error!r})", "build the image again") from error
     # An image stripped of its note by other tools still runs from where it was built.
     beside = path.absolute().parent.parent
     if (beside / "mirage" / "config.json").exists():
         document = _read_config(beside)
         if path.name in (document["name"], f"{document['name']}.hvt"):
-            return from_document(path, document)
+            try:
+                return from_document(path, document)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise generated.damaged(beside / "mirage" / "config.json", repr(error)) from error
     raise UserError(f"{path} is an ELF file but not one that mirage-py built", "name the image that `make` built")

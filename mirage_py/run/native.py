@@ -68,6 +68,7 @@ def run(image: Image, options: RunOptions) -> int:
     if image.net != "direct" or tap.exists(name):
         return _become(command)
     address = network.argument(options.guest_args, "ipv4") or image.defaults.get("ipv4") or str(network.TAP_GUEST)
+    network.require_prefix("ipv4", address)
     try:
         guest = ipaddress.IPv4Interface(address)
     except ValueError:

@@ -465,6 +465,18 @@ def test_doctor_prints_every_finding_and_the_verdicts() -> None:
     assert {"name", "status", "detail", "remedy", "targets"} <= set(json.loads(call("doctor", "--json").stdout)[0])
 
 
+def test_ps_lists_for_people_and_for_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIRAGE_PY_STATE", str(tmp_path))
+    assert printed("ps") == ""
+    assert json.loads(printed("ps", "--json")) == []
+    one = {"name": "tea", "image": "/tea", "pid": 1, "pid_start": "0:0", "started": 0, "forwards": ["a way"]}
+    (tmp_path / "tea.json").write_text(json.dumps(one))
+    assert printed("ps") == ""
+    (found,) = json.loads(printed("ps", "-a", "--json"))
+    assert (found["name"], found["state"], found["running"]) == ("tea", "was killed", False)
+    assert printed("ps", "-a").split() == ["tea", "was", "killed", *printed("ps", "-a").split()[3:]]
+
+
 def test_version_and_help() -> None:
     assert printed("--version") == f"mirage-py, version {__version__}\n"
     text = printed("--help")
