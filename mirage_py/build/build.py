@@ -272,6 +272,8 @@ def _forget_unused(folder: Path, used: Sequence[Path]) -> None:
 def clean(output_dir: Path) -> list[Path]:
     """Removes what building made in `output_dir`: the images that are ours, and the build folder; returns them."""
     output = output_dir.absolute()
+    if not output.is_dir():
+        raise UserError(f"there is no directory {output}", "name the one that was configured with --output")
     removed = []
     dist = output / "dist"
     for path in sorted(dist.iterdir()) if dist.is_dir() else ():

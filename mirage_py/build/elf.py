@@ -44,10 +44,12 @@ class SectionSize:
 @contextmanager
 def _opened(path: Path) -> Iterator[ELFFile]:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"{path} is not a file", "name what `make` built")
         with path.open("rb") as file:
             yield ELFFile(file)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        raise UserError(f"{path} cannot be read: {error.strerror}", "name what `make` built") from error
     except (ELFError, ConstructError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a whole ELF file", "build it again") from error
 

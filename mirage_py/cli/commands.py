@@ -24,6 +24,7 @@ from mirage_py.cli.options import (
     registration_of,
     settings_of,
 )
+from mirage_py.support.errors import UserError
 
 _ENDLESS = 10_000  # columns
 
@@ -82,7 +83,11 @@ def describe(
 
     configuration = configured(context, make_request(file, output, target, keys))
     if svg:
-        Path(svg).write_text(describing.svg(configuration), encoding="utf-8")
+        text = describing.svg(configuration)
+        try:
+            Path(svg).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {svg}: {error.strerror}", "name another file with --svg") from error
     elif as_dot:
         click.echo(describing.dot(configuration), nl=False)
     else:

@@ -111,6 +111,8 @@ class Application:
 class ApplicationCommand(OneLineErrors):
     """A command with an option for every key of the config.py that it is called on."""
 
+    may_be_empty = _KEY_PREFIX
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         from mirage_py.configure import codegen
 

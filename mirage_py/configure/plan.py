@@ -7,6 +7,7 @@ when one stands in the way nothing at all is written.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from dataclasses import dataclass
@@ -122,9 +123,10 @@ class Plan:
                 os.replace(*waiting[0])
                 waiting.pop(0)
         except OSError as error:
+            first = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
             raise UserError(
                 f"cannot write {error.filename2 or error.filename or self.output}: {error.strerror}",
-                "free the space, or choose another directory with --output",
+                f"{first}choose another directory with --output",
             ) from error
         finally:
             for temporary, _ in waiting:

@@ -76,10 +76,11 @@ def _run_machine(image: Image, run_options: RunOptions) -> int:
         if emulated:
             machine = replace(machine, qemu=machines.qemu_for_model(run_options.qemu, str(emulated[0])))
         machines.probe_qemu(machine.qemu)
-        _announce(machine)
         if run_options.detach:
             return _detach(machine, run_options)
         session = _start(machine, stack)
+        # What could be refused has been; the guest's own words come behind this, though it runs already.
+        _announce(machine)
         keyboard = 0 if _can_read(0) else None
         console = Console(session.console, keyboard, write_all(1), session.stop)
         with keys_at_once(0):
@@ -264,6 +265,7 @@ def _detach(machine: qemu.Machine, run_options: RunOptions) -> int:
             return session
 
     supervisor.start(record, start, lambda end: qemu.exit_code(end)[0])
+    _announce(machine)
     _say(f"{record.name}: running; `mirage-py logs {record.name}`, `mirage-py stop {record.name}`")
     return 0
 

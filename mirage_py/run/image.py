@@ -90,6 +90,8 @@ def load(options: RunOptions) -> Image:
         if not path.exists():
             raise UserError(f"{path} is not built yet", "run `make` first")
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"{path} is not a file", "name what `make` built, as in dist/echo.hvt")
         with path.open("rb") as file:
             magic = file.read(len(_ELF_MAGIC))
     except OSError as error:

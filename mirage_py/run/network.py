@@ -258,6 +258,8 @@ def _pcaps(values: list[str], cards: list[Card]) -> dict[str, Path]:
     for path in found.values():
         if not path.absolute().parent.is_dir():
             raise UserError(f"--pcap {path}: there is no such directory", "make it first")
+        if path.is_dir():
+            raise UserError(f"--pcap {path}: it is a directory", "name a file in it")
     return found
 
 

@@ -132,7 +132,10 @@ def forget(record: Record) -> None:
 def records() -> list[Record]:
     """All records, oldest first. What ended a week ago is removed; who vanished without a word is marked as ended."""
     found = []
-    for path in state_dir().glob("*.json"):
+    directory = state_dir()
+    if os.path.lexists(directory) and not directory.is_dir():
+        raise UserError(f"{directory} is not a directory", f"name another one in {STATE_ENV}")
+    for path in directory.glob("*.json"):
         record = _load(path)
         if record is None:
             continue

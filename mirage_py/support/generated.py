@@ -35,6 +35,9 @@ def read(output: Path, name: str, shape: Mapping[str, type]) -> dict[str, Any]:
         raise UserError(
             f"nothing is configured in {output.absolute()}", "run `mirage-py configure` in the application's directory"
         ) from None
+    except NotADirectoryError as error:
+        above = next(folder for folder in path.parents if folder.exists())
+        raise UserError(f"{above} is not a directory", "name the one that was configured with --output") from error
     except OSError as error:
         raise damaged(path, error.strerror) from error
     except (ValueError, RecursionError) as error:
