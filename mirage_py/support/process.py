@@ -56,30 +56,37 @@ def run(
     (Ctrl-C), the program and its children are ended too.
     """
     words = [str(word) for word in argv]
+    process: subprocess.Popen[str] | None = None
     try:
-        process = subprocess.Popen(
-            words,
-            cwd=cwd,
-            env=dict(env) if env is not None else {**os.environ, "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-        )
+        # A signal between its start and our knowing of it would leave it behind.
+        with signals_held():
+            process = _start(words, cwd, env)
+        stdout, stderr = process.communicate(timeout=timeout_s)
     except (FileNotFoundError, PermissionError) as error:
         if cwd is not None and not cwd.is_dir():
             raise
         raise UserError(f"{words[0]} is not installed", f"install the package {package}") from error
-    try:
-        stdout, stderr = process.communicate(timeout=timeout_s)
     except BaseException as error:
-        _end(process)
+        if process is not None:
+            _end(process)
         if isinstance(error, subprocess.TimeoutExpired):
             raise UserError(f"{words[0]} did not finish in {timeout_s:.0f} s", "try again") from error
         raise
     return Result(process.returncode, stdout, stderr)
+
+
+def _start(words: list[str], cwd: Path | None, env: Mapping[str, str] | None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        words,
+        cwd=cwd,
+        env=dict(env) if env is not None else {**os.environ, "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -139,11 +146,12 @@ _Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 def _handle(handler: Callable[[int, FrameType | None], Any]) -> dict[int, _Handler]:
-    """Have `handler` called for the signals that ask for the end, but for those that are ignored (nohup)."""
+    """Have `handler` called for the signals that ask for the end; the terminal's is none where nohup says so."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     previous: dict[int, _Handler] = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    previous = {number: before for number, before in previous.items() if before is not signal.SIG_IGN}
+    if previous[signal.SIGHUP] is signal.SIG_IGN:
+        del previous[signal.SIGHUP]
     for number in previous:
         signal.signal(number, handler)
     return previous

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,12 @@ HELLO = Path(__file__).parents[2] / "examples" / "hello"
 
 # Sends SIGINT to itself when a module is looked for.
 PROGRAM = """
-import os, runpy, sys
-wanted = sys.argv.pop(1)
+import os, runpy, signal, sys
+wanted, is_ignored = sys.argv.pop(1), sys.argv[1] == "ignored"
+if is_ignored:
+    sys.argv.pop(1)
+# Whoever started the tests in the background had them ignore it.
+signal.signal(signal.SIGINT, signal.SIG_IGN if is_ignored else signal.default_int_handler)
 class Interrupt:
     def find_spec(self, name, path=None, target=None):
         if name == wanted:
@@ -40,17 +45,30 @@ def test_while_the_tool_is_loaded(tmp_path: Path, module: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+def test_ignored_signal_stays_ignored_until_the_work_begins(tmp_path: Path) -> None:
     # As a shell without job control starts what it puts into the background.
-    command = [sys.executable, "-c", PROGRAM, "click", "configure", "-f", str(HELLO / "config.py"), "-o", str(tmp_path)]
-    ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command]
-    assert subprocess.run(ignoring, capture_output=True, timeout=60, check=False).returncode == 0
+    words = ["click", "ignored", "configure", "-f", str(HELLO / "config.py"), "-o", str(tmp_path)]
+    assert (
+        subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, timeout=60, check=False).returncode
+        == 0
+    )
     assert (tmp_path / "Makefile").exists()
+
+
+def test_nohup_is_heeded() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with process.interruptible("the test"), process.signals_held():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", process.STOP_SIGNALS)
 def test_signal_becomes_an_error_and_the_handlers_are_as_before(number: int) -> None:
     before = [signal.getsignal(one) for one in process.STOP_SIGNALS]
+    if before[process.STOP_SIGNALS.index(signal.SIGHUP)] is signal.SIG_IGN and number == signal.SIGHUP:
+        pytest.skip("run by nohup")
     cleaned = []
 
     def work() -> None:
@@ -80,6 +98,26 @@ def test_signal_that_is_held_comes_behind() -> None:
     with pytest.raises(UserError):
         work()
     assert done == ["made, and noted"]
+
+
+def test_signal_while_a_program_is_started_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[str]] = []
+    start = process._start
+
+    def slowly(*arguments: Any) -> subprocess.Popen[str]:
+        started.append(start(*arguments))
+        signal.raise_signal(signal.SIGTERM)
+        return started[-1]
+
+    monkeypatch.setattr(process, "_start", slowly)
+
+    def work() -> None:
+        with process.interruptible("the test"):
+            process.run(["sleep", "60"], package="coreutils", timeout_s=50)
+
+    with pytest.raises(UserError):
+        work()
+    assert started[0].returncode == -signal.SIGKILL
 
 
 def test_held_signals_are_no_matter_of_the_programs_started_meanwhile() -> None:
