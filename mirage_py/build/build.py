@@ -20,15 +20,17 @@ from typing import Any
 
 from mirage_py.build import elf, frozen, runtime, sources
 from mirage_py.build.runtime import COMPILER, Runtime, clean_environment
-from mirage_py.support import paths, process
-from mirage_py.support.cache import Cache, disk_full_error, exclusive, explained, remove_tree
+from mirage_py.support import generated, paths, process
+from mirage_py.support.cache import Cache, disk_full_error, exclusive, explained, make_directory, remove_tree
 from mirage_py.support.errors import UserError
 from mirage_py.support.progress import Progress
 
-CONFIG_FORMAT = 1
+TARGETS = ("unix", "hvt")
 TIMEOUT_S = 120
 
 _STATE = "state.json"
+_OTHER_PLACE = "choose another directory with configure --output"
+_CONFIG = {"name": str, "request": dict}
 # Data that the compiler need only lay out: optimising it takes time and changes nothing.
 _FROZEN_FLAGS = ("-O0", "-g0", "-w")
 
@@ -61,52 +63,39 @@ def build_folder(output: Path) -> Path:
     return output / "mirage" / "build"
 
 
-def _read_generated(output: Path, name: str) -> dict[str, Any]:
-    path = output / "mirage" / name
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(document, dict):
-            raise ValueError("not an object")
-    except FileNotFoundError as error:
-        raise UserError(f"nothing is configured in {output}", "run `mirage-py configure` there first") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "run `mirage-py configure` again") from error
-    if document.get("format") != CONFIG_FORMAT:
-        raise UserError(f"{path} was written by another version of mirage-py", "run `mirage-py configure` again")
-    return document
-
-
 def load(output: Path, micropython: Path) -> Application:
     """What is configured in `output`. micropython: the source tree that modules of origin "micropython" are in.
 
-    Raises UserError when nothing is, or it was written by another version.
+    Raises UserError when nothing is, or it was written by another version, or is damaged.
     """
-    config = _read_generated(output, "config.json")
-    link = _read_generated(output, "link.json")
-    manifest = _read_generated(output, "manifest.json")
-    try:
-        origins = {
-            "libos": paths.guest_dir(),
-            "app": output / config["request"]["directory"],
-            "micropython": micropython,
-            "generated": output / "mirage",
-        }
-        return Application(
-            output=output,
-            name=config["name"],
-            target=link["target"],
-            features=tuple(link["features"]),
-            image=output / link["output"],
-            note=link["note"],
-            modules=tuple(
-                frozen.Module(entry["name"], origins[entry["origin"]] / entry["path"], entry["origin"])
-                for entry in manifest["modules"]
-            ),
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"what is configured in {output} is damaged: {error}", "run `mirage-py configure` again"
-        ) from error
+    config = generated.read(output, "config.json", _CONFIG)
+    link = generated.read(output, "link.json", {"target": str, "features": list, "output": str, "note": dict})
+    manifest = generated.read(output, "manifest.json", {"modules": list})
+    mirage = output / generated.FOLDER
+    generated.check(mirage / "config.json", config["request"], {"directory": str})
+    if link["target"] not in TARGETS or not all(isinstance(feature, str) for feature in link["features"]):
+        raise generated.damaged(mirage / "link.json", "there is no such target, or no such feature")
+    origins = {
+        "libos": paths.guest_dir(),
+        "app": output / config["request"]["directory"],
+        "micropython": micropython,
+        "generated": mirage,
+    }
+    modules = []
+    for entry in manifest["modules"]:
+        generated.check(mirage / "manifest.json", entry, {"name": str, "origin": str, "path": str})
+        if entry["origin"] not in origins:
+            raise generated.damaged(mirage / "manifest.json", f"{entry['name']} is of no known origin")
+        modules.append(frozen.Module(entry["name"], origins[entry["origin"]] / entry["path"], entry["origin"]))
+    return Application(
+        output=output,
+        name=config["name"],
+        target=link["target"],
+        features=tuple(link["features"]),
+        image=output / link["output"],
+        note=link["note"],
+        modules=tuple(modules),
+    )
 
 
 def build(output_dir: Path, *, progress: Progress | None = None, micropython: Path | None = None) -> Path:
@@ -119,14 +108,14 @@ def build(output_dir: Path, *, progress: Progress | None = None, micropython: Pa
     output = output_dir.absolute()
     with process.interruptible("the build"):
         # Before anything is fetched for it.
-        _read_generated(output, "config.json")
+        generated.read(output, "config.json", _CONFIG)
         cache = Cache(progress=progress)
         runtime.require_toolchain()
         source = sources.obtain(sources.MICROPYTHON, cache, sources.given_directory(micropython))
         application = load(output, source)
         engine = runtime.obtain(application.target, application.features, cache)
-        with explained(output):
-            application.folder.mkdir(parents=True, exist_ok=True)
+        with explained(output, _OTHER_PLACE):
+            make_directory(application.folder, _OTHER_PLACE)
             with exclusive(application.folder / ".lock", str(application.folder), progress):
                 return _build(application, engine, progress)
 
@@ -239,7 +228,7 @@ def _compiler(application: Application, engine: Runtime, arguments: Sequence[str
         env=clean_environment(application.folder),
     )
     if result.disk_was_full:
-        raise disk_full_error(application.folder)
+        raise disk_full_error(application.folder, _OTHER_PLACE)
     if result.code != 0:
         lines = result.stderr.splitlines()
         reason = next((line for line in lines if "error" in line or "undefined" in line), result.last_line())
@@ -259,7 +248,7 @@ def _publish(application: Application, linked: Path) -> None:
     try:
         result = process.run(["strip", "-o", stripped, linked], package="binutils", timeout_s=TIMEOUT_S)
         if result.disk_was_full:
-            raise disk_full_error(stripped)
+            raise disk_full_error(stripped, _OTHER_PLACE)
         if result.code != 0:
             raise UserError(f"strip failed: {result.last_line()}", "check that the package binutils is whole")
         elf.check(stripped, application.target)
@@ -283,6 +272,8 @@ def _forget_unused(folder: Path, used: Sequence[Path]) -> None:
 def clean(output_dir: Path) -> list[Path]:
     """Removes what building made in `output_dir`: the images that are ours, and the build folder; returns them."""
     output = output_dir.absolute()
+    if not output.is_dir():
+        raise UserError(f"there is no directory {output}", "name the one that was configured with --output")
     removed = []
     dist = output / "dist"
     for path in sorted(dist.iterdir()) if dist.is_dir() else ():

@@ -44,10 +44,12 @@ class SectionSize:
 @contextmanager
 def _opened(path: Path) -> Iterator[ELFFile]:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"{path} is not a file", "name what `make` built")
         with path.open("rb") as file:
             yield ELFFile(file)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        raise UserError(f"{path} cannot be read: {error.strerror}", "name what `make` built") from error
     except (ELFError, ConstructError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a whole ELF file", "build it again") from error
 
@@ -89,6 +91,21 @@ def _parse_note(path: Path, content: bytes) -> dict[str, Any]:
         )
     assert isinstance(document, dict)
     return document
+
+
+def require_whole(path: Path) -> None:
+    """Raises UserError when the file ends before something that its headers say is in it: it was cut off."""
+    end = path.stat().st_size
+    with _opened(path) as elf:
+        ends = [
+            elf["e_shoff"] + elf["e_shnum"] * elf["e_shentsize"],
+            elf["e_phoff"] + elf["e_phnum"] * elf["e_phentsize"],
+        ]
+        ends += [segment["p_offset"] + segment["p_filesz"] for segment in elf.iter_segments()]
+    if max(ends) > end:
+        raise UserError(
+            f"{path} is cut off: it has {end:,} of at least {max(ends):,} bytes", "build it again with `make`"
+        )
 
 
 def note_assembly(document: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ from mirage_py.cli.options import (
     registration_of,
     settings_of,
 )
+from mirage_py.support.errors import UserError
 
 _ENDLESS = 10_000  # columns
 
@@ -82,7 +83,11 @@ def describe(
 
     configuration = configured(context, make_request(file, output, target, keys))
     if svg:
-        Path(svg).write_text(describing.svg(configuration), encoding="utf-8")
+        text = describing.svg(configuration)
+        try:
+            Path(svg).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {svg}: {error.strerror}", "name another file with --svg") from error
     elif as_dot:
         click.echo(describing.dot(configuration), nl=False)
     else:
@@ -273,7 +278,7 @@ def run(
         options.RunOptions(
             image=Path(image) if image else None,
             output_dir=Path(output),
-            gdb=gdb_port or (options.DEFAULT_GDB_PORT if wait_for_gdb else None),
+            gdb=gdb_port if gdb_port is not None else options.DEFAULT_GDB_PORT if wait_for_gdb else None,
             tap=list(tap),
             link=list(link),
             without=list(without),
@@ -288,18 +293,24 @@ def run(
 
 @cli.command(cls=OneLineErrors)
 @click.option("-a", "--all", "include_ended", is_flag=True, help="Those that ended lately, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
-def ps(include_ended: bool) -> None:
+def ps(include_ended: bool, as_json: bool) -> None:
     """List the guests that run detached."""
     import time
 
     from mirage_py.run import commands
 
-    for record in commands.ps(include_ended=include_ended):
+    records = commands.ps(include_ended=include_ended)
+    if as_json:
+        import json
+
+        click.echo(json.dumps([record.summary() for record in records], indent=2, ensure_ascii=False))
+        return
+    for record in records:
         minutes, seconds = divmod(int((record.ended or time.time()) - record.started), 60)
-        state = "running" if record.is_running else f"ended with {record.exit_code}"
         ways = "; ".join(record.forwards) or record.tap or ""
-        click.echo(f"{record.name:<20}  {state:<14}  {minutes:4}:{seconds:02}  {ways}".rstrip())
+        click.echo(f"{record.name:<20}  {record.state:<14}  {minutes:4}:{seconds:02}  {ways}".rstrip())
 
 
 @cli.command(cls=OneLineErrors)

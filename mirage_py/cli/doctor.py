@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,15 +132,31 @@ def _mpy_cross() -> Finding:
 
 
 def _cache() -> Finding:
-    root = Cache().root
-    existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    if not os.access(existing, os.W_OK):
-        remedy = "make it writable, or set MIRAGE_PY_CACHE=DIR"
+    remedy = "make it writable, or set MIRAGE_PY_CACHE=DIR"
+    try:
+        root = Cache().root
+    except UserError as error:
+        return Finding("cache", MISSING, error.cause, error.remedy)
+    existing = next(folder for folder in (root, *root.parents) if os.path.lexists(folder))
+    try:
+        # Asking for permissions says nothing of files, of /proc and of what is mounted read-only.
+        os.rmdir(tempfile.mkdtemp(prefix=".mirage-py-", dir=existing))
+    except OSError as error:
+        if existing != root or not root.is_dir():
+            return Finding("cache", MISSING, f"{root} cannot be made: {error.strerror}", "set MIRAGE_PY_CACHE=DIR")
         return Finding("cache", WARNING, f"{existing} is not writable; only what is in it can be used", remedy)
     free_mb = shutil.disk_usage(existing).free >> 20
     if free_mb < 100:
         return Finding("cache", WARNING, f"{root}, {free_mb} MB free", "free some space, or set MIRAGE_PY_CACHE=DIR")
     return Finding("cache", OK, f"{root}, {free_mb} MB free")
+
+
+def _opened_cache() -> Cache | None:
+    """The cache; None where there cannot be one, which `_cache` tells."""
+    try:
+        return Cache()
+    except UserError:
+        return None
 
 
 def _micropython() -> Finding:
@@ -152,7 +169,8 @@ def _micropython() -> Finding:
             return Finding(name, OK, f"{given} ({sources.MICROPYTHON_ENV})")
         remedy = f"unset {sources.MICROPYTHON_ENV}, or give an unchanged tree"
         return Finding(name, MISSING, f"{given} is not it: {problem}", remedy)
-    if sources.is_cached(source, Cache()):
+    cache = _opened_cache()
+    if cache is not None and sources.is_cached(source, cache):
         return Finding(name, OK, "source in the cache, verified")
     if not _has_mirror():
         detail = "source not in the cache, and this system's apt cannot bring Debian's package"
@@ -184,7 +202,8 @@ def _qemu_for_ixgbe() -> Finding:
             return Finding(name, OK, f"version {qemu.version[0]}.{qemu.version[1]}, {qemu.path}", targets=(HVT,))
     except UserError:
         pass
-    cached = private_qemu.find(Cache())
+    cache = _opened_cache()
+    cached = private_qemu.find(cache) if cache is not None else None
     if cached is not None:
         return Finding(name, OK, f"in the cache, {cached}", targets=(HVT,))
     if _has_mirror():

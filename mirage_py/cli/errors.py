@@ -18,6 +18,19 @@ EXIT_INTERRUPTED = 130
 class OneLineErrors(click.Command):
     """A command whose errors are one line with cause and remedy; --debug adds the traceback."""
 
+    # Parameters whose value may be empty: those of the application's keys.
+    may_be_empty = ""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        for parameter in self.get_params(ctx):
+            value = ctx.params.get(parameter.name or "")
+            is_free = self.may_be_empty and (parameter.name or "").startswith(self.may_be_empty)
+            if not is_free and (value == "" or (isinstance(value, tuple) and "" in value)):
+                # What a variable of the shell that is not set leaves: it does not mean the default.
+                raise click.BadParameter("it is empty", ctx, parameter)
+        return rest
+
     def main(  # type: ignore[override]  # click overloads it on standalone_mode
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> Any:

@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that `mirage-py build` in a Ma
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,8 @@ class Application:
 class ApplicationCommand(OneLineErrors):
     """A command with an option for every key of the config.py that it is called on."""
 
+    may_be_empty = _KEY_PREFIX
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         from mirage_py.configure import codegen
 
@@ -209,7 +212,9 @@ def configured(context: click.Context, request: Request) -> Configuration:
         try:
             recorded = codegen.recorded_request(request.output_directory)
         except UserError:
-            pass
+            # Nothing has been configured there; where something has, and it is damaged, that is to be known.
+            if os.path.lexists(request.output_directory / codegen.CONFIG_PATH):
+                raise
         else:
             if recorded.config == request.config.absolute():
                 request = recorded

@@ -24,15 +24,14 @@ from mirage_py.configure.guest_class import Callee, GuestClass, find_class
 from mirage_py.configure.keys import Key, Value
 from mirage_py.configure.plan import KEPT, MARK, File, Plan, is_generated
 from mirage_py.configure.resolver import Resolution, Trees, resolve_imports, resolve_module
-from mirage_py.support import paths
-from mirage_py.support.errors import UserError
+from mirage_py.support import generated, paths
+from mirage_py.support.errors import EXIT_USAGE, UserError
 
-CONFIG_FORMAT = 1
 CONFIG_NAME = "config.py"
 DEFAULT_TARGET = HVT
 TARGET_ENV = "MODE"
-_MAIN = "mirage/main.py"
-GENERATED_FILES = ("Makefile", _MAIN, "mirage/manifest.json", "mirage/config.json", "mirage/link.json")
+_MAIN, CONFIG_PATH = "mirage/main.py", "mirage/config.json"
+GENERATED_FILES = ("Makefile", _MAIN, "mirage/manifest.json", CONFIG_PATH, "mirage/link.json")
 
 # What asyncio has for networks, and what puts a stack of ours behind it.
 _STREAMS_NAMES = frozenset({"open_connection", "start_server"})
@@ -146,18 +145,14 @@ def configure(
 
 def recorded_request(output: Path) -> Request:
     """What was asked of `configure` when it last wrote to `output`. Raises UserError when it never did."""
-    path = output / "mirage" / "config.json"
-    try:
-        document = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
-        request = document["request"]
-        directory = Path(os.path.normpath(output.absolute() / request["directory"]))
-        return Request(directory / request["config"], output, document["target"], dict(request["values"]))
-    except FileNotFoundError:
-        raise UserError(
-            f"nothing is configured in {output.absolute()}", "run `mirage-py configure` in the application's directory"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "run `mirage-py configure` again") from error
+    document = generated.read(output, "config.json", {"target": str, "request": dict})
+    request, path = document["request"], output / CONFIG_PATH
+    generated.check(path, request, {"directory": str, "config": str, "values": dict})
+    values = request["values"]
+    if document["target"] not in TARGETS or not all(isinstance(text, str) for text in values.values()):
+        raise generated.damaged(path, "there is no such target, or no such value of a key")
+    directory = Path(os.path.normpath(output.absolute() / request["directory"]))
+    return Request(directory / request["config"], output, document["target"], dict(values))
 
 
 def refresh(output: Path, tell: Callable[[str], None] = lambda _text: None) -> list[Path]:
@@ -169,7 +164,16 @@ def refresh(output: Path, tell: Callable[[str], None] = lambda _text: None) -> l
     main = output / _MAIN
     is_own = main.is_file() and not is_generated(main)
     own_main = main.read_text(encoding="utf-8", errors="replace") if is_own else None
-    configuration = configure(recorded_request(output), own_main=own_main)
+    request = recorded_request(output)
+    try:
+        configuration = configure(request, own_main=own_main)
+    except UserError as error:
+        if error.exit_code != EXIT_USAGE:
+            raise
+        # Nobody has given an option now.
+        raise UserError(
+            f"{error.cause}, as {output / CONFIG_PATH} has it", "run `mirage-py configure` again"
+        ) from error
     for text in configuration.resolution.absent:
         tell(text)
     states = configuration.plan.apply(keep_foreign=True)
@@ -418,12 +422,12 @@ class _Documents:
 
     def manifest(self) -> str:
         modules = [{"name": m.name, "origin": m.origin, "path": m.path} for m in self.resolution.modules]
-        return _json({"format": CONFIG_FORMAT, "modules": modules})
+        return _json({"format": generated.FORMAT, "modules": modules})
 
     def config(self) -> str:
         return _json(
             {
-                "format": CONFIG_FORMAT,
+                "format": generated.FORMAT,
                 **self._choices(),
                 "features": list(self.features),
                 "memory_mb": self.registration.memory_mb,
@@ -455,12 +459,12 @@ class _Documents:
     def link(self) -> str:
         return _json(
             {
-                "format": CONFIG_FORMAT,
+                "format": generated.FORMAT,
                 "target": self.graph.context.target,
                 "features": list(self.features),
                 "output": self.image,
                 "note": {
-                    "format": CONFIG_FORMAT,
+                    "format": generated.FORMAT,
                     **self._choices(),
                     "devices": self._hardware(),
                     "ports": self._ports(),

@@ -98,6 +98,8 @@ def load(path: Path) -> Registration:
     """
     path = path.absolute()
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"{path} is not a file", "name the application's config.py with -f")
         source = path.read_bytes()
     except FileNotFoundError:
         raise UserError(

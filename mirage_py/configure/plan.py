@@ -7,6 +7,7 @@ when one stands in the way nothing at all is written.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from dataclasses import dataclass
@@ -102,7 +103,9 @@ class Plan:
                 return KEPT
             return UNCHANGED if path.read_bytes() == file.content else WRITTEN
         except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}", "nothing was written") from error
+            raise UserError(
+                f"cannot read {path}: {error.strerror}", "make it readable, or move it away; nothing was written"
+            ) from error
 
     def _write(self, files: list[File]) -> None:
         # All of them beside their places first: a full disk is noticed before anything has changed.
@@ -120,9 +123,10 @@ class Plan:
                 os.replace(*waiting[0])
                 waiting.pop(0)
         except OSError as error:
+            first = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
             raise UserError(
                 f"cannot write {error.filename2 or error.filename or self.output}: {error.strerror}",
-                "free the space, or choose another directory with --output",
+                f"{first}choose another directory with --output",
             ) from error
         finally:
             for temporary, _ in waiting:

@@ -10,6 +10,7 @@ catches its failure. Elsewhere (in a function) it is noted, and raises ImportErr
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,13 +135,33 @@ class Trees:
         full = self.roots[origin] / path
         tree = self._parsed.get(full)
         if tree is None:
-            tree = parse_file(full)
+            tree = _parse_library(full, _signature(full)) if origin == LIBOS else parse_file(full)
             self._parsed[full] = tree
         return tree
 
     def show(self, origin: str, path: str) -> str:
         """How messages name a file: relative in the application, whole in the library OS's directory."""
         return path if origin == APPLICATION else str(self.roots[origin] / path)
+
+
+def _signature(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", "make it readable") from error
+    return status.st_size, status.st_mtime_ns
+
+
+# The library OS is the same for all applications that one process configures, and most of what there is to read.
+@functools.lru_cache(maxsize=512)
+def _parse_library(path: Path, _signature: tuple[int, int]) -> ast.Module:
+    return parse_file(path)
+
+
+@functools.lru_cache(maxsize=512)
+def _nodes(tree: ast.Module) -> list[ast.AST]:
+    """All nodes of a tree. Whoever gets the list leaves it as it is."""
+    return list(ast.walk(tree))
 
 
 def parse_file(path: Path) -> ast.Module:
@@ -273,7 +294,7 @@ class _Walk:
 
     def scan(self, tree: ast.Module, place: _Place, file: str) -> None:
         """Follow every import of a module and note what its code needs."""
-        nodes = list(ast.walk(tree))
+        nodes = _nodes(tree)
         # Where no expression can import, only statements need be looked at: this is what `make` waits for.
         below = ast.iter_child_nodes if any(map(_dynamic_import, nodes)) else _statements
         try:

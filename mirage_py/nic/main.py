@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from mirage_py.nic.backends.base import Backend, NoBackend
 from mirage_py.nic.backends.dgram import DgramBackend
@@ -21,7 +22,7 @@ from mirage_py.nic.faults import SWITCHES, Faults
 from mirage_py.nic.pci import IxgbePci
 from mirage_py.nic.vfio_user.loop import Loop
 from mirage_py.nic.vfio_user.server import Server
-from mirage_py.support.errors import UserError
+from mirage_py.support.errors import EXIT_USAGE, UserError
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +167,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """`python -m mirage_py.nic`."""
     import argparse
 
-    parser = argparse.ArgumentParser(prog="mirage-py nic", description="An emulated Intel 82599 for a virtual machine.")
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            self.exit(EXIT_USAGE, f"mirage-py nic: error: {message}; see `mirage-py nic --help`\n")
+
+    parser = Parser(prog="mirage-py nic", description="An emulated Intel 82599 for a virtual machine.")
     parser.add_argument(
         "--socket", type=Path, action="append", required=True, help="vfio-user socket; repeat for more cards"
     )

@@ -21,6 +21,7 @@ from mirage_py.run.console import BLOCK_BYTES, Console, is_foreground_terminal, 
 from mirage_py.run.image import Image
 from mirage_py.run.options import RunOptions
 from mirage_py.run.session import SIGNAL_EXIT_BASE, Companion, Session
+from mirage_py.support import process
 from mirage_py.support.errors import UserError
 
 STOP_TIMEOUT_S = 10.0
@@ -35,6 +36,11 @@ def run(run_options: RunOptions) -> int:
     Returns the exit code: the guest's own; 128 + the signal's number when a signal ended it; 0 when detached.
     Raises UserError for everything that keeps it from starting.
     """
+    with process.interruptible("the start", "nothing of it is left; start it again"):
+        return _run(run_options)
+
+
+def _run(run_options: RunOptions) -> int:
     options.check(run_options)
     image = images.load(run_options)
     if image.target != "hvt":
@@ -70,10 +76,11 @@ def _run_machine(image: Image, run_options: RunOptions) -> int:
         if emulated:
             machine = replace(machine, qemu=machines.qemu_for_model(run_options.qemu, str(emulated[0])))
         machines.probe_qemu(machine.qemu)
-        _announce(machine)
         if run_options.detach:
             return _detach(machine, run_options)
         session = _start(machine, stack)
+        # What could be refused has been; the guest's own words come behind this, though it runs already.
+        _announce(machine)
         keyboard = 0 if _can_read(0) else None
         console = Console(session.console, keyboard, write_all(1), session.stop)
         with keys_at_once(0):
@@ -99,6 +106,10 @@ def plan(image: Image, run_options: RunOptions, links: Mapping[str, link.Link]) 
         raise UserError(
             f"{absent[0]} is missing: --without leaves it out, and no --qemu-arg attaches one",
             "add --qemu-arg=-device --qemu-arg=..., or leave --without out",
+        )
+    if run_options.gdb is not None and not network.is_free("127.0.0.1", run_options.gdb, "tcp"):
+        raise UserError(
+            f"--gdb: port 127.0.0.1:{run_options.gdb}/tcp is taken", "choose another one, for example --gdb-port 1235"
         )
     # A dry run may be for another computer.
     binary = run_options.qemu or machines.DEFAULT_QEMU
@@ -143,6 +154,9 @@ def _announce(machine: qemu.Machine) -> None:
             _say(f"{which}{net.link.path}, end {net.link.end}: {ends}")
         for forward in net.forwards:
             _say(str(forward))
+    for forward in (forward for net in machine.networks for forward in net.forwards):
+        if forward.warning is not None:
+            _say(f"mirage-py: warning: {forward.warning}")
     if machine.gdb is not None:
         _say(f"waiting for gdb: gdb -ex 'target remote 127.0.0.1:{machine.gdb}' {_symbols(machine.image.path)}")
 
@@ -165,8 +179,9 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
             # QEMU leaves its socket behind. The end is ours until the lock is closed, after this.
             stack.callback(net.link.local.unlink, missing_ok=True)
         if net.card.driver == cards.IXGBE:
-            models[net.card.name] = card.Model(net)
-            stack.callback(models[net.card.name].close)
+            with process.signals_held():
+                models[net.card.name] = card.Model(net)
+                stack.callback(models[net.card.name].close)
         elif net.tap is not None:
             # QEMU inherits the descriptor: a device that this makes is gone with it, whatever happens to us.
             tap_fds[net.card.name] = tap.open_tap(net.tap)
@@ -191,16 +206,17 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
             sockets={name: model.sockets for name, model in models.items()},
         )
 
-    session = Session(
-        command,
-        inherited=tuple(tap_fds.values()),
-        continues=machine.gdb is None,
-        companions=[
-            Companion(model.what, model.process.pid, model.process.poll, model.why) for model in models.values()
-        ],
-        verify=_verification(machine),
-    )
-    stack.callback(session.kill)
+    with process.signals_held():
+        session = Session(
+            command,
+            inherited=tuple(tap_fds.values()),
+            continues=machine.gdb is None,
+            companions=[
+                Companion(model.what, model.process.pid, model.process.poll, model.why) for model in models.values()
+            ],
+            verify=_verification(machine),
+        )
+        stack.callback(session.kill)
     return session
 
 
@@ -249,6 +265,7 @@ def _detach(machine: qemu.Machine, run_options: RunOptions) -> int:
             return session
 
     supervisor.start(record, start, lambda end: qemu.exit_code(end)[0])
+    _announce(machine)
     _say(f"{record.name}: running; `mirage-py logs {record.name}`, `mirage-py stop {record.name}`")
     return 0
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from mirage_py.build import elf
 from mirage_py.run import cards
 from mirage_py.run.cards import Card
 from mirage_py.run.options import RunOptions
+from mirage_py.support import generated
 from mirage_py.support.errors import UserError
 
 DEFAULT_MEMORY_MB = 16
@@ -74,19 +74,7 @@ def from_document(path: Path, document: dict[str, Any]) -> Image:
 
 
 def _read_config(output_dir: Path) -> dict[str, Any]:
-    path = output_dir / "mirage" / "config.json"
-    try:
-        document = json.loads(path.read_text())
-        _ = document["name"], document["target"]
-    except FileNotFoundError:
-        raise UserError(
-            f"nothing is configured in {output_dir.absolute()}",
-            "run `mirage-py configure -t hvt && make` there first, or name an image",
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})", "run `mirage-py configure` again") from None
-    assert isinstance(document, dict)
-    return document
+    return generated.read(output_dir, "config.json", {"name": str, "target": str})
 
 
 def load(options: RunOptions) -> Image:
@@ -102,19 +90,28 @@ def load(options: RunOptions) -> Image:
         if not path.exists():
             raise UserError(f"{path} is not built yet", "run `make` first")
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"{path} is not a file", "name what `make` built, as in dist/echo.hvt")
         with path.open("rb") as file:
             magic = file.read(len(_ELF_MAGIC))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}", "name what `make` built, as in dist/echo.hvt") from None
     if magic != _ELF_MAGIC:
         raise UserError(f"{path} is not an image (no ELF file)", "name what `make` built, as in dist/echo.hvt")
+    elf.require_whole(path)
     note = elf.read_note(path)
     if note is not None:
-        return from_document(path, note)
+        try:
+            return from_document(path, note)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{path}: its mirage-py note is damaged ({error!r})", "build the image again") from error
     # An image stripped of its note by other tools still runs from where it was built.
     beside = path.absolute().parent.parent
     if (beside / "mirage" / "config.json").exists():
         document = _read_config(beside)
         if path.name in (document["name"], f"{document['name']}.hvt"):
-            return from_document(path, document)
+            try:
+                return from_document(path, document)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise generated.damaged(beside / "mirage" / "config.json", repr(error)) from error
     raise UserError(f"{path} is an ELF file but not one that mirage-py built", "name the image that `make` built")

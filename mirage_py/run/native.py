@@ -12,8 +12,9 @@ import subprocess
 from mirage_py.run import cards, network, tap
 from mirage_py.run.image import Image
 from mirage_py.run.options import RunOptions
-from mirage_py.run.session import SIGNAL_EXIT_BASE, STOP_SIGNALS, dies_with_us
+from mirage_py.run.session import SIGNAL_EXIT_BASE, dies_with_us
 from mirage_py.support.errors import UserError
+from mirage_py.support.process import STOP_SIGNALS
 
 DEFAULT_TAP = "tap0"
 STOP_TIMEOUT_S = 10.0
@@ -67,6 +68,7 @@ def run(image: Image, options: RunOptions) -> int:
     if image.net != "direct" or tap.exists(name):
         return _become(command)
     address = network.argument(options.guest_args, "ipv4") or image.defaults.get("ipv4") or str(network.TAP_GUEST)
+    network.require_prefix("ipv4", address)
     try:
         guest = ipaddress.IPv4Interface(address)
     except ValueError:

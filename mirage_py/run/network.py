@@ -100,6 +100,15 @@ def _given_address(arguments: list[str], key: str) -> str | None:
     return given
 
 
+def require_prefix(key: str, given: str | None) -> None:
+    """Raises UserError for an address that lacks its prefix length: nobody else would say what is missing."""
+    try:
+        ipaddress.IPv4Address(given or "")
+    except ValueError:
+        return
+    raise UserError(f"--{key} {given}: the prefix length is missing", f"write it as in --{key} {given}/24")
+
+
 def mac_address(seed: str) -> str:
     """A locally administered MAC address, the same for the same `seed`: two guests on one bridge must differ."""
     digest = hashlib.sha256(seed.encode()).digest()
@@ -138,10 +147,12 @@ def default_forward(guest_port: int, proto: str, taken: set[tuple[str, int]]) ->
     """Forward a guest port from 127.0.0.1, from the same number where an ordinary user can have it, else 8000 above."""
     candidates = [guest_port] if guest_port >= FIRST_UNPRIVILEGED_PORT else []
     candidates.append(REPLACEMENT_BASE + guest_port)
+    # What it is each time, as long as nobody else has it.
+    usual = next((port for port in candidates if port <= 65535 and (proto, port) not in taken), None)
     for port in candidates:
         if port <= 65535 and (proto, port) not in taken and is_free("127.0.0.1", port, proto):
-            return Forward(port, guest_port, proto=proto)
-    return Forward(_any_port("127.0.0.1", proto, taken), guest_port, proto=proto)
+            return Forward(port, guest_port, proto=proto, instead_of=usual if port != usual else None)
+    return Forward(_any_port("127.0.0.1", proto, taken), guest_port, proto=proto, instead_of=usual)
 
 
 def _published(options: RunOptions) -> list[Forward]:
@@ -247,6 +258,8 @@ def _pcaps(values: list[str], cards: list[Card]) -> dict[str, Path]:
     for path in found.values():
         if not path.absolute().parent.is_dir():
             raise UserError(f"--pcap {path}: there is no such directory", "make it first")
+        if path.is_dir():
+            raise UserError(f"--pcap {path}: it is a directory", "name a file in it")
     return found
 
 
@@ -264,6 +277,7 @@ def _plan_card(
 ) -> Network:
     arguments = options.guest_args
     key, gateway_key = card.keys.get("ipv4", ""), card.keys.get("ipv4-gateway", "")
+    require_prefix(key, argument(arguments, key))
     given_ipv4, given_gateway = _given_address(arguments, key), _given_address(arguments, gateway_key)
     default = _default_guest(number, link.end if link else None, tap)
     guest = ipaddress.IPv4Interface(given_ipv4) if given_ipv4 else default

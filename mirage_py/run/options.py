@@ -20,15 +20,31 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Forward:
-    """One host port that QEMU's user-mode network hands on to the guest."""
+    """One host port that QEMU's user-mode network hands on to the guest.
+
+    instead_of: the port that it would have been, were that one not taken.
+    """
 
     host_port: int
     guest_port: int
     host_address: str = "127.0.0.1"
     proto: str = "tcp"
+    instead_of: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"forwarding {self.host_address}:{self.host_port} -> guest {self.guest_port}/{self.proto}"
+
+    @property
+    def warning(self) -> str | None:
+        """What its user has to know who counts on the port that it always is."""
+        if self.instead_of is None:
+            return None
+        suffix = "" if self.proto == "tcp" else f"/{self.proto}"
+        return (
+            f"port {self.host_address}:{self.instead_of}/{self.proto} is taken by another program: the guest is at "
+            f"{self.host_address}:{self.host_port} this time; end that program, or choose a port with "
+            f"--publish PORT:{self.guest_port}{suffix}"
+        )
 
 
 @dataclass

@@ -20,6 +20,7 @@ from mirage_py.run.cards import Function
 from mirage_py.run.console import Console
 from mirage_py.run.qemu import End
 from mirage_py.support.errors import UserError
+from mirage_py.support.process import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from qemu.qmp import QMPClient
@@ -28,7 +29,6 @@ QMP_TIMEOUT_S = 10.0
 QUIT_TIMEOUT_S = 3.0
 TERMINATE_TIMEOUT_S = 3.0
 KILL_TIMEOUT_S = 5.0
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_EXIT_BASE = 128
 COMPLAINTS_LIMIT_BYTES = 64 << 10
 
@@ -166,6 +166,7 @@ class Session:
         """
         self._on_ready = on_ready
         loop = self._loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self.stop, number)
         console.start()
@@ -190,8 +191,9 @@ class Session:
             console.drain()
         finally:
             self.kill()
-            for number in STOP_SIGNALS:
+            for number, handler in before.items():
                 loop.remove_signal_handler(number)
+                signal.signal(number, handler)
         if self._refusal is not None:
             raise self._refusal
         if self._gone is not None:

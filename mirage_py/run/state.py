@@ -7,25 +7,28 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import filelock
 import platformdirs
 
 from mirage_py.run.console import old_log
+from mirage_py.support import paths
 from mirage_py.support.errors import UserError
 
 STATE_ENV = "MIRAGE_PY_STATE"
 LOCK_TIMEOUT_S = 10
 KEEP_ENDED_S = 7 * 24 * 3600
+_TIME_MAX = 1 << 40  # seconds since 1970
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def state_dir() -> Path:
-    """Where the records are; not created here. MIRAGE_PY_STATE overrides the default."""
-    override = os.environ.get(STATE_ENV)
-    return Path(override).absolute() if override else Path(platformdirs.user_state_dir("mirage-py"))
+    """Where the records are; not created here. MIRAGE_PY_STATE overrides the default. Raises UserError."""
+    return paths.from_environment(STATE_ENV) or Path(platformdirs.user_state_dir("mirage-py"))
 
 
 def start_time(pid: int) -> str | None:
@@ -66,6 +69,19 @@ class Record:
         return self.ended is None and self.pid_start is not None and start_time(self.pid) == self.pid_start
 
     @property
+    def state(self) -> str:
+        """What `ps` says of it: "running", "ended with CODE", or "was killed" where nobody was left to see its end."""
+        if self.is_running:
+            return "running"
+        return "was killed" if self.exit_code is None else f"ended with {self.exit_code}"
+
+    def summary(self) -> dict[str, Any]:
+        """What `ps --json` says of it: the record, for programs."""
+        known = asdict(self)
+        del known["pid_start"]
+        return {**known, "running": self.is_running, "state": self.state, "log": str(self.log)}
+
+    @property
     def log(self) -> Path:
         """Its console log."""
         return state_dir() / f"{self.name}.log"
@@ -85,9 +101,26 @@ def save(record: Record) -> None:
 
 def _load(path: Path) -> Record | None:
     try:
-        return Record(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        record = Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None  # gone meanwhile, or not ours
+    return record if record.name == path.stem and _is_sound(record) else None
+
+
+def _is_sound(record: Record) -> bool:
+    """Whether everything in it is of its type: it may have been cut, or be somebody else's file."""
+    return (
+        type(record.pid) is int
+        and record.pid > 0
+        and isinstance(record.image, str)
+        and isinstance(record.forwards, list)
+        and all(isinstance(forward, str) for forward in record.forwards)
+        and all(isinstance(value, str | None) for value in (record.pid_start, record.tap))
+        and isinstance(record.exit_code, int | None)
+        and all(
+            isinstance(value, int | float) and 0 <= value < _TIME_MAX for value in (record.started, record.ended or 0)
+        )
+    )
 
 
 def forget(record: Record) -> None:
@@ -99,7 +132,10 @@ def forget(record: Record) -> None:
 def records() -> list[Record]:
     """All records, oldest first. What ended a week ago is removed; who vanished without a word is marked as ended."""
     found = []
-    for path in state_dir().glob("*.json"):
+    directory = state_dir()
+    if os.path.lexists(directory) and not directory.is_dir():
+        raise UserError(f"{directory} is not a directory", f"name another one in {STATE_ENV}")
+    for path in directory.glob("*.json"):
         record = _load(path)
         if record is None:
             continue
@@ -108,9 +144,12 @@ def records() -> list[Record]:
             record = _load(path) or record
             if record.ended is None:
                 record.ended = time.time()
-                save(record)
+                # To look is no reason to fail where nothing can be written.
+                with suppress(OSError):
+                    save(record)
         if record.ended is not None and time.time() - record.ended > KEEP_ENDED_S:
-            forget(record)
+            with suppress(OSError):
+                forget(record)
             continue
         found.append(record)
     return sorted(found, key=lambda record: record.started)

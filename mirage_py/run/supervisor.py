@@ -15,6 +15,7 @@ from mirage_py.run import state
 from mirage_py.run.console import Console, RotatingLog
 from mirage_py.run.qemu import End, PortTakenError
 from mirage_py.run.session import KILL_TIMEOUT_S, SIGNAL_EXIT_BASE, Session
+from mirage_py.support import process
 from mirage_py.support.errors import UserError
 
 START_TIMEOUT_S = 30.0
@@ -40,6 +41,10 @@ def start(record: state.Record, make_session: Callable[[], Session], exit_code: 
     try:
         ready, _, _ = select.select([reader], [], [], START_TIMEOUT_S)
         said = os.read(reader, 1 << 16) if ready else b""
+    except BaseException:
+        # Ctrl-C: it is in a session of its own, and would go on.
+        os.kill(pid, signal.SIGTERM)
+        raise
     finally:
         os.close(reader)
     if not ready:
@@ -71,12 +76,13 @@ def _supervise(
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        session = make_session()
-        try:
-            console = Console(session.console, None, log.write, session.stop)
-            end = asyncio.run(session.run(console, tell))
-        finally:
-            session.kill()
+        with process.interruptible("the start"):
+            session = make_session()
+            try:
+                console = Console(session.console, None, log.write, session.stop)
+                end = asyncio.run(session.run(console, tell))
+            finally:
+                session.kill()
         code = exit_code(end) if session.stop_signal is None else SIGNAL_EXIT_BASE + session.stop_signal
         tell()  # it ran, and was quicker than we
     except UserError as error:

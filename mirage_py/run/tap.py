@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mirage_py.support import process
 from mirage_py.support.errors import UserError
 
 TUN_DEVICE = "/dev/net/tun"
@@ -116,15 +117,17 @@ def lasting(name: str, host: ipaddress.IPv4Interface) -> Iterator[None]:
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
+    is_made = False
     try:
-        with IPRoute() as ip:
-            ip.link("add", ifname=name, kind="tuntap", mode="tap")
-    except NetlinkError as error:
-        raise _refusal(name, OSError(error.code, os.strerror(error.code))) from None
-    try:
+        try:
+            with IPRoute() as ip, process.signals_held():
+                ip.link("add", ifname=name, kind="tuntap", mode="tap")
+                is_made = True
+        except NetlinkError as error:
+            raise _refusal(name, OSError(error.code, os.strerror(error.code))) from None
         bring_up(name, host)
         yield
     finally:
-        with IPRoute() as ip:
-            for index in ip.link_lookup(ifname=name):
+        with IPRoute() as ip, process.signals_held():
+            for index in ip.link_lookup(ifname=name) if is_made else ():
                 ip.link("del", index=index)

@@ -47,26 +47,41 @@ def sha256_tree(root: Path) -> str:
     return digest.hexdigest()
 
 
-def disk_full_error(where: Path | str) -> UserError:
-    return UserError(
-        f"the disk is full: cannot write {where}", f"free some space, or move the cache: {paths.CACHE_ENV}"
-    )
+# What else one can do where something cannot be written.
+OTHER_CACHE = f"move the cache: {paths.CACHE_ENV}=DIR"
+
+
+def disk_full_error(where: Path | str, otherwise: str = OTHER_CACHE) -> UserError:
+    return UserError(f"the disk is full: cannot write {where}", f"free some space, or {otherwise}")
 
 
 @contextmanager
-def explained(where: Path) -> Iterator[None]:
+def explained(where: Path, otherwise: str = OTHER_CACHE) -> Iterator[None]:
     """Turns a full disk, a read-only one and the like into an error of one line about `where`."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise disk_full_error(error.filename or where) from error
+            raise disk_full_error(error.filename or where, otherwise) from error
         if error.errno in _READ_ONLY:
             raise UserError(
-                f"cannot write {error.filename or where}: {error.strerror}",
-                f"make it writable, or move the cache: {paths.CACHE_ENV}=DIR",
+                f"cannot write {error.filename or where}: {error.strerror}", f"make it writable, or {otherwise}"
             ) from error
         raise
+
+
+def make_directory(path: Path, otherwise: str = OTHER_CACHE) -> None:
+    """Make a directory and those around it, where they are not there.
+
+    Raises UserError where none can be: in a file, in /proc, at the end of a circle of links.
+    """
+    with explained(path, otherwise):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno in (*_FULL, *_READ_ONLY):
+                raise
+            raise UserError(f"cannot make the directory {path}: {error.strerror}", otherwise) from error
 
 
 class Cache:
@@ -115,7 +130,7 @@ class Cache:
 
     def _make_locked(self, kind: str, key: str, builder: Callable[[Path], None], what: str) -> Path:
         temporary = self.root / "tmp"
-        temporary.mkdir(parents=True, exist_ok=True)
+        make_directory(temporary)
         prefix = f"{kind}-{key}."
         # We hold the lock: what is there under this name belongs to a process that was killed.
         for stale in temporary.glob(f"{prefix}*"):
@@ -129,7 +144,7 @@ class Cache:
             if entry.exists():
                 self.progress.note(f"{what} in the cache was damaged; made it again")
                 os.rename(entry, temporary / f"{prefix}old")
-            entry.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(entry.parent)
             os.rename(folder, entry)
         finally:
             for leftover in temporary.glob(f"{prefix}*"):
@@ -140,7 +155,7 @@ class Cache:
     def locked(self, name: str, what: str) -> Iterator[None]:
         """Only one process at a time; says so when it has to wait. Raises UserError after half an hour."""
         locks = self.root / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
+        make_directory(locks)
         with exclusive(locks / f"{name}.lock", what, self.progress):
             yield
 

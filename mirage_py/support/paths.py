@@ -6,6 +6,8 @@ from pathlib import Path
 
 import platformdirs
 
+from mirage_py.support.errors import UserError
+
 CACHE_ENV = "MIRAGE_PY_CACHE"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -33,8 +35,24 @@ def guest_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """The cache: sources, runtimes, compiled modules. Not created here. MIRAGE_PY_CACHE overrides the default."""
-    override = os.environ.get(CACHE_ENV)
-    if override:
-        return Path(override).absolute()
-    return Path(platformdirs.user_cache_dir("mirage-py"))
+    """The cache: sources, runtimes, compiled modules. Not created here. MIRAGE_PY_CACHE overrides the default.
+
+    Raises UserError when it is a relative path.
+    """
+    return from_environment(CACHE_ENV) or Path(platformdirs.user_cache_dir("mirage-py"))
+
+
+def from_environment(variable: str) -> Path | None:
+    """The directory that an environment variable names; None when it is not set, or empty.
+
+    Raises UserError when the path is relative: it would be another one in each directory.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    path = Path(value)
+    if not path.is_absolute():
+        raise UserError(
+            f"{variable}={value} is not an absolute path", f"give the whole path, as in {variable}={path.absolute()}"
+        )
+    return path

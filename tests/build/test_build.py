@@ -368,12 +368,17 @@ def test_a_disk_that_is_really_full_leaves_no_image(hello: Path, quiet: Progress
         pytest.skip("mounting needs CAP_SYS_ADMIN")
     assert result.returncode == 1
     assert result.stdout == ""
-    # The first build with a new runtime says that it compiles it.
-    (error,) = [line for line in result.stderr.splitlines() if "compiling the runtime" not in line]
+    # What takes longer than a second is said: the first build with a new runtime, on a busy machine any.
+    (error,) = [line for line in result.stderr.splitlines() if not line.endswith(" ...") and ": done in " not in line]
     assert "the disk is full" in error
 
 
 # --- interrupted ------------------------------------------------------------------------------------------------------
+
+
+def heeding_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -390,8 +395,10 @@ def interrupted(hello: Path, quiet: Progress, programs: Path) -> Iterator[subpro
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Not as whoever started the tests in the background, or by nohup, had them.
+        preexec_fn=heeding_signals,  # noqa: PLW1509 (no threads here)
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (marker.exists() and marker.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -419,7 +426,7 @@ def test_an_interrupted_build_ends_in_one_line_and_keeps_the_image(
 ) -> None:
     first = (hello / "dist" / "hello").read_bytes()
     interrupted.send_signal(number)
-    output, _ = interrupted.communicate(timeout=20)
+    output, _ = interrupted.communicate(timeout=60)
     assert interrupted.returncode == 128 + number
     assert "Traceback" not in output
     assert f"the build was interrupted ({number.name})" in output.splitlines()[-1]
@@ -436,7 +443,7 @@ def test_a_killed_build_keeps_the_image_and_the_next_one_works(
 ) -> None:
     first = (hello / "dist" / "hello").read_bytes()
     interrupted.kill()
-    interrupted.communicate(timeout=20)
+    interrupted.communicate(timeout=60)
     os.kill(int((hello / "compiling").read_text()), signal.SIGKILL)
     assert (hello / "dist" / "hello").read_bytes() == first
     monkeypatch.setenv("PATH", os.defpath)

@@ -375,6 +375,35 @@ def test_build_configures_again_and_says_what_it_built(hello: Path, monkeypatch:
     assert "helper.py" in (hello / "mirage/manifest.json").read_text()
 
 
+BROKEN = ["", "{", "[]", '{"format": 7}', '{"format": 1, "name": 3, "target": "unix", "request": []}', None]
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_config_json_has_one_remedy_which_helps(hello: Path, content: str | None) -> None:
+    printed("configure", "-t", "unix")
+    path = hello / "mirage" / "config.json"
+    path.unlink()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_text(content)
+    for words in (["build"], ["run"], ["describe"], ["query", "name"], ["configure"]):
+        line = refused(*words)
+        assert str(path) in line
+        assert "move it away" in line
+    path.rename(hello / "away")
+    printed("configure", "-t", "unix")
+    printed("describe")
+
+
+def test_a_key_that_config_py_has_no_more_is_no_option_of_builds(hello: Path) -> None:
+    printed("configure", "-t", "unix", "--count", "2")
+    config = hello / "config.py"
+    config.write_text(config.read_text().replace("keys=[count, pause]", "keys=[pause]"))
+    assert "--count: this application has no such key, as " in refused("build")
+    assert "run `mirage-py configure` again" in refused("build")
+
+
 def test_clean_leaves_what_configure_wrote_unless_asked(hello: Path) -> None:
     printed("configure")
     printed("clean")
@@ -434,6 +463,18 @@ def test_doctor_prints_every_finding_and_the_verdicts() -> None:
     assert re.search(r"^ok +python: version 3", result.stdout, re.MULTILINE)
     assert re.search(r"^-t hvt: ", result.stdout, re.MULTILINE)
     assert {"name", "status", "detail", "remedy", "targets"} <= set(json.loads(call("doctor", "--json").stdout)[0])
+
+
+def test_ps_lists_for_people_and_for_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIRAGE_PY_STATE", str(tmp_path))
+    assert printed("ps") == ""
+    assert json.loads(printed("ps", "--json")) == []
+    one = {"name": "tea", "image": "/tea", "pid": 1, "pid_start": "0:0", "started": 0, "forwards": ["a way"]}
+    (tmp_path / "tea.json").write_text(json.dumps(one))
+    assert printed("ps") == ""
+    (found,) = json.loads(printed("ps", "-a", "--json"))
+    assert (found["name"], found["state"], found["running"]) == ("tea", "was killed", False)
+    assert printed("ps", "-a").split() == ["tea", "was", "killed", *printed("ps", "-a").split()[3:]]
 
 
 def test_version_and_help() -> None:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """doctor: what it finds on machines that have and lack things."""
 
+import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,17 @@ from mirage_py.support.errors import UserError
 
 def finding(name: str) -> Finding:
     return next(found for found in doctor.report() if found.name == name)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_asked_once() -> Iterator[None]:
+    """What a program says of its version stays the same; apt's mirrors take it a second to tell."""
+    ask = functools.cache(lambda _path, program: ask_program(program))
+    ask_program, mirrors = doctor._first_line, functools.cache(apt.mirrors)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(doctor, "_first_line", lambda program: ask(os.environ["PATH"], program))
+        patch.setattr(apt, "mirrors", mirrors)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -110,12 +123,22 @@ def test_a_full_disk_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "5 MB free" in finding("cache").detail
 
 
+@pytest.mark.parametrize("cache", ["file", "file/below", "/proc/cache", "here", "loop/x"])
+def test_a_cache_that_cannot_be_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("MIRAGE_PY_CACHE", cache if cache == "here" else str(tmp_path / cache))
+    found = finding("cache")
+    assert found.status == MISSING
+    assert "MIRAGE_PY_CACHE=" in found.remedy
+
+
 def test_a_program_that_hangs_or_breaks_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object, **__: object) -> process.Result:
         raise UserError("gcc did not finish in 20 s")
 
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(os, "access", lambda *_: True)
+    monkeypatch.setenv("PATH", "/not/asked/before")
     assert finding("gcc").status == MISSING
 
 

@@ -21,11 +21,13 @@ def test_tests_of_a_group_run_on_one_worker(tmp_path):
     file, workers = tmp_path / "test_groups.py", tmp_path / "workers"
     file.write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider", str(file)]
+    # Nothing but xdist: what else is installed takes most of the time.
+    command += ["-p", "xdist.plugin", "-p", "xdist.looponfail"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
         command,
         cwd=tmp_path,
-        env={**environment, "WORKERS": str(workers)},
+        env={**environment, "WORKERS": str(workers), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=120,

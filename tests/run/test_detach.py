@@ -163,6 +163,59 @@ def test_damaged_record_is_passed_over() -> None:
     assert [found.name for found in state.records()] == ["x"]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pid": "1"},
+        {"pid": -1},
+        {"pid": True},
+        {"started": None},
+        {"started": 1e300},
+        {"ended": "yesterday"},
+        {"forwards": "x"},
+        {"forwards": [1]},
+        {"exit_code": "0"},
+        {"name": "../other"},
+        {"image": 7},
+        {"pid_start": 1.5},
+    ],
+)
+def test_record_with_something_of_another_type_is_passed_over(fields: dict[str, object]) -> None:
+    state.reserve(None, "x", record)
+    path = state.state_dir() / "y.json"
+    path.write_text(json.dumps({**json.loads((state.state_dir() / "x.json").read_text()), "name": "y", **fields}))
+    assert [found.name for found in commands.ps(include_ended=True)] == ["x"]
+    with pytest.raises(UserError, match="no guest y"):
+        commands.stop("y")
+
+
+def test_guest_whose_end_nobody_saw_was_killed() -> None:
+    state.reserve(None, "x", lambda name: record(name, pid_start="0:0"))
+    (found,) = commands.ps(include_ended=True)
+    assert found.state == "was killed"
+    assert record("y", ended=time.time(), exit_code=3).state == "ended with 3"
+    assert record("z").state == "running"
+
+
+def test_records_for_programs() -> None:
+    state.reserve(None, "x", record)
+    (found,) = commands.ps()
+    said = found.summary()
+    assert json.loads(json.dumps(said)) == said
+    assert (said["name"], said["running"], said["state"], said["exit_code"]) == ("x", True, "running", None)
+    assert said["log"] == str(state.state_dir() / "x.log")
+
+
+def test_looking_needs_no_right_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    state.reserve(None, "x", lambda name: record(name, pid_start="0:0"))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(state, "save", refuse)
+    assert [found.state for found in commands.ps(include_ended=True)] == ["was killed"]
+
+
 def test_unknown_guest_names_those_that_run() -> None:
     with pytest.raises(UserError, match="no guest nobody"):
         commands.logs("nobody")

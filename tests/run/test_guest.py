@@ -234,8 +234,10 @@ def test_pcap_file_is_made(network_image: Path, tmp_path: Path) -> None:
 
 
 def test_forwarded_port_is_bound(network_image: Path) -> None:
-    process = started(network_image, "forever", publish=["48197:7"])
-    with socket.create_connection(("127.0.0.1", 48197), timeout=WAIT_S):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    process = started(network_image, "forever", publish=[f"{port}:7"])
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S):
         pass
     process.terminate()
     process.communicate(timeout=WAIT_S)

@@ -83,3 +83,34 @@ def test_configuration_says_what_is_needed_without_a_note(tmp_path: Path) -> Non
 
 def test_elf_file_of_somebody_else() -> None:
     assert "not one that mirage-py built" in refusal(RunOptions(image=Path("/bin/true"))).cause
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_image_that_was_cut_off_is_noticed_wherever(tmp_path: Path) -> None:
+    whole = tiny.build(tmp_path / "tiny.hvt").read_bytes()
+    cut = tmp_path / "cut.hvt"
+    for size in (10, 64, len(whole) // 4, len(whole) // 2, len(whole) - 1):
+        cut.write_bytes(whole[:size])
+        error = refusal(RunOptions(image=cut))
+        assert "is cut off" in error.cause or "not a whole ELF file" in error.cause
+        assert "build it again" in error.remedy
+    cut.write_bytes(whole)
+    assert load(RunOptions(image=cut)).name == "tiny"
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"ports": [{"port": "many"}]},
+        {"ports": 7},
+        {"devices": 7},
+        {"memory_mb": "much"},
+        {"keys": 7},
+        {"devices": ["x"]},
+    ],
+)
+def test_note_of_another_shape_is_damaged(tmp_path: Path, note: dict[str, object]) -> None:
+    error = refusal(RunOptions(image=tiny.build(tmp_path / "tiny.hvt", **note)))
+    assert "its mirage-py note is damaged" in error.cause
+    assert error.remedy == "build the image again"

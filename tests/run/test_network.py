@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py.run import network
+from mirage_py.run import commands, network
 from mirage_py.run.cards import Card
 from mirage_py.run.image import Image, Port
 from mirage_py.run.link import Link, claim, presumed
@@ -113,6 +113,34 @@ def test_taken_port_is_replaced_by_a_free_one(taken: int) -> None:
     (forward,) = only(image(Port(taken, "tcp")), RunOptions()).forwards
     assert forward.guest_port == taken
     assert forward.host_port != taken
+
+
+def test_port_that_is_another_one_this_time_is_said(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    (forward,) = only(image(Port(taken, "tcp")), RunOptions()).forwards
+    assert forward.warning is not None
+    for part in (f"127.0.0.1:{taken}/tcp is taken", f"127.0.0.1:{forward.host_port} this time", f"PORT:{taken}"):
+        assert part in forward.warning
+    monkeypatch.setattr(network, "is_free", lambda address, port, proto: True)
+    assert only(image(Port(taken, "tcp")), RunOptions()).forwards[0].warning is None
+    # Nobody counts on a port under 1024.
+    assert only(image(Port(80, "tcp")), RunOptions()).forwards[0].warning is None
+    monkeypatch.setattr(network, "is_free", lambda address, port, proto: port != 8080)
+    (forward,) = only(image(Port(80, "udp")), RunOptions()).forwards
+    assert "127.0.0.1:8080/udp is taken" in str(forward.warning)
+    assert "PORT:80/udp" in str(forward.warning)
+
+
+@pytest.mark.parametrize("words", [["--ipv4", "10.0.0.2"], ["--ipv4=10.0.0.2"]])
+def test_address_without_its_prefix_length(words: list[str]) -> None:
+    with pytest.raises(UserError, match=r"^--ipv4 10\.0\.0\.2: the prefix length is missing; .*10\.0\.0\.2/24"):
+        network.plan(image(), RunOptions(guest_args=words))
+    with pytest.raises(UserError, match=r"--lan-ipv4 10\.0\.0\.2: the prefix"):
+        network.plan(with_dhcp("lan-"), RunOptions(guest_args=["--lan-ipv4", "10.0.0.2"]))
+
+
+def test_port_for_gdb_that_is_taken(taken: int) -> None:
+    with pytest.raises(UserError, match=rf"--gdb: port 127\.0\.0\.1:{taken}/tcp is taken; .*--gdb-port"):
+        commands.plan(image(), RunOptions(gdb=taken), {})
 
 
 def test_two_ports_never_share_a_host_port(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,14 @@ def test_a_read_only_cache_serves_what_it_has() -> None:
                 os.chmod(folder, 0o755)
 
 
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/cache", "loop/x", "x" * 300])
+def test_a_place_that_no_cache_can_be_in_is_one_line(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UserError, match=r"cannot make the directory .*; .*MIRAGE_PY_CACHE=DIR"):
+        Cache(tmp_path / place, Progress(quiet=True)).make("kind", "key", never, "it")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_line(cache: Cache, number: int) -> None:
     def full(folder: Path) -> None:

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """stack_checks over the system's sockets, on the loopback interface; and that they serve both families."""
 
-import asyncio
-
-from harness import run_all
+from harness import port, run_all, take_ports, until
 from stack_checks import CHECKS
 
 from libos.app.log import Log
@@ -29,35 +27,33 @@ async def one_port_serves_both_families(server, client, _ip):
         peers.append(flow.remote[0])
         await flow.write(await flow.read())
 
-    server.tcp.listen(7060, handler)
+    server.tcp.listen(port(60), handler)
     for ip in families():
-        flow = await client.tcp.connect(ip, 7060)
+        flow = await client.tcp.connect(ip, port(60))
         await flow.write(b"hello")
         assert await flow.read() == b"hello"
-        assert flow.remote == (ip, 7060)
+        assert flow.remote == (ip, port(60))
         await flow.close()
     assert peers == families(), peers
-    server.tcp.unlisten(7060)
+    server.tcp.unlisten(port(60))
 
     came = []
-    server.udp.listen(7061, lambda data, ip, port: (came.append(ip), server.udp.write(data, ip, port, 7061)))
+    server.udp.listen(port(61), lambda data, ip, src: (came.append(ip), server.udp.write(data, ip, src, port(61))))
     answers = []
-    client.udp.listen(7062, lambda data, ip, port: answers.append((data, ip, port)))
+    client.udp.listen(port(62), lambda data, ip, src: answers.append((data, ip, src)))
     for ip in families():
-        assert client.udp.write(b"ping", ip, 7061, 7062)
-    for _ in range(100):
-        if len(answers) == len(families()):
-            break
-        await asyncio.sleep_ms(20)
+        assert client.udp.write(b"ping", ip, port(61), port(62))
+    await until(lambda: len(answers) == len(families()))
     assert came == families(), came
-    assert answers == [(b"ping", ip, 7061) for ip in families()], answers
-    server.udp.unlisten(7061)
-    client.udp.unlisten(7062)
+    assert answers == [(b"ping", ip, port(61)) for ip in families()], answers
+    server.udp.unlisten(port(61))
+    client.udp.unlisten(port(62))
 
 
 loop = EventLoop()
 sockets = Sockets()
 loop.attach(sockets)
+take_ports(sockets)
 log = Log("error", Console())
 stack = SocketStack(sockets, loop, log)
 checks = CHECKS + (one_port_serves_both_families,)

@@ -3,7 +3,7 @@
 
 import asyncio
 
-from harness import run_all
+from harness import port, run_all, take_ports
 
 from libos.app.log import Log
 from libos.app.socket_stack import SocketStack
@@ -23,9 +23,9 @@ async def lines_go_back_and_forth():
         writer.close()
         await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "0.0.0.0", 7201)
-    reader, writer = await asyncio.open_connection(HOST, 7201)
-    assert writer.get_extra_info("peername") == (HOST, 7201)
+    server = await asyncio.start_server(serve, "0.0.0.0", port(1))
+    reader, writer = await asyncio.open_connection(HOST, port(1))
+    assert writer.get_extra_info("peername") == (HOST, port(1))
     writer.write("first\nsec")
     await writer.drain()
     assert await reader.readline() == b"FIRST\n"
@@ -45,8 +45,8 @@ async def everything_up_to_the_end():
         writer.write(b"x" * 100000)
         writer.close()
 
-    async with await asyncio.start_server(serve, HOST, 7202):
-        reader, writer = await asyncio.open_connection(HOST, 7202)
+    async with await asyncio.start_server(serve, HOST, port(2)):
+        reader, writer = await asyncio.open_connection(HOST, port(2))
         assert await reader.read() == b"x" * 100000
         assert await reader.readline() == b""
         try:
@@ -63,8 +63,8 @@ async def readinto_fills_a_buffer():
         await writer.awrite(b"0123456789", 2, 5)
         await writer.aclose()
 
-    async with await asyncio.start_server(serve, HOST, 7203):
-        reader, writer = await asyncio.open_connection(HOST, 7203)
+    async with await asyncio.start_server(serve, HOST, port(3)):
+        reader, writer = await asyncio.open_connection(HOST, port(3))
         buf = bytearray(10)
         assert await reader.readinto(buf) == 5
         assert buf[:5] == b"23456"
@@ -81,8 +81,8 @@ async def stream_outlives_the_callback_that_gave_it_away():
     async def serve(reader, writer):
         asyncio.create_task(later(writer))
 
-    async with await asyncio.start_server(serve, HOST, 7204):
-        reader, writer = await asyncio.open_connection(HOST, 7204)
+    async with await asyncio.start_server(serve, HOST, port(4)):
+        reader, writer = await asyncio.open_connection(HOST, port(4))
         assert await reader.read() == b"later"
         await writer.wait_closed()
 
@@ -91,11 +91,11 @@ async def closed_server_accepts_no_more():
     async def serve(reader, writer):
         await writer.aclose()
 
-    server = await asyncio.start_server(serve, HOST, 7205)
+    server = await asyncio.start_server(serve, HOST, port(5))
     server.close()
     server.close()
     try:
-        await asyncio.open_connection(HOST, 7205)
+        await asyncio.open_connection(HOST, port(5))
     except OSError:
         pass
     else:
@@ -109,6 +109,7 @@ async def classes_have_their_names():
 loop = EventLoop()
 sockets = Sockets()
 loop.attach(sockets)
+take_ports(sockets)
 install(SocketStack(sockets, loop, Log("error", Console())))
 loop.run(
     run_all(

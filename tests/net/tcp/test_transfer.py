@@ -50,6 +50,7 @@ def test_established_offloads_of_any_combination(features, other):
     echo(World(seed=features), pattern(300_000), features, other=other)
 
 
+@pytest.mark.slow
 def test_established_100_megabytes_over_1_percent_loss_with_offloads():
     world = World(seed=1, loss=0.01)
     flow = echo(world, pattern(100_000_000), ALL_OFFLOADS)
