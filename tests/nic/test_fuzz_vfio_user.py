@@ -68,13 +68,22 @@ class Audited(DmaSpace):
         assert all(end <= start or start + size <= begin for begin, (end, _) in self.mapped.items())
         self.mapped[start] = start + size, flags
 
-    def unmap(self, start: int, size: int) -> None:
-        super().unmap(start, size)
-        assert self.mapped.pop(start)[0] == start + size
+    def unmap(self, start: int, size: int) -> int:
+        gone = super().unmap(start, size)
+        end, before = start + size, self.mapped
+        self.mapped = {}
+        for begin, (stop, flags) in before.items():
+            if begin < min(start, stop):
+                self.mapped[begin] = min(start, stop), flags
+            if max(end, begin) < stop:
+                self.mapped[max(end, begin)] = stop, flags
+        assert gone == sum(e - s for s, (e, _) in before.items()) - sum(e - s for s, (e, _) in self.mapped.items())
+        assert len(self) == len(self.mapped)
+        return gone
 
-    def clear(self) -> None:
-        super().clear()
+    def clear(self) -> int:
         self.mapped.clear()
+        return super().clear()
 
     def _check(self, address: int, length: int, right: int) -> None:
         end = address + length
