@@ -157,6 +157,7 @@ class LinuxGuest:
         programs: tuple[str, ...] = ("ethtool", "iperf3"),
         modules: tuple[str, ...] = MODULES,
         extra: tuple[tuple[str, Path], ...] = (),
+        has_iommu: bool = False,
     ) -> None:
         qemu = qemu_with_vfio_user()
         root = packages()
@@ -173,6 +174,10 @@ class LinuxGuest:
         argv = [qemu, "-machine", "q35,memory-backend=mem", "-accel", "tcg", "-cpu", "max", "-m", "512M"]
         argv += ["-object", "memory-backend-memfd,id=mem,size=512M,share=on", "-nodefaults", "-no-user-config"]
         argv += ["-no-reboot", "-display", "none", "-serial", "stdio", "-kernel", str(kernel), "-initrd", str(image)]
+        if has_iommu:
+            argv[2] += ",kernel-irqchip=split"
+            argv += ["-device", "intel-iommu,caching-mode=on,intremap=off,aw-bits=48"]
+            append += " intel_iommu=on"
         argv += ["-append", f"console=ttyS0 quiet panic=-1 {append}"]
         for path in sockets:
             device = f'{{"driver":"vfio-user-pci","socket":{{"path":"{path}","type":"unix"}},"rombar":0}}'

@@ -10,6 +10,7 @@ leaked, nothing is mapped, and the octets beside what was mapped are untouched.
 A failure names its seed and step: `run(DEVICE, SEED, STEPS)` does the same again, but for how messages are cut.
 """
 
+import gc
 import logging
 import os
 import random
@@ -358,6 +359,7 @@ def run(make: Callable[[Loop], tuple[Device, PairEnd | None]], seed: int, steps:
         patch.setattr("mirage_py.nic.vfio_user.connection._CALL_TIMEOUT_SECONDS", 0.0)
         patch.setattr("mirage_py.nic.vfio_user.device.DmaSpace", Audited)
         patch.setattr("mirage_py.nic.pci.time.sleep", lambda seconds: None)  # a fault switch makes reads slow
+        gc.collect()  # sockets that other tests left open are closed now, not while these are counted
         before = len(os.listdir("/proc/self/fd"))
         device, far = make(loop)
         assert isinstance(device.dma, Audited)

@@ -247,7 +247,7 @@ class Ixgbe82599:
                 self.rx.receive(self.faults.frames(frames))
 
     def _has_room(self) -> None:
-        if self._is_polled:
+        if self._is_polled and not self.rx.is_cable:  # from a cable, everything is taken as it comes
             self._frames_ready()
         self.on_room()
 
