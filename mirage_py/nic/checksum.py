@@ -7,6 +7,9 @@ import struct
 
 from mirage_py.nic.frame import Octets
 
+_CRC32C_POLYNOMIAL = 0x82F6_3B78
+_CRC32C: list[int] = []  # made at its first use: SCTP is rare
+
 
 def ones_sum(data: Octets, initial: int = 0) -> int:
     """The one's-complement sum of big-endian 16-bit words (0 to 0xFFFF, not inverted); an odd tail is zero-padded.
@@ -30,6 +33,19 @@ def pseudo_header(ip_header: Octets, length: int, protocol: int) -> int:
 def ip_header_checksum(header: Octets) -> int:
     """What belongs into the checksum field of an IPv4 header whose field holds zero."""
     return ~ones_sum(header) & 0xFFFF
+
+
+def crc32c(data: Octets) -> int:
+    """The CRC32c of an SCTP packet whose checksum field holds zero (RFC 9260 appendix A)."""
+    if not _CRC32C:
+        for value in range(256):
+            for _ in range(8):
+                value = value >> 1 ^ (_CRC32C_POLYNOMIAL if value & 1 else 0)
+            _CRC32C.append(value)
+    crc = 0xFFFF_FFFF
+    for octet in data:
+        crc = crc >> 8 ^ _CRC32C[crc & 0xFF ^ octet]
+    return crc ^ 0xFFFF_FFFF
 
 
 def put16(buffer: bytearray | memoryview, offset: int, value: int) -> None:

@@ -85,13 +85,13 @@ class Faults:
         if name in ("link-down", "dead"):
             self.counts[name] += bool(value)
         if name == "link-down":
-            device.phy.set_partner(not value)
+            device.phy.plug(not value)
         elif name == "link-flap":
             self._flap_generation += 1
             if value:
                 self._flap(device, value, self._flap_generation)
             else:
-                device.phy.set_partner(True)
+                device.phy.plug(True)
         elif name == "dead":
             device.regs.dead = bool(value)
         elif name == "tx-stall":
@@ -127,12 +127,12 @@ class Faults:
         def down() -> None:
             if generation == self._flap_generation:
                 self.counts["link-flap"] += 1
-                device.phy.set_partner(False)
+                device.phy.plug(False)
                 device.timers.call_at(device.timers.now_ns() + _FLAP_DOWN_NS, up)
 
         def up() -> None:
             if generation == self._flap_generation:
-                device.phy.set_partner(True)
+                device.phy.plug(True)
                 self._flap(device, every_ms, generation)
 
         device.timers.call_at(device.timers.now_ns() + every_ms * 1_000_000, down)

@@ -150,6 +150,7 @@ class IxgbePci(Device):
         self._backend = backend
         self._events = 0
         self.config = config_space(mac)
+        self.config.attach(self.irqs)
         self.model = Ixgbe82599(
             mac,
             self.dma,

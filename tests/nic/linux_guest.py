@@ -113,7 +113,13 @@ def find(root: Path, name: str) -> Path:
 
 
 @functools.cache
-def initramfs(root: Path) -> bytes:
+def initramfs(
+    root: Path,
+    programs: Sequence[str] = ("ethtool", "iperf3"),
+    modules: Sequence[str] = MODULES,
+    extra: Sequence[tuple[str, Path]] = (),
+) -> bytes:
+    """programs: from the packages in `root`, with iperf3's libraries; extra: (path without the first /, file)."""
     archive = Cpio()
     for directory in ("bin", "dev", "proc", "sys", "lib", "lib64", "lib/x86_64-linux-gnu", "modules", "tmp", "etc"):
         archive.add(directory, stat.S_IFDIR | 0o755)
@@ -121,13 +127,18 @@ def initramfs(root: Path) -> bytes:
     archive.add("init", stat.S_IFREG | 0o755, INIT.encode())
     archive.add("bin/busybox", stat.S_IFREG | 0o755, find(root, "busybox").read_bytes())
     archive.add("bin/sh", stat.S_IFLNK | 0o777, b"busybox")
-    for program in ("ethtool", "iperf3"):
+    for program in programs:
         archive.add(f"bin/{program}", stat.S_IFREG | 0o755, find(root, program).read_bytes())
-    for library in (*LIBRARIES, *LIBRARIES_IPERF):
+    for library in (*LIBRARIES, *(LIBRARIES_IPERF if "iperf3" in programs else ())):
         archive.add(f"lib/x86_64-linux-gnu/{library}", stat.S_IFREG | 0o755, find(root, library).read_bytes())
     archive.add("lib64/ld-linux-x86-64.so.2", stat.S_IFLNK | 0o777, b"/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
-    for module in MODULES:
+    for module in modules:
         archive.add(f"modules/{module}.ko", stat.S_IFREG | 0o644, find(root, f"{module}.ko").read_bytes())
+    folders = {str(parent) for name, _ in extra for parent in Path(name).parents} - {"."}
+    for folder in sorted(folders):
+        archive.add(folder, stat.S_IFDIR | 0o755)
+    for name, path in extra:
+        archive.add(name, stat.S_IFREG | 0o755, path.read_bytes())
     return archive.finish()
 
 
@@ -143,11 +154,15 @@ class LinuxGuest:
         append: str = "",
         qemu_arguments: Sequence[str] = (),
         model_prefix: Sequence[str] = (),
+        programs: tuple[str, ...] = ("ethtool", "iperf3"),
+        modules: tuple[str, ...] = MODULES,
+        extra: tuple[tuple[str, Path], ...] = (),
+        has_iommu: bool = False,
     ) -> None:
         qemu = qemu_with_vfio_user()
         root = packages()
         image = directory / "initramfs.gz"
-        image.write_bytes(initramfs(root))
+        image.write_bytes(initramfs(root, programs, modules, extra))
         kernel = next((root / "boot").glob("vmlinuz-*"))
         sockets = [directory / f"nic{number}" for number in range(len(backends))]
         self.control = directory / "control"
@@ -159,6 +174,10 @@ class LinuxGuest:
         argv = [qemu, "-machine", "q35,memory-backend=mem", "-accel", "tcg", "-cpu", "max", "-m", "512M"]
         argv += ["-object", "memory-backend-memfd,id=mem,size=512M,share=on", "-nodefaults", "-no-user-config"]
         argv += ["-no-reboot", "-display", "none", "-serial", "stdio", "-kernel", str(kernel), "-initrd", str(image)]
+        if has_iommu:
+            argv[2] += ",kernel-irqchip=split"
+            argv += ["-device", "intel-iommu,caching-mode=on,intremap=off,aw-bits=48"]
+            append += " intel_iommu=on"
         argv += ["-append", f"console=ttyS0 quiet panic=-1 {append}"]
         for path in sockets:
             device = f'{{"driver":"vfio-user-pci","socket":{{"path":"{path}","type":"unix"}},"rombar":0}}'
@@ -166,7 +185,7 @@ class LinuxGuest:
         self.guest = spawn([*argv, *qemu_arguments])
         self._read = 0
         self._prompt(120)
-        for module in MODULES:
+        for module in modules:
             self.check(f"insmod /modules/{module}.ko", 60)
 
     def _prompt(self, timeout: float) -> str:
@@ -184,6 +203,10 @@ class LinuxGuest:
                     f"no prompt after {timeout} s:\n{output[-4000:]}\nmodel:\n{self.model.output[-4000:]}"
                 )
             time.sleep(0.02)
+
+    def finish(self, timeout: float = 30) -> str:
+        """Waits for the end of a program that was typed into the shell; its output."""
+        return self._prompt(timeout)
 
     def run(self, command: str, timeout: float = 30) -> tuple[int, str]:
         """Runs a line in the guest's shell; its exit code and output."""

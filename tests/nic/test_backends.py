@@ -21,6 +21,9 @@ from mirage_py.nic.backends.base import NoBackend
 from mirage_py.nic.backends.dgram import DgramBackend
 from mirage_py.nic.backends.pcap import PcapBackend
 from mirage_py.nic.frame import Frame
+from mirage_py.nic.ixgbe import registers as r
+from mirage_py.nic.ixgbe.device import Ixgbe82599
+from mirage_py.nic.ixgbe.memory import MemoryDma
 from mirage_py.nic.ixgbe.registers import RXCTRL
 from mirage_py.nic.main import default_mac, open_backend, parse_fault, parse_mac
 from mirage_py.nic.pci import IxgbePci
@@ -28,6 +31,7 @@ from mirage_py.nic.vfio_user.loop import Loop
 from mirage_py.support.errors import UserError
 from tests.conftest import Guest, need
 from tests.nic.client import Client
+from tests.nic.host import BASE, MAC, PEER, Host
 
 FRAMES = [bytes([n]) * (60 + n) for n in range(20)]
 
@@ -299,3 +303,34 @@ def test_wire_that_is_down_is_tried_now_and_then() -> None:
     assert 2 <= turns < 50
     card.close()
     loop.close()
+
+
+def test_cable_does_not_wait_for_a_peer_that_reads_nothing() -> None:
+    """A datagram socket whose other end is stopped: the card goes on, so that no driver resets it."""
+    ours, theirs = DgramBackend.couple()
+    host = Host()
+    nic = Ixgbe82599(MAC, MemoryDma(host.memory, BASE), host.sink, ours, host.timers)
+    host.nic, host.regs = nic, nic.regs
+    host.start()
+    sent = 0
+    while not nic.tx.has_backlog:
+        host.queue_packet(bytes(6 * [2]) + MAC + b"\x88\xb5" + bytes(1000))
+        host.doorbell()
+        sent += 1
+        assert sent < 100_000
+    host.queue_packet(bytes(6 * [2]) + MAC + b"\x88\xb5" + bytes(1000))
+    host.doorbell()
+    host.timers.advance(400_000_000)
+    assert nic.tx.has_backlog, "a busy machine has its time"
+    host.timers.advance(200_000_000)
+    assert not nic.tx.has_backlog
+    assert nic.tx.lost >= 1
+    assert host[r.TDH] == host.tx_tail
+    host.transmit(bytes(6 * [2]) + MAC + b"\x88\xb5" + bytes(1000))
+    assert not nic.tx.has_backlog, "nobody reads there: lost at once"
+    while theirs.receive(10):
+        pass
+    host.transmit(PEER + MAC + b"\x88\xb5" + bytes(1000))
+    assert len(theirs.receive(10)) == 1, "and heard again when somebody reads"
+    ours.close()
+    theirs.close()

@@ -298,3 +298,23 @@ def test_wire_that_is_full_holds_frames_back_and_loses_none(host: Host) -> None:
     host.nic.run()
     assert taken[:10] == expected
     assert len(taken) == 11
+
+
+def test_ring_that_reads_as_zeros_is_told_once(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """What the card sees of memory that the guest does not share."""
+    for tail in (3, 5):
+        host[r.TDT] = tail
+    assert host[r.TDH] == 5
+    told = [message for message in caplog.messages if "reads as zeros" in message]
+    assert len(told) == 1
+    assert "share=on" in told[0]
+
+
+def test_receive_ring_that_reads_as_zeros_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    host = Host()
+    host.start()
+    host.memory[:] = bytes(len(host.memory))
+    host.arrive(*[packet()] * 3)
+    told = [message for message in caplog.messages if "reads as zeros" in message or "stopped" in message]
+    assert "share=on" in told[0]
+    assert len([message for message in told if "share=on" in message]) == 1

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -81,9 +82,20 @@ def guest(
     loader = f"{root}/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
     for here in (HERE, HERE6):
         spawn_all([*namespace.prefix, loader, "--library-path", libraries, f"{root}/usr/bin/iperf3", "-s", "-B", here])
-    guest = LinuxGuest(spawn_all, tmp_path_factory.mktemp("nic"), [f"tap:{TAP}"], model_prefix=namespace.prefix)
+    folder = tmp_path_factory.mktemp("nic")
+    guest = LinuxGuest(
+        spawn_all, folder, [f"tap:{TAP}"], model_prefix=namespace.prefix, extra=(("bin/linux_tool", tool(folder)),)
+    )
     address(guest)
     return guest
+
+
+def tool(folder: Path) -> Path:
+    """linux_tool.c, built for the guest."""
+    program = folder / "linux_tool"
+    source = Path(__file__).parent / "linux_tool.c"
+    subprocess.run(["gcc", "-static", "-O1", "-o", program, source], check=True, timeout=60)
+    return program
 
 
 def address(guest: LinuxGuest, interface: str = "eth0", ip: str = GUEST) -> None:
@@ -135,6 +147,79 @@ def test_probe_finds_the_card_without_complaint(guest: LinuxGuest) -> None:
         assert not [line for line in log.splitlines() if "ixgbe" in line and complaint in line]
     assert "Link is Up 10 Gbps" in log
     assert guest.check("cat /sys/class/net/eth0/speed").strip() == "10000"
+
+
+def test_what_the_card_has_not_is_not_offered(guest: LinuxGuest) -> None:
+    text = guest.check("ethtool -k eth0")
+    for name in ("esp-hw-offload", "tx-esp-segmentation", "macsec-hw-offload"):
+        assert f"{name}: on" not in text
+    assert re.search(r"esp-hw-offload: off \[fixed\]", text)
+    guest.check("test ! -e /sys/class/net/eth0/device/sriov_totalvfs")
+
+
+@pytest.mark.parametrize("here", [HERE, HERE6])
+@pytest.mark.parametrize("size", [300, 1200])
+def test_datagrams_that_the_card_cuts_arrive(guest: LinuxGuest, namespace: Namespace, here: str, size: int) -> None:
+    """UDP_SEGMENT, which QUIC and WireGuard use: the model cuts, or the TAP's kernel does."""
+    if here == HERE6:
+        guest.check(f"ip -6 addr add {GUEST6}/64 dev eth0")
+        guest.check(
+            "for i in $(seq 50); do ip -6 addr show dev eth0 tentative | grep -q fd77 || break; sleep 0.2; done"
+        )
+        guest.check(f"for i in $(seq 20); do ping -6 -c 1 -W 1 {here} && break; done", 60)
+    assert offloads(guest)["tx-udp-segmentation"] == "on"
+    count = 40
+    receiver = (
+        "import socket, sys\n"
+        f"sock = socket.socket(socket.AF_INET{'6' if here == HERE6 else ''}, socket.SOCK_DGRAM)\n"
+        f"sock.bind(({here!r}, 4433))\n"
+        "sock.settimeout(20)\n"
+        "print('bound', flush=True)\n"
+        f"got = [sock.recv(65536) for _ in range({count})]\n"
+        f"sys.exit(sorted(got) != [bytes([n]) * {size} for n in range({count})])\n"
+    )
+    with subprocess.Popen([*namespace.prefix, sys.executable, "-c", receiver], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"bound\n"
+        before = statistics(guest)["tx_pkts_nic"]
+        guest.check(f"linux_tool datagrams {here} 4433 {size} {count}")
+        assert process.wait(30) == 0
+    if here == HERE6:
+        guest.check(f"ip -6 addr del {GUEST6}/64 dev eth0")
+    assert statistics(guest)["tx_pkts_nic"] >= before + count
+    assert not control(guest, counters=True)["counters"]["bad_tx_descriptors"]  # type: ignore[index]
+
+
+def test_ptp_clock_counts_nanoseconds(guest: LinuxGuest) -> None:
+    there, monotonic = re.findall(r"clock (\d+) of (\d+) ns", guest.check("linux_tool clock /dev/ptp0"))[0]
+    assert int(there) == pytest.approx(int(monotonic), rel=0.05)
+
+
+def arrivals(guest: LinuxGuest, namespace: Namespace, port: int, count: int = 20) -> int:
+    """How many of `count` datagrams to a port without a listener the guest's stack saw."""
+    command = "grep '^Udp: [0-9]' /proc/net/snmp"
+    before = int(guest.check(command).split()[2])
+    sender = f"import socket\nsock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nfor _ in range({count}):\n"
+    sender += f"    try:\n        sock.sendto(b'x', ({GUEST!r}, {port}))\n    except OSError:\n        pass\n"
+    subprocess.run([*namespace.prefix, sys.executable, "-c", sender], check=True, timeout=30)
+    ping(guest)
+    return int(guest.check(command).split()[2]) - before
+
+
+def test_ntuple_filter_drops_its_flow_and_no_other(guest: LinuxGuest, namespace: Namespace) -> None:
+    ping(guest)
+    assert arrivals(guest, namespace, 9999) == 20
+    guest.check("ethtool -K eth0 ntuple on")
+    wait_for_link(guest)
+    guest.check("ethtool -N eth0 flow-type udp4 dst-port 9999 action -1 loc 5")
+    try:
+        assert arrivals(guest, namespace, 9999) == 0
+        assert arrivals(guest, namespace, 9998) == 20
+        guest.check("ethtool -N eth0 delete 5")
+        assert arrivals(guest, namespace, 9999) == 20
+    finally:
+        guest.check("ethtool -K eth0 ntuple off")
+        wait_for_link(guest)
 
 
 def test_interrupts_come_by_msix(guest: LinuxGuest) -> None:
@@ -350,3 +435,19 @@ def test_interrupts_by_the_pin_pass_the_drivers_own_test(
     drivers_own_tests(guest)
     interrupts = next(line for line in guest.check("cat /proc/interrupts").splitlines() if "eth0" in line)
     assert "IO-APIC" in interrupts
+
+
+def test_flows_are_steered_by_signature(spawn: Callable[[Sequence[str]], Guest], tmp_path: Path) -> None:
+    """ATR: with two processors, Linux tells the card by two hashes where a flow's answers belong."""
+    networks = slirp(2, tmp_path / "a", tmp_path / "b")
+    networks[1] += ",guestfwd=tcp:10.0.2.100:7-cmd:cat"
+    two = LinuxGuest(
+        spawn, tmp_path, [f"dgram:{tmp_path / 'a'}:{tmp_path / 'b'}"], qemu_arguments=["-smp", "2", *networks]
+    )
+    address(two, "eth0", "10.0.2.15")
+    ping(two, "10.0.2.2")
+    two.check("for i in $(seq 40); do echo $i; done | nc -w 3 10.0.2.100 7", 60)
+    # Each SYN makes a filter, and the answers match it.
+    grown = statistics(two)
+    assert grown["fdir_match"] > 0, {name: value for name, value in grown.items() if "fdir" in name}
+    ping(two, "10.0.2.2")

@@ -44,8 +44,14 @@ def test_octets_cross_intact_and_both_end_well(
     server = spawn(machine(image, cards[0], "--ipv4 10.1.0.1/24"))
     server.expect("listening on tcp port 7", 60)
     client = spawn(machine(image, cards[1], f"--ipv4 10.1.0.2/24 --peer 10.1.0.1 --megabytes {MEGABYTES}"))
-    assert client.wait(120) == SUCCESS, client.output
-    assert server.wait(30) == SUCCESS, server.output
+    try:
+        assert client.wait(120) == SUCCESS
+        assert server.wait(30) == SUCCESS
+    except AssertionError as error:
+        # Both sides, and what was on the wire, for whoever has to find out.
+        recordings = [f"{path} ({path.stat().st_size} octets)" for path in sorted(tmp_path.glob("*.pcap"))]
+        sides = f"client:\n{client.output}\nserver:\n{server.output}\nmodel:\n{model.output}"
+        raise AssertionError(f"{error}\n{sides}\nrecorded in {', '.join(recordings)}") from error
     assert f"intact: {MEGABYTES << 20} octets" in client.output
     assert f"echoed {MEGABYTES << 20} octets" in server.output
     assert model.wait(10) == 0, "the model ends with its last machine"

@@ -12,10 +12,14 @@ from mirage_py.nic.frame import Frame
 class Backend(Protocol):
     """One end of a wire.
 
-    takes_offloads: frames with partial checksums and large segments may be sent, and may be received.
+    takes_offloads: frames with partial checksums and large TCP segments may be sent, and may be received.
+    takes_datagrams: large datagrams too.
+    is_cable: what the receiver does not take is lost there, as on a fibre; else it waits where it comes from.
     """
 
     takes_offloads: bool
+    takes_datagrams: bool
+    is_cable: bool
 
     def send(self, frames: list[Frame]) -> int:
         """Sends frames in order; returns how many were taken. Never blocks. The rest is offered again when it can."""
@@ -33,6 +37,14 @@ class Backend(Protocol):
         """For a backend without a descriptor: called when frames have arrived, or when `send` takes more."""
         ...
 
+    def set_link(self, up: bool) -> None:
+        """Whether this end sends light, for a far end that can be told."""
+        ...
+
+    def on_link(self, callback: Callable[[bool], None]) -> None:
+        """`callback(up)` when light from the far end comes or goes, and at once where there is none."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -40,6 +52,8 @@ class NoBackend:
     """A wire with nothing at its end: what is sent is gone."""
 
     takes_offloads = True
+    takes_datagrams = True
+    is_cable = True
 
     def send(self, frames: list[Frame]) -> int:
         return len(frames)
@@ -51,6 +65,12 @@ class NoBackend:
         return -1
 
     def on_ready(self, callback: Callable[[], None]) -> None:
+        pass
+
+    def set_link(self, up: bool) -> None:
+        pass
+
+    def on_link(self, callback: Callable[[bool], None]) -> None:
         pass
 
     def close(self) -> None:

@@ -22,6 +22,8 @@ class DgramBackend:
     """Frames as datagrams. Large segments are cut and checksums finished before: a peer expects whole frames."""
 
     takes_offloads = False
+    takes_datagrams = False
+    is_cable = True
 
     def __init__(self, sock: socket.socket, remote: Path | None = None, local: Path | None = None) -> None:
         sock.setblocking(False)
@@ -94,6 +96,12 @@ class DgramBackend:
         return self._socket.fileno()
 
     def on_ready(self, callback: Callable[[], None]) -> None:
+        pass
+
+    def set_link(self, up: bool) -> None:
+        pass
+
+    def on_link(self, callback: Callable[[bool], None]) -> None:
         pass
 
     def close(self) -> None:

@@ -12,13 +12,20 @@ _QUEUE_FRAMES = 1024
 
 
 class PairEnd:
-    """One end; `pair()` makes two. Frames are copied, for the sender's buffers go back to its driver."""
+    """One end; `pair()` makes two. Frames are copied, for the sender's buffers go back to its driver.
+
+    A sender waits only until the other model has its turn in the loop, never for the other guest.
+    """
+
+    is_cable = True
 
     def __init__(self, takes_offloads: bool) -> None:
-        self.takes_offloads = takes_offloads
+        self.takes_offloads = self.takes_datagrams = takes_offloads
         self.peer: PairEnd | None = None
         self.queue: deque[Frame] = deque()
         self._ready: Callable[[], None] = lambda: None
+        self._link: Callable[[bool], None] = lambda up: None
+        self._is_lit = True  # light comes from the other end
         self.sender_waits = False
 
     def send(self, frames: list[Frame]) -> int:
@@ -47,6 +54,18 @@ class PairEnd:
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         self._ready = callback
+
+    def set_link(self, up: bool) -> None:
+        peer = self.peer
+        assert peer is not None
+        if peer._is_lit != up:
+            peer._is_lit = up
+            peer._link(up)
+
+    def on_link(self, callback: Callable[[bool], None]) -> None:
+        self._link = callback
+        if not self._is_lit:
+            callback(False)
 
     def close(self) -> None:
         self.queue.clear()

@@ -23,6 +23,8 @@ class PcapBackend:
     def __init__(self, inner: Backend, path: Path) -> None:
         self._inner = inner
         self.takes_offloads = inner.takes_offloads
+        self.takes_datagrams = inner.takes_datagrams
+        self.is_cable = inner.is_cable
         try:
             self._file = path.open("wb")
         except OSError as error:
@@ -52,6 +54,12 @@ class PcapBackend:
 
     def on_ready(self, callback: Callable[[], None]) -> None:
         self._inner.on_ready(callback)
+
+    def set_link(self, up: bool) -> None:
+        self._inner.set_link(up)
+
+    def on_link(self, callback: Callable[[bool], None]) -> None:
+        self._inner.on_link(callback)
 
     def close(self) -> None:
         self._file.close()

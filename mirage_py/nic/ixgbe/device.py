@@ -8,11 +8,13 @@ object, interrupts through a sink. Nothing here knows about vfio-user; `mirage_p
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from mirage_py.nic.backends.base import Backend
 from mirage_py.nic.faults import Faults
-from mirage_py.nic.frame import Frame
+from mirage_py.nic.frame import GSO_UDP, Frame
 from mirage_py.nic.ixgbe import registers as r
+from mirage_py.nic.ixgbe.clock import Clock
 from mirage_py.nic.ixgbe.eeprom import Eeprom
 from mirage_py.nic.ixgbe.filters import Filters
 from mirage_py.nic.ixgbe.interrupts import Interrupts, InterruptSink
@@ -27,6 +29,9 @@ from mirage_py.nic.ixgbe.tx import Transmitter
 # Frames taken from the backend in one turn: what fills the packet buffer once, when they are large segments.
 BATCH = 64
 BATCH_LARGE = 8
+# How long a far end that reads nothing is waited for: longer than a busy machine keeps it from its turn, and less than
+# the seconds after which a driver takes its card for hung.
+CABLE_PATIENCE_NS = 500_000_000
 
 
 class Ixgbe82599:
@@ -61,20 +66,33 @@ class Ixgbe82599:
         self.stats = Stats(self.regs)
         self.eeprom = Eeprom(self.regs, mac)
         self.interrupts = Interrupts(self.regs, sink, timers)
-        self.phy = Phy(self.regs, self._link_changed)
+        self.phy = Phy(self.regs, self._link_changed, backend.set_link)
         self.filters = Filters(self.regs)
+        self.clock = Clock(self.regs, timers)
         self.rx = Receiver(self.regs, dma, self.stats, self.filters, self.interrupts.receive, self._has_room)
+        self.regs.on_write(r.TSYNCRXCTL, self._write_tsyncrxctl)
         self.tx = Transmitter(
-            self.regs, dma, self.stats, self._send, self._takes_offloads, self.interrupts.transmit, self._schedule
+            self.regs,
+            dma,
+            self.stats,
+            self._send,
+            self._takes,
+            self.interrupts.transmit,
+            self._schedule,
+            self.clock.stamp_sent,
         )
+        self.rx.is_cable = backend.is_cable
         self.on_room: Callable[[], None] = lambda: None
         self._hook_registers()
         self.faults.attach(self)
         # A backend with a descriptor is read by the loop that watches it; another is read when there is room.
         self._is_polled = backend.fileno() < 0
         self._has_frames = False
+        self._waits_for_cable = False
+        self._far_end_reads = True
         backend.on_ready(self._frames_ready)
         self.reset()
+        backend.on_link(self.phy.set_partner)
 
     def _hook_registers(self) -> None:
         regs = self.regs
@@ -83,8 +101,6 @@ class Ixgbe82599:
         regs.on_read(r.SWSM, self._read_swsm)
         regs.on_read(r.FRTIMER, lambda: self.timers.now_ns() // 1000 & 0xFFFF_FFFF)
         regs.on_write(r.TCPTIMER, self._write_tcp_timer)
-        regs.on_write(r.FDIRCTRL, self._write_fdirctrl)
-        regs.on_write(r.FDIRCMD, self._write_fdircmd)
         # The diagnostic ports that tell an empty packet buffer apart: always empty.
         for number in range(8):
             regs.on_read(r.RXPBSIZE + 0x20 + 4 * number, lambda: 0, "RT2CR")
@@ -103,6 +119,8 @@ class Ixgbe82599:
         self.regs.store[r.RXPBSIZE >> 2] = 0x0008_0000
         self.regs.store[r.TXPBSIZE >> 2] = 0x0002_8000
         self.filters.reset(self.eeprom.mac())
+        self.clock.reset()
+        self._write_tsyncrxctl(0)
         self.phy.reset()
 
     def _write_ctrl(self, value: int) -> None:
@@ -127,6 +145,10 @@ class Ixgbe82599:
         self.regs.store[r.SWSM >> 2] = value | r.SWSM_SMBI
         return value
 
+    def _write_tsyncrxctl(self, value: int) -> None:
+        """Packets are shown to the clock only while it wants some."""
+        self.rx.stamp = self.clock.stamp_received if value & r.TSYNC_ENABLE else None
+
     def _write_tcp_timer(self, value: int) -> None:
         """A millisecond timer that raises its own cause (7.3.5)."""
         self._tcp_timer_generation += 1
@@ -147,13 +169,6 @@ class Ixgbe82599:
 
         self.timers.call_at(self.timers.now_ns() + duration_ms * 1_000_000, due)
 
-    def _write_fdirctrl(self, value: int) -> None:
-        self.regs.store[r.FDIRCTRL >> 2] = value | r.FDIRCTRL_INIT_DONE
-
-    def _write_fdircmd(self, value: int) -> None:
-        """Flow director commands are done at once; no filter takes effect."""
-        self.regs.store[r.FDIRCMD >> 2] = value & ~r.FDIRCMD_CMD_MASK
-
     # The wire.
 
     def _link_changed(self, up: bool) -> None:
@@ -164,8 +179,10 @@ class Ixgbe82599:
     def _is_looped(self) -> bool:
         return bool(self.regs.store[r.HLREG0 >> 2] & r.HLREG0_LPBK)
 
-    def _takes_offloads(self) -> bool:
-        return self.backend.takes_offloads and not self._is_looped()
+    def _takes(self, gso_type: int) -> bool:
+        backend = self.backend
+        takes = backend.takes_datagrams if gso_type == GSO_UDP else backend.takes_offloads
+        return takes and not self._is_looped()
 
     def may_use_bus(self) -> bool:
         return self._is_bus_master() and not self.regs.store[r.CTRL >> 2] & r.CTRL_MASTER_DISABLE
@@ -177,7 +194,28 @@ class Ixgbe82599:
                 frame.parts = [bytes(frame.joined())]
                 self._looped.append(frame)
             return len(frames)
-        return self.backend.send(frames)
+        taken = self.backend.send(frames)
+        if taken:
+            self._far_end_reads = True
+        if taken < len(frames) and self.backend.is_cable:
+            if not self._far_end_reads:
+                self.tx.lost += len(frames)
+                return len(frames)
+            if not self._waits_for_cable:
+                self._waits_for_cable = True
+                self.timers.call_at(self.timers.now_ns() + CABLE_PATIENCE_NS, partial(self._cable, self.tx.given))
+        return taken
+
+    def _cable(self, given: int) -> None:
+        """A cable never pushes back: from a far end that has not read for a while on, frames are lost on their way."""
+        self._waits_for_cable = False
+        if self.tx.has_backlog:
+            if self.tx.given == given:
+                self._far_end_reads = False
+                self.tx.lose_backlog()
+            else:
+                self._waits_for_cable = True
+                self.timers.call_at(self.timers.now_ns() + CABLE_PATIENCE_NS, partial(self._cable, self.tx.given))
 
     def run(self) -> None:
         """Does what doorbells asked for. Called again from within, it leaves the rest to the outer call."""
@@ -209,7 +247,7 @@ class Ixgbe82599:
                 self.rx.receive(self.faults.frames(frames))
 
     def _has_room(self) -> None:
-        if self._is_polled:
+        if self._is_polled and not self.rx.is_cable:  # from a cable, everything is taken as it comes
             self._frames_ready()
         self.on_room()
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Which frames are taken: addresses, multicast, VLAN; and to which queue they go: ethertype, five-tuple, SYN, RSS.
 
-Source: 82599 datasheet sections 7.1.1 (filtering), 7.1.2 (queue assignment), 7.1.2.8 (RSS).
+Source: 82599 datasheet sections 7.1.1 (filtering), 7.1.2 (queue assignment), 7.1.2.8 (RSS). The flow director stands
+between the special filters and RSS.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from functools import partial
 
 from mirage_py.nic.frame import Octets
 from mirage_py.nic.ixgbe import registers as r
+from mirage_py.nic.ixgbe.flow_director import FlowDirector
 from mirage_py.nic.ixgbe.packet import ETHERTYPE_VLAN, TCP, TYPE_IPV4, TYPE_TCP, TYPE_UDP, UDP, Packet
 from mirage_py.nic.ixgbe.register_file import RegisterFile
 
@@ -27,6 +29,7 @@ _MRQC_TCP4, _MRQC_IP4, _MRQC_IP6, _MRQC_TCP6 = 1 << 16, 1 << 17, 1 << 20, 1 << 2
 _MRQC_UDP4, _MRQC_UDP6 = 1 << 22, 1 << 23
 # RSS types of the receive descriptor (7.1.6.2).
 RSS_NONE, RSS_TCP4, RSS_IP4, RSS_TCP6, RSS_IP6, RSS_UDP4, RSS_UDP6 = 0, 1, 2, 3, 5, 7, 8
+FLOW_DIRECTED = 15
 
 _MAX_REMEMBERED_FLOWS = 4096
 
@@ -55,6 +58,7 @@ class Filters:
         self._tables: list[list[int]] | None = None
         self._flows: dict[bytes, int] = {}
         self._extra: bool | None = None
+        self.director = FlowDirector(regs)
         for number in range(r.RECEIVE_ADDRESSES):
             for half in (0, 4):
                 high = r.RAL_HIGH + 8 * number + half
@@ -75,6 +79,7 @@ class Filters:
         store[(r.RAL_HIGH >> 2) + 1] = int.from_bytes(mac[4:], "little") | r.RAH_AV
         self._exact = self._tables = self._extra = None
         self._flows.clear()
+        self.director.reset()
 
     def _alias(self, index: int, value: int) -> None:
         """The first sixteen addresses stand at two places."""
@@ -132,11 +137,18 @@ class Filters:
         return bool(self._regs.store[(table >> 2) + (bits >> 5)] >> (bits & 31) & 1)
 
     def assign(self, packet: Packet) -> tuple[int, int, int]:
-        """(queue, RSS hash, RSS type) of an accepted frame."""
+        """(queue, RSS hash, RSS type) of an accepted frame; a negative queue drops it.
+
+        Type FLOW_DIRECTED: a filter of the flow director matched, and the hash is what it says of itself.
+        """
         if self._extra is not False:
             queue = self._special_queue(packet)
             if queue is not None:
                 return queue, 0, RSS_NONE
+        if self.director.is_active:
+            found = self.director.look_up(packet)
+            if found is not None:
+                return found.queue, found.tag or 0, RSS_NONE if found.tag is None else FLOW_DIRECTED
         mrqc = self._regs.store[r.MRQC >> 2]
         if mrqc & r.MRQC_MODE_MASK != _MRQC_RSS or not packet.l3:
             return 0, 0, RSS_NONE

@@ -10,6 +10,8 @@ from mirage_py.nic.frame import Octets
 from mirage_py.nic.vfio_user.dma import DmaError
 
 DESCRIPTOR_BYTES = 16
+# What a ring looks like when the guest writes to memory of its own, and the file that came here stays as it was.
+ZEROS = "a descriptor reads as zeros: is the guest's memory shared with this process (share=on)?"
 
 
 class Dma(Protocol):

@@ -138,13 +138,22 @@ class I2cSlaves:
 
 
 class Phy:
-    """Link state of one port. on_change(up) is called at each change, for the interrupt and for stalled queues."""
+    """Link state of one port.
 
-    def __init__(self, regs: RegisterFile, on_change: Callable[[bool], None]) -> None:
+    on_change(up) is called at each change, for the interrupt and for stalled queues; on_light(on) when this end begins
+    or ceases to send light, for the far end.
+    """
+
+    def __init__(
+        self, regs: RegisterFile, on_change: Callable[[bool], None], on_light: Callable[[bool], None] = lambda on: None
+    ) -> None:
         self._regs = regs
         self._on_change = on_change
+        self._on_light = on_light
         self._i2c = I2cSlaves({_SFP_WRITE: sfp_image(), _DIAGNOSTICS_WRITE: diagnostics_image()})
-        self._partner_up = True
+        self._is_plugged = True
+        self._partner_sends = True
+        self._sends = True
         self.is_up = True
         regs.on_write(r.I2CCTL, self._write_i2c)
         regs.on_read(r.I2CCTL, self._read_i2c)
@@ -157,19 +166,29 @@ class Phy:
 
     def reset(self) -> None:
         """After a reset of the registers: the link comes back by itself, as its settings are in the EEPROM."""
-        self.is_up = self._wanted()
+        self._shine()
+        self.is_up = self._sends and self._partner_sends
 
-    def set_partner(self, up: bool) -> None:
-        """The other end of the fibre."""
-        self._partner_up = up
+    def plug(self, plugged: bool) -> None:
+        """Whether the fibre is in: a fault switch takes it out, for both ends."""
+        self._is_plugged = plugged
         self._update()
 
-    def _wanted(self) -> bool:
+    def set_partner(self, sends: bool) -> None:
+        """Whether light comes from the far end."""
+        self._partner_sends = sends
+        self._update()
+
+    def _shine(self) -> None:
         dark = self._regs.store[r.ESDP >> 2] & r.ESDP_SDP3
-        return self._partner_up and not dark and not self._regs.store[r.AUTOC2 >> 2] & r.AUTOC2_LINK_DISABLE
+        sends = self._is_plugged and not dark and not self._regs.store[r.AUTOC2 >> 2] & r.AUTOC2_LINK_DISABLE
+        if sends != self._sends:
+            self._sends = sends
+            self._on_light(sends)
 
     def _update(self) -> None:
-        wanted = self._wanted()
+        self._shine()
+        wanted = self._sends and self._partner_sends
         if wanted != self.is_up:
             self.is_up = wanted
             self._on_change(wanted)

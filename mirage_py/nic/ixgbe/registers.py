@@ -103,9 +103,44 @@ VLVF = 0x0F100
 VLVFB = 0x0F200
 UTA = 0x0F400
 
-# Flow director: accepted and answered, but no filter takes effect.
+# Flow director.
 FDIRCTRL = 0x0EE00
+FDIRSIPV6 = 0x0EE0C
+FDIRIPSA = 0x0EE18
+FDIRIPDA = 0x0EE1C
+FDIRPORT = 0x0EE20
+FDIRVLAN = 0x0EE24
+FDIRHASH = 0x0EE28
 FDIRCMD = 0x0EE2C
+FDIRFREE = 0x0EE38
+FDIRDIP4M = 0x0EE3C
+FDIRSIP4M = 0x0EE40
+FDIRTCPM = 0x0EE44
+FDIRUDPM = 0x0EE48
+FDIRUSTAT = 0x0EE50
+FDIRFSTAT = 0x0EE54
+FDIRMATCH = 0x0EE58
+FDIRMISS = 0x0EE5C
+FDIRHKEY = 0x0EE68
+FDIRSKEY = 0x0EE6C
+FDIRM = 0x0EE70
+FDIRSCTPM = 0x0EE78
+
+# IEEE 1588.
+RXMTRL = 0x05120
+TSYNCRXCTL = 0x05188
+RXSATRL = 0x051A0
+RXSTMPH = 0x051A4
+RXSATRH = 0x051A8
+RXSTMPL = 0x051E8
+TSYNCTXCTL = 0x08C00
+TXSTMPL = 0x08C04
+TXSTMPH = 0x08C08
+SYSTIML = 0x08C0C
+SYSTIMH = 0x08C10
+TIMINCA = 0x08C14
+TIMADJL = 0x08C18
+TIMADJH = 0x08C1C
 
 # Transmit.
 TDBAL = 0x06000
@@ -128,7 +163,7 @@ DTXMXSZRQ = 0x08100
 MTQC = 0x08120
 TXPBSIZE = 0x0CC00
 
-# Security blocks: always disabled and ready.
+# Security blocks: there are none, and the data paths that they would stop are ready.
 SECTXCTRL = 0x08800
 SECTXSTAT = 0x08804
 SECTXMINIFG = 0x08810
@@ -303,6 +338,10 @@ TCPTIMER_FINISH = 1 << 10
 TCPTIMER_LOOP = 1 << 11
 FDIRCTRL_INIT_DONE = 1 << 3
 FDIRCMD_CMD_MASK = 0x3
+TSYNC_VALID = 1 << 0
+TSYNC_ENABLE = 1 << 4
+SEC_READY = 1 << 0
+SEC_DISABLED = 1 << 1
 
 _ALL = 0xFFFF_FFFF
 
@@ -409,7 +448,41 @@ REGISTERS: tuple[Spec, ...] = (
     Spec("UTA", UTA, 128),
     Spec("FDIRCTRL", FDIRCTRL),
     Spec("FDIRCMD", FDIRCMD),
-    *(Spec("FDIR", offset) for offset in range(FDIRCTRL + 4, 0x0EE80, 4) if offset != FDIRCMD),
+    Spec("FDIRSIPV6", FDIRSIPV6, 3),
+    Spec("FDIRIPSA", FDIRIPSA),
+    Spec("FDIRIPDA", FDIRIPDA),
+    Spec("FDIRPORT", FDIRPORT),
+    Spec("FDIRVLAN", FDIRVLAN),
+    Spec("FDIRHASH", FDIRHASH),
+    _read_only("FDIRFREE", FDIRFREE),
+    Spec("FDIRDIP4M", FDIRDIP4M),
+    Spec("FDIRSIP4M", FDIRSIP4M),
+    Spec("FDIRTCPM", FDIRTCPM),
+    Spec("FDIRUDPM", FDIRUDPM),
+    _read_only("FDIRLEN", 0x0EE4C),
+    _read_only("FDIRUSTAT", FDIRUSTAT),
+    _read_only("FDIRFSTAT", FDIRFSTAT),
+    _read_only("FDIRMATCH", FDIRMATCH),
+    _read_only("FDIRMISS", FDIRMISS),
+    Spec("FDIRHKEY", FDIRHKEY, reset=0x8000_0001),
+    Spec("FDIRSKEY", FDIRSKEY, reset=0x8080_0101),
+    Spec("FDIRM", FDIRM, writable=0x3F),
+    Spec("FDIRIP6M", 0x0EE74),
+    Spec("FDIRSCTPM", FDIRSCTPM),
+    Spec("RXMTRL", RXMTRL, reset=319 << 16),
+    Spec("TSYNCRXCTL", TSYNCRXCTL, writable=0x1E),
+    _read_only("RXSATRL", RXSATRL),
+    _read_only("RXSATRH", RXSATRH),
+    _read_only("RXSTMPL", RXSTMPL),
+    _read_only("RXSTMPH", RXSTMPH),
+    Spec("TSYNCTXCTL", TSYNCTXCTL, writable=TSYNC_ENABLE),
+    _read_only("TXSTMPL", TXSTMPL),
+    _read_only("TXSTMPH", TXSTMPH),
+    Spec("SYSTIML", SYSTIML),
+    Spec("SYSTIMH", SYSTIMH),
+    Spec("TIMINCA", TIMINCA),
+    Spec("TIMADJL", TIMADJL),
+    Spec("TIMADJH", TIMADJH),
     Spec("TDBAL", TDBAL, QUEUES, QUEUE_STRIDE, writable=0xFFFF_FF80),
     Spec("TDBAH", TDBAH, QUEUES, QUEUE_STRIDE),
     Spec("TDLEN", TDLEN, QUEUES, QUEUE_STRIDE, writable=0x000F_FF80),
@@ -430,10 +503,10 @@ REGISTERS: tuple[Spec, ...] = (
     Spec("MTQC", MTQC),
     Spec("TXPBSIZE", TXPBSIZE, 8, writable=0x000F_FC00),
     Spec("SECTXCTRL", SECTXCTRL, reset=1, writable=7),
-    _read_only("SECTXSTAT", SECTXSTAT, 1),
+    _read_only("SECTXSTAT", SECTXSTAT, SEC_READY | SEC_DISABLED),
     Spec("SECTXMINIFG", SECTXMINIFG, reset=0x1000_0001),
     Spec("SECRXCTRL", SECRXCTRL, reset=1, writable=3),
-    _read_only("SECRXSTAT", SECRXSTAT, 1),
+    _read_only("SECRXSTAT", SECRXSTAT, SEC_READY | SEC_DISABLED),
     Spec("PFCTOP", PFCTOP, reset=0x0001_8808),
     Spec("FCTTV", FCTTV, 4),
     Spec("FCRTL", FCRTL, 8, writable=0x8007_FFF0),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Reception: frames from the wire, through the filters, into the buffers that descriptors name.
 
-Source: 82599 datasheet section 7.1. A frame for which its queue has no descriptors waits in the packet buffer, and
-nothing more is taken from the backend meanwhile; with SRRCTL.Drop_En, or when the buffer is full, it is dropped.
+Source: 82599 datasheet section 7.1. A frame for which its queue has no descriptors waits in the packet buffer; with
+SRRCTL.Drop_En, or when the buffer is full, it is dropped. A cable goes on delivering meanwhile; from a backend that can
+keep what is not taken (a TAP), nothing more is taken.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import NamedTuple
 from mirage_py.nic.checksum import ones_sum, pseudo_header
 from mirage_py.nic.frame import Frame, Octets
 from mirage_py.nic.ixgbe import registers as r
-from mirage_py.nic.ixgbe.filters import Filters
-from mirage_py.nic.ixgbe.memory import Dma, Words, ring_words
+from mirage_py.nic.ixgbe.filters import FLOW_DIRECTED, Filters
+from mirage_py.nic.ixgbe.memory import ZEROS, Dma, Words, ring_words
 from mirage_py.nic.ixgbe.packet import SCTP, TCP, TYPE_IPV4, UDP, Packet
 from mirage_py.nic.ixgbe.register_file import RegisterFile
 from mirage_py.nic.ixgbe.rsc import Coalescer, Context, Flow, flow_of
@@ -30,12 +31,14 @@ log = logging.getLogger(__name__)
 
 STATUS_DD = 1 << 0
 STATUS_EOP = 1 << 1
+STATUS_FLM = 1 << 2
 STATUS_VP = 1 << 3
 STATUS_UDPCS = 1 << 4
 STATUS_L4I = 1 << 5
 STATUS_IPCS = 1 << 6
 STATUS_PIF = 1 << 7
 STATUS_UDPV = 1 << 10
+STATUS_TS = 1 << 16
 ERROR_L4E = 1 << 30
 ERROR_IPE = 1 << 31
 NEXTP_SHIFT = 4
@@ -84,7 +87,10 @@ class RxQueue:
 
 
 class Receiver:
-    """All receive queues. on_room(): called when frames may be taken from the backend again."""
+    """All receive queues. on_room(): called when frames may be taken from the backend again.
+
+    is_cable: frames that are not taken are lost, so they are taken as long as the packet buffer has room.
+    """
 
     def __init__(
         self,
@@ -106,7 +112,13 @@ class Receiver:
         self._buffered = 0
         self._touched: dict[int, None] = {}
         self.bad_descriptors = 0
+        self.stamp: Callable[[Packet], bool] | None = None
+        self._has_wondered = False
+        # Where memory is reached by messages, the driver may write registers in the middle of an access.
+        self._is_flushing = False
+        self._epoch = 0
         self.is_stalled = False
+        self.is_cable = False
         # Fault switches: what a faulty device puts into the two words of a write-back, and whether it leaves out data.
         self.spoil: Callable[[int, int, int], tuple[int, int]] | None = None
         self.withholds: Callable[[], bool] | None = None
@@ -142,6 +154,7 @@ class Receiver:
             queue.ring = None
 
     def _drop_buffer(self) -> None:
+        self._epoch += 1
         self._buffer.clear()
         self._buffered = 0
         self._touched.clear()
@@ -154,6 +167,7 @@ class Receiver:
         state = self.queues[queue]
         enabled = bool(value & r.RXDCTL_ENABLE)
         if enabled != state.is_enabled:
+            self._epoch += 1
             state.clear()
             state.is_enabled = enabled
             self._regs.store[r.RDH + self._base(queue) >> 2] = 0
@@ -166,7 +180,7 @@ class Receiver:
     @property
     def has_room(self) -> bool:
         """Whether to take frames from the backend now. A stalled receiver takes and loses them, as a card does."""
-        return self.is_stalled or not self._buffer
+        return self.is_cable or self.is_stalled or not self._buffer
 
     def is_receiving(self) -> bool:
         return bool(self._regs.store[r.RXCTRL >> 2] & r.RXCTRL_RXEN)
@@ -188,8 +202,8 @@ class Receiver:
         stats, store = self._stats, self._regs.store
         if frame.csum_start and not frame.gso_size:
             fill_checksum(frame)
-        if self._buffered > PACKET_BUFFER_BYTES:
-            stats.missed()
+        if self._buffered and self._buffered + (frame.length if self.is_cable else 0) > PACKET_BUFFER_BYTES:
+            stats.missed(-(-(frame.length - frame.hdr_len) // frame.gso_size) if frame.gso_size else 1)
             return
         data = frame.joined()
         if frame.length < MIN_FRAME_BYTES:
@@ -212,12 +226,18 @@ class Receiver:
         stats.received(total, data[0], data[:6] == _BROADCAST, segments)
         packet = Packet(data)
         queue, rss, rss_type = self._filters.assign(packet)
+        if queue < 0:
+            return
         base = self._base(queue)
         if not store[r.RXDCTL + base >> 2] & r.RXDCTL_ENABLE:
             return
         status = self._verify(packet, frame.is_checked or bool(frame.gso_size))
         if passed == 2:
             status |= STATUS_PIF
+        if rss_type == FLOW_DIRECTED:
+            status |= STATUS_FLM
+        if self.stamp is not None and self.stamp(packet):
+            status |= STATUS_TS
         vlan = 0
         if packet.vlan is not None and store[r.RXDCTL + base >> 2] & r.RXDCTL_VME:
             status |= STATUS_VP
@@ -329,8 +349,21 @@ class Receiver:
 
     def flush(self) -> None:
         """Stores what there are descriptors for."""
-        if self.is_stalled:
+        if self.is_stalled or self._is_flushing:
             return
+        self._is_flushing = True
+        try:
+            self._flush()
+        finally:
+            self._is_flushing = False
+        touched = list(self._touched)
+        self._touched.clear()
+        for queue in touched:
+            self._interrupt(queue)
+        if not self._buffer:
+            self._on_room()
+
+    def _flush(self) -> None:
         buffer = self._buffer
         while buffer:
             delivery, frame = buffer[0]
@@ -342,14 +375,9 @@ class Receiver:
                 log.warning("receive queue %d stopped: %s", delivery.queue, error)
                 self._regs.store[r.RXDCTL + self._base(delivery.queue) >> 2] &= ~r.RXDCTL_ENABLE
                 self.queues[delivery.queue].is_enabled = False
-            buffer.popleft()
-            self._buffered -= frame.length
-        touched = list(self._touched)
-        self._touched.clear()
-        for queue in touched:
-            self._interrupt(queue)
-        if not buffer:
-            self._on_room()
+            if buffer and buffer[0][1] is frame:  # else a reset came between
+                buffer.popleft()
+                self._buffered -= frame.length
 
     def _store(self, queue: RxQueue, delivery: Delivery, frame: Frame) -> bool:
         """One frame into its queue's ring; False when it has to wait for descriptors."""
@@ -368,6 +396,7 @@ class Receiver:
                 self._stats.dropped(queue.index)
                 return True
             return False
+        epoch = self._epoch
         ring = queue.ring
         if ring is None:
             address = store[r.RDBAL + base >> 2] | store[r.RDBAH + base >> 2] << 32
@@ -380,16 +409,20 @@ class Receiver:
         placed: list[tuple[int, int, int]] = []
         for start in range(0, length, size):
             part = view[start : start + size]
+            address = ring[2 * head]
+            if not address and not self._has_wondered:
+                self._has_wondered = True
+                log.warning("receive queue %d: %s", queue.index, ZEROS)
             if self.withholds is None or not self.withholds():
-                target = self._dma.view(ring[2 * head], len(part), True)
+                target = self._dma.view(address, len(part), True)
                 if target is not None:
                     target[:] = part
                 else:
-                    self._dma.write(ring[2 * head], part)
+                    self._dma.write(address, part)
             following = head + 1 if head + 1 < count else 0
             is_last = start + size >= length
             if is_legacy:
-                low, high = ring[2 * head], _legacy_word(delivery, len(part), is_last)
+                low, high = address, _legacy_word(delivery, len(part), is_last)
             else:
                 low, high = _advanced_words(delivery, start, len(part), is_last, following)
             if self.spoil is not None:
@@ -399,6 +432,8 @@ class Receiver:
         for index, low, high in reversed(placed):
             ring[2 * index] = low
             ring[2 * index + 1] = high
+        if epoch != self._epoch:
+            return True  # reset, or started anew, in the middle of this
         queue.head = head
         store[r.RDH + base >> 2] = head
         self._stats.stored(queue.index, length)

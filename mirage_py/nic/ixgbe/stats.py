@@ -137,9 +137,9 @@ class Stats:
         """No descriptor, and the queue is set to drop."""
         self.qprdc[self._regs.store[(r.RQSMR >> 2) + (queue >> 2)] >> 8 * (queue & 3) & 0xF] += 1
 
-    def missed(self, traffic_class: int = 0) -> None:
-        """No descriptor, and the packet buffer is full."""
-        self.mpc[traffic_class] += 1
+    def missed(self, segments: int = 1) -> None:
+        """No descriptor, and the packet buffer is full. There is one traffic class."""
+        self.mpc[0] += segments
 
     def sent(self, queue: int, length: int, first_octet: int, is_broadcast: bool, segments: int = 1) -> None:
         """A frame went out; or a large one that goes as so many segments."""

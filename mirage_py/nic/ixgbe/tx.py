@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from mirage_py.nic.checksum import ip_header_checksum, ones_sum, put16
-from mirage_py.nic.frame import GSO_TCPV4, GSO_TCPV6, Frame, Octets
+from mirage_py.nic.checksum import crc32c, ip_header_checksum, ones_sum, put16
+from mirage_py.nic.frame import GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP, Frame, Octets
 from mirage_py.nic.ixgbe import registers as r
-from mirage_py.nic.ixgbe.memory import Dma, Words, octets, ring_words
+from mirage_py.nic.ixgbe.memory import ZEROS, Dma, Words, octets, ring_words
 from mirage_py.nic.ixgbe.register_file import RegisterFile
 from mirage_py.nic.ixgbe.stats import Stats
-from mirage_py.nic.segment import cut, fill_checksum
+from mirage_py.nic.segment import TCP_CHECKSUM, UDP_CHECKSUM, cut, fill_checksum
 from mirage_py.nic.vfio_user.dma import DmaError
 
 log = logging.getLogger(__name__)
@@ -29,13 +29,17 @@ _RS = 1 << 27
 _LEGACY_IC = 1 << 26
 _VLE = 1 << 30
 _TSE = 1 << 31
+_TIME_STAMP = 1 << 19
 _TYPE_CONTEXT, _TYPE_DATA = 2, 3
 _DD = 1 << 32
 _POPTS_IXSM = 1 << 8
 _POPTS_TXSM = 1 << 9
 _TUCMD_IPV4 = 1 << 10
-_L4_TCP, _L4_SCTP = 1, 2
-_CHECKSUM_FIELD = {0: 6, 1: 16}  # L4T: UDP, TCP
+_L4_UDP, _L4_TCP, _L4_SCTP = 0, 1, 2
+_CHECKSUM_FIELD = {_L4_UDP: UDP_CHECKSUM, _L4_TCP: TCP_CHECKSUM}
+_SCTP_CHECKSUM = 8
+_TRANSPORT_MIN_BYTES = {_L4_UDP: 8, _L4_TCP: 20}
+_PROTOCOL = {_L4_UDP: 17, _L4_TCP: 6}
 _BROADCAST = b"\xff" * 6
 
 MAX_FRAME_BYTES = 15872
@@ -69,7 +73,8 @@ class Transmitter:
     """All transmit queues.
 
     send(frames): hands frames to the wire and returns how many it took; the rest is offered again by `resume()`.
-    takes_offloads(): whether the wire takes partial checksums and large segments as they are.
+    takes(gso_type): whether the wire takes large segments of that type as they are; of GSO_NONE, partial checksums.
+    stamp(): the driver wants to know when the packet went out (7.9.4).
     """
 
     def __init__(
@@ -78,21 +83,28 @@ class Transmitter:
         dma: Dma,
         stats: Stats,
         send: Callable[[list[Frame]], int],
-        takes_offloads: Callable[[], bool],
+        takes: Callable[[int], bool],
         interrupt: Callable[[int], None],
         schedule: Callable[[], None],
+        stamp: Callable[[], None],
     ) -> None:
         self._regs = regs
         self._dma = dma
         self._stats = stats
         self._send = send
-        self._takes_offloads = takes_offloads
+        self._takes = takes
+        self._stamp = stamp
         self._interrupt = interrupt
         self._schedule = schedule
         self.queues = [TxQueue(index) for index in range(r.QUEUES)]
         self._rung: dict[int, None] = {}
         self._backlog: deque[Frame] = deque()
+        self.given = 0  # frames that the wire took from the backlog
+        self.lost = 0
+        # Where memory is reached by messages, the driver may write registers in the middle of an access.
+        self._epoch = 0
         self.bad_descriptors = 0
+        self._has_wondered = False
         self.is_stalled = False
         for queue in range(r.QUEUES):
             base = r.QUEUE_STRIDE * queue
@@ -104,6 +116,7 @@ class Transmitter:
         regs.on_write(r.DMATXCTL, lambda value: self.kick())
 
     def reset(self) -> None:
+        self._epoch += 1
         for queue in self.queues:
             queue.clear()
             queue.is_enabled = False
@@ -129,6 +142,7 @@ class Transmitter:
         state = self.queues[queue]
         enabled = bool(value & r.TXDCTL_ENABLE)
         if enabled != state.is_enabled:
+            self._epoch += 1
             state.clear()
             state.is_enabled = enabled
             state.head = self._regs.store[r.TDH + r.QUEUE_STRIDE * queue >> 2]
@@ -158,6 +172,8 @@ class Transmitter:
         for queue in list(self._rung):
             if not self._regs.store[r.DMATXCTL >> 2] & r.DMATXCTL_TE:
                 return
+            if queue not in self._rung:
+                continue  # reset while another was served
             del self._rung[queue]
             try:
                 if not self._serve(self.queues[queue]):
@@ -174,9 +190,16 @@ class Transmitter:
 
     def _drain(self) -> bool:
         taken = self._send(list(self._backlog))
+        self.given += taken
         for _ in range(taken):
             self._backlog.popleft()
         return not self._backlog
+
+    def lose_backlog(self) -> None:
+        """Nobody takes what waits: it is lost on the wire."""
+        self.lost += len(self._backlog)
+        self._backlog.clear()
+        self.kick()
 
     @property
     def has_backlog(self) -> bool:
@@ -201,7 +224,7 @@ class Transmitter:
         if ring is None:
             address = store[r.TDBAL + base >> 2] | store[r.TDBAH + base >> 2] << 32
             ring = queue.ring = ring_words(self._dma, address, count * 16)
-        budget = _BUDGET
+        budget, epoch = _BUDGET, self._epoch
         frames: list[Frame] = []
         reports: list[int] = []
         while head != tail and budget:
@@ -214,6 +237,8 @@ class Transmitter:
             if high & _RS:
                 reports.append(head)
             head = head + 1 if head + 1 < count else 0
+        if epoch != self._epoch:
+            return True  # reset, or started anew, in the middle of this
         if frames:
             taken = self._send(frames)
             for frame in frames[taken:]:
@@ -223,6 +248,8 @@ class Transmitter:
         queue.head = head
         store[r.TDH + base >> 2] = head
         self._write_back(ring, reports, base, head)
+        if epoch != self._epoch:
+            return True
         if reports:
             self._interrupt(queue.index)
         return head == tail
@@ -246,6 +273,9 @@ class Transmitter:
         if length:
             queue.parts.append(octets(self._dma, address, length))
             queue.length += length
+        elif not address and not high and not self._has_wondered:
+            self._has_wondered = True
+            log.warning("transmit queue %d: %s", queue.index, ZEROS)
         if queue.length > MAX_TSO_BYTES:
             self.bad_descriptors += 1
             queue.parts, queue.length = [], 0
@@ -298,64 +328,80 @@ class Transmitter:
     def _offload(self, queue: TxQueue, frame: Frame, first: int) -> list[Frame]:
         """Advanced descriptors: what the first one asks for, with the context that it names (7.2.3.2.3, 7.2.3.2.4)."""
         options = first >> 32
-        wanted = options & (_POPTS_IXSM | _POPTS_TXSM) or first & (_TSE | _VLE)
+        wanted = options & (_POPTS_IXSM | _POPTS_TXSM) or first & (_TSE | _VLE | _TIME_STAMP)
         if not wanted:
             if frame.length > MAX_FRAME_BYTES:
                 raise ValueError(f"a packet of {frame.length} octets")
             return [frame]
+        if first & _TIME_STAMP:
+            self._stamp()
         context_low, context_high = queue.contexts[options >> 4 & 1]
         ip_len, mac_len = context_low & 0x1FF, context_low >> 9 & 0x7F
         l4_type, l4_len = context_high >> 11 & 3, context_high >> 40 & 0xFF
         l4 = mac_len + ip_len
         is_v4 = bool(context_high & _TUCMD_IPV4)
         if first & _TSE:
+            if l4_type not in _TRANSPORT_MIN_BYTES:
+                raise ValueError(f"segmentation of transport type {l4_type}")
             frame.gso_size, frame.hdr_len = context_high >> 48 & 0xFFFF, l4 + l4_len
-            frame.gso_type = GSO_TCPV4 if is_v4 else GSO_TCPV6
-            frame.csum_start, frame.csum_offset = l4, 16
-            return self._segment(frame, first, context_low, mac_len)
+            frame.gso_type = GSO_UDP if l4_type == _L4_UDP else GSO_TCPV4 if is_v4 else GSO_TCPV6
+            frame.csum_start, frame.csum_offset = l4, _CHECKSUM_FIELD[l4_type]
+            return self._segment(frame, first, context_low, mac_len, l4_type, is_v4)
         if frame.length > MAX_FRAME_BYTES:
             raise ValueError(f"a packet of {frame.length} octets")
         if options & _POPTS_IXSM and is_v4:
             _fill_ip_header(frame, mac_len, ip_len)
-        if options & _POPTS_TXSM and l4_type != _L4_SCTP:
-            frame.csum_start, frame.csum_offset = l4, _CHECKSUM_FIELD.get(l4_type, 16)
+        if options & _POPTS_TXSM and l4_type == _L4_SCTP:
+            _fill_sctp(frame, l4)
+        elif options & _POPTS_TXSM:
+            frame.csum_start, frame.csum_offset = l4, _CHECKSUM_FIELD.get(l4_type, TCP_CHECKSUM)
             if l4 + frame.csum_offset + 2 > frame.length or l4 < 14:
                 raise ValueError("the checksum's field is outside the packet")
-            if not self._takes_offloads():
+            if not self._takes(GSO_NONE):
                 fill_checksum(frame)
         if first & _VLE:
             _insert_vlan(frame, context_low >> 16 & 0xFFFF)
         return [frame]
 
-    def _segment(self, frame: Frame, first: int, context_low: int, mac_len: int) -> list[Frame]:
-        """TCP segmentation (7.2.4): left to the wire where it can, else done here."""
+    def _segment(
+        self, frame: Frame, first: int, context_low: int, mac_len: int, l4_type: int, is_v4: bool
+    ) -> list[Frame]:
+        """Segmentation of TCP and UDP (7.2.4): left to the wire where it can, else done here."""
         l4, payload = frame.csum_start, frame.length - frame.hdr_len
         if (
             not frame.gso_size
             or mac_len not in (14, 18)
             or l4 < mac_len + 20
-            or frame.hdr_len < l4 + 20
+            or frame.hdr_len < l4 + _TRANSPORT_MIN_BYTES[l4_type]
+            or (l4_type == _L4_UDP and frame.hdr_len != l4 + 8)
             or payload <= 0
         ):
             raise ValueError("segmentation with impossible lengths")
         header = bytearray(_head(frame, frame.hdr_len))
         version = header[mac_len] >> 4
-        if version != (4 if frame.gso_type == GSO_TCPV4 else 6) or (version == 6 and l4 < mac_len + 40):
+        if version != (4 if is_v4 else 6) or (version == 6 and l4 < mac_len + 40):
             raise ValueError(f"segmentation of IP version {version} with a context for another")
         ip_len = frame.length - mac_len
         if payload <= frame.gso_size:
             # Nothing to cut: one segment, whose lengths and checksums are the hardware's to fill in all the same.
             frame.gso_size = max(payload, 1)
-        if ip_len <= 0xFFFF and payload > frame.gso_size and self._takes_offloads():
+        field = l4 + frame.csum_offset
+        frame.seed = header[field] << 8 | header[field + 1]
+        is_plain = _is_plain(header, mac_len, l4, _PROTOCOL[l4_type])
+        if version == 4 and not is_plain:
+            # IPLEN spans a tunnel: the checksum's field takes back what does not belong to the outer header.
+            frame.ip_seed = header[mac_len + 10] << 8 | header[mac_len + 11]
+        if ip_len <= 0xFFFF and payload > frame.gso_size and is_plain and self._takes(frame.gso_type):
             if version == 4:
                 put16(header, mac_len + 2, ip_len)
                 put16(header, mac_len + 10, 0)
                 put16(header, mac_len + 10, ip_header_checksum(memoryview(header)[mac_len:l4]))
             else:
                 put16(header, mac_len + 4, ip_len - 40)
+            if l4_type == _L4_UDP:
+                put16(header, l4 + 4, frame.length - l4)
             # The context's checksum leaves the length out (7.2.4.5); a large frame's includes it.
-            partial_sum = header[l4 + 16] << 8 | header[l4 + 17]
-            put16(header, l4 + 16, ones_sum(partial_sum.to_bytes(2, "big"), frame.length - l4))
+            put16(header, field, ones_sum(header[field : field + 2], frame.length - l4))
             _replace_head(frame, header)
             frames = [frame]
         else:
@@ -366,6 +412,13 @@ class Transmitter:
             for one in frames:
                 _insert_vlan(one, context_low >> 16 & 0xFFFF)
         return frames
+
+
+def _is_plain(header: bytearray, l3: int, l4: int, protocol: int) -> bool:
+    """Whether the transport follows the IP header directly: no tunnel between them, and no extension header."""
+    if header[l3] >> 4 == 4:
+        return l4 - l3 == (header[l3] & 0xF) * 4 and header[l3 + 9] == protocol
+    return l4 - l3 == 40 and header[l3 + 6] == protocol
 
 
 def _head(frame: Frame, length: int) -> Octets:
@@ -389,6 +442,17 @@ def _fill_ip_header(frame: Frame, start: int, length: int) -> None:
     put16(head, start + 10, 0)
     put16(head, start + 10, ip_header_checksum(memoryview(head)[start:end]))
     _replace_head(frame, head)
+
+
+def _fill_sctp(frame: Frame, start: int) -> None:
+    """SCTP's checksum, which no backend fills in (RFC 9260 section 6.8)."""
+    field = start + _SCTP_CHECKSUM
+    if start < 14 or field + 4 > frame.length:
+        raise ValueError("the checksum's field is outside the packet")
+    data = bytearray(frame.joined())
+    data[field : field + 4] = bytes(4)
+    data[field : field + 4] = crc32c(memoryview(data)[start:]).to_bytes(4, "little")
+    frame.parts = [data]
 
 
 def _insert_vlan(frame: Frame, tag: int) -> None:

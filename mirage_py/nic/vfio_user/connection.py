@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 _BACKLOG_BYTES = 4 << 20
 # How long a request of ours (DMA_READ, DMA_WRITE) may take before the access fails.
 _CALL_TIMEOUT_SECONDS = 2.0
+# How long commands of the client wait for that before they are carried out.
+_PATIENCE_SECONDS = 0.01
 _FD_BYTES = array.array("i").itemsize
 
 Reply = tuple[bytes, int | None]
@@ -68,6 +70,7 @@ class Connection:
         self._agreed = False
         self._closed = False
         self._calls = 0
+        self._answers: dict[int, Message | None] = {}
         self._handlers: dict[int, Callable[[memoryview, list[int]], Reply]] = {
             protocol.DMA_MAP: self._dma_map,
             protocol.DMA_UNMAP: self._dma_unmap,
@@ -253,12 +256,10 @@ class Connection:
         return b"", None
 
     def _dma_unmap(self, payload: memoryview, fds: list[int]) -> Reply:
-        _, flags, address, size = _unpack(DMA_UNMAP_BODY, payload)
-        if flags & protocol.DMA_UNMAP_FLAG_ALL:
-            self._device.dma.clear()
-        else:
-            self._device.dma.unmap(address, size)
-        return bytes(payload[: DMA_UNMAP_BODY.size]), None
+        argsz, flags, address, size = _unpack(DMA_UNMAP_BODY, payload)
+        dma = self._device.dma
+        gone = dma.clear() if flags & protocol.DMA_UNMAP_FLAG_ALL else dma.unmap(address, size)
+        return DMA_UNMAP_BODY.pack(argsz, flags, address, gone), None
 
     def _get_info(self, payload: memoryview, fds: list[int]) -> Reply:
         _unpack(DEVICE_INFO_BODY, payload)
@@ -355,17 +356,37 @@ class Connection:
             self._call(protocol.DMA_WRITE, body, address + start, len(part))
 
     def _call(self, command: int, body: bytes, address: int, length: int) -> bytes:
-        """Sends a command and waits for its reply; commands of the client that arrive meanwhile are kept for later."""
-        self._calls = self._calls + 1 & 0xFFFF
+        """Sends a command and waits for its reply.
+
+        Commands of the client that arrive meanwhile wait, but not for long: a processor of QEMU's that waits for a
+        register holds the lock without which QEMU does not answer us. So the device may find itself written to in the
+        middle of an access.
+        """
+        self._calls = call = self._calls + 1 & 0xFFFF
+        self._answers[call] = None
+        try:
+            answer = self._await(call, command, body)
+        finally:
+            del self._answers[call]
+        if answer is None:
+            raise DmaError(address, length, "the client does not answer")
+        if answer.flags & protocol.ERROR:
+            raise DmaError(address, length, f"the client refuses: error {answer.error}")
+        return bytes(answer.payload)
+
+    def _await(self, call: int, command: int, body: bytes) -> Message | None:
         self._assembler.renew()  # a caller further up may still hold the payload of its message
-        self._send(HEADER.pack(self._calls, command, HEADER_BYTES + len(body), TYPE_COMMAND, 0) + body)
+        self._send(HEADER.pack(call, command, HEADER_BYTES + len(body), TYPE_COMMAND, 0) + body)
         deadline = time.monotonic() + _CALL_TIMEOUT_SECONDS
         poll = select.poll()
         while not self._closed:
             poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._output else 0))
             left = deadline - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
+            if left <= 0:
                 break
+            if not poll.poll(1000 * (min(left, _PATIENCE_SECONDS) if self._deferred else left)):
+                self._handle_deferred()
+                continue
             if self._output:
                 self._flush()
             try:
@@ -375,31 +396,28 @@ class Connection:
                 continue
             except OSError:
                 break
-            answer = self._take_reply(self._calls)
+            self._sort()
+            answer = self._answers[call]
             if answer is not None:
                 self._loop.call_later(0, self._drain)
-                if answer.flags & protocol.ERROR:
-                    raise DmaError(address, length, f"the client refuses: error {answer.error}")
-                return bytes(answer.payload)
-        raise DmaError(address, length, "the client does not answer")
+                return answer
+        return None
 
-    def _take_reply(self, call: int) -> Message | None:
-        found = None
+    def _sort(self) -> None:
+        """Everything that has arrived: replies to whom they are for, commands into the line."""
         try:
             for message in self._assembler.messages():
-                if message.is_reply and message.id == call:
-                    found = message
-                    found.payload = memoryview(bytes(message.payload))
-                    break
                 message.payload = memoryview(bytes(message.payload))
-                self._deferred.append(message)
+                if message.is_reply and message.id in self._answers:
+                    self._answers[message.id] = message
+                else:
+                    self._deferred.append(message)
         except StreamError as error:
             log.warning("the stream is out of step: %s", error)
             self._loop.call_later(0, self.close)
-        return found
 
     def _drain(self) -> None:
-        """Carries out what arrived while a request of ours was waiting for its reply."""
+        """Carries out what came with the reply to a request of ours."""
         self._handle_deferred()
         if not self._closed:
             self._receive_buffered()

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import mmap
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Protocol
 
 from mirage_py.nic.vfio_user.protocol import DMA_FLAG_READ, DMA_FLAG_WRITE, ProtocolError
 
+log = logging.getLogger(__name__)
+
 MAX_PIECES = 65535
+# What is smaller may be a ROM's or a screen's memory, which no driver names to a device.
+_RAM_BYTES = 1 << 20
 ADDRESS_LIMIT = 1 << 64
 
 
@@ -66,6 +71,14 @@ class Piece:
             raise ProtocolError(f"mapping {size} octets at {self.start:#x}: {error}", code) from error
         self.view = memoryview(self.memory)[slack:]
 
+    def rest(self, start: int, end: int) -> Piece:
+        """A part of this piece, as a piece that stays when this one goes."""
+        piece = Piece(start, end - start, self.readable, self.writable)
+        if self.view is not None:
+            # The view keeps the mapping.
+            piece.view = self.view[start - self.start : end - self.start]
+        return piece
+
     def close(self) -> None:
         """Gives the mapping back; a view that someone still holds keeps it alive until that one goes."""
         if self.view is not None:
@@ -84,6 +97,7 @@ class DmaSpace:
         self._pieces: list[Piece] = []
         self._last: Piece | None = None
         self._watchers: list[Callable[[], None]] = []
+        self._has_warned = False
         self.remote: Remote | None = None
 
     def __len__(self) -> int:
@@ -107,25 +121,57 @@ class DmaSpace:
         piece = Piece(start, size, bool(flags & DMA_FLAG_READ), bool(flags & DMA_FLAG_WRITE))
         if fd is not None:
             piece.share(fd, offset)
+        elif piece.writable and size >= _RAM_BYTES:
+            self._warn(start, size)
         self._starts.insert(index, start)
         self._pieces.insert(index, piece)
 
-    def unmap(self, start: int, size: int) -> None:
-        """Removes exactly the piece that was mapped so. Raises ProtocolError (ENOENT)."""
-        index = bisect_right(self._starts, start) - 1
-        if index < 0 or self._starts[index] != start or self._pieces[index].end != start + size:
-            raise ProtocolError(f"there is no mapping of {size} octets at {start:#x}", errno.ENOENT)
-        self._changing()
-        del self._starts[index]
-        self._pieces.pop(index).close()
+    def unmap(self, start: int, size: int) -> int:
+        """Takes a range back, be it one mapping, several, part of one, or none; returns the octets that went.
 
-    def clear(self) -> None:
-        """Removes all pieces."""
+        Whatever lies inside is out of reach from here on: the client gives it to somebody else. What sticks out stays.
+        Raises ProtocolError for a range that is none.
+        """
+        if not 0 < size <= ADDRESS_LIMIT - start:
+            raise ProtocolError(f"taking back {size} octets at {start:#x}")
+        end = start + size
+        first = max(0, bisect_right(self._starts, start) - 1)
+        if first < len(self._pieces) and self._pieces[first].end <= start:
+            first += 1
+        last = bisect_left(self._starts, end)
+        gone = self._pieces[first:last]
+        if not gone:
+            return 0
         self._changing()
+        rest = [piece.rest(piece.start, start) for piece in gone[:1] if piece.start < start]
+        rest += [piece.rest(end, piece.end) for piece in gone[-1:] if piece.end > end]
+        self._pieces[first:last] = rest
+        self._starts[first:last] = [piece.start for piece in rest]
+        for piece in gone:
+            piece.close()
+        return sum(min(piece.end, end) - max(piece.start, start) for piece in gone)
+
+    def clear(self) -> int:
+        """Removes all pieces; returns how many octets they were."""
+        self._changing()
+        self._has_warned = False
+        size = sum(piece.end - piece.start for piece in self._pieces)
         self._starts.clear()
         for piece in self._pieces:
             piece.close()
         self._pieces.clear()
+        return size
+
+    def _warn(self, start: int, size: int) -> None:
+        """Once for a client: what works slowly, or not at all, should not do so without a word."""
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "the memory of %d octets at %#x comes without a descriptor: every access is a message to the client, "
+                "which is slow; QEMU shares memory with memory-backend-memfd,share=on",
+                size,
+                start,
+            )
 
     def _changing(self) -> None:
         self._last = None
@@ -167,6 +213,7 @@ class DmaSpace:
             if piece.view is not None:
                 parts.append(bytes(piece.view[start - piece.start : start - piece.start + count]))
             elif self.remote is not None:
+                self._warn(piece.start, piece.end - piece.start)
                 parts.append(self.remote.dma_read(start, count))
             else:
                 raise DmaError(address, length, "not shared")
@@ -190,6 +237,7 @@ class DmaSpace:
             if piece.view is not None:
                 piece.view[start - piece.start : start - piece.start + count] = part
             elif self.remote is not None:
+                self._warn(piece.start, piece.end - piece.start)
                 self.remote.dma_write(start, part)
 
     def _span(self, address: int, length: int) -> list[tuple[Piece, int, int]]:

@@ -58,6 +58,7 @@ class Irqs:
         self._fds: list[dict[int, int]] = [{} for _ in range(PCI_NUM_IRQS)]
         self._masked: list[set[int]] = [set() for _ in range(PCI_NUM_IRQS)]
         self._level = False
+        self._is_disabled = False
 
     def info(self, index: int) -> tuple[int, int]:
         """(flags, count) of a type. Raises ProtocolError when there is no such type."""
@@ -141,8 +142,23 @@ class Irqs:
         if rose:
             self._signal_level()
 
+    def disable_pin(self, disabled: bool) -> None:
+        """Bit 10 of the command register (PCI 3.0 6.2.2): the pin is not driven; its state goes on being kept."""
+        released = self._is_disabled and not disabled
+        self._is_disabled = disabled
+        if released:
+            self._signal_level()
+
+    @property
+    def is_pending(self) -> bool:
+        """Bit 3 of the status register (PCI 3.0 6.2.3): what the pin would say, disabled or not.
+
+        A function whose MSI or MSI-X is on has no pin.
+        """
+        return self._level and not self._fds[PCI_MSI_IRQ] and not self._fds[PCI_MSIX_IRQ]
+
     def _signal_level(self) -> None:
-        if self._level and self.trigger(PCI_INTX_IRQ, 0):
+        if self.is_pending and not self._is_disabled and self.trigger(PCI_INTX_IRQ, 0):
             self._masked[PCI_INTX_IRQ].add(0)
 
     def disable(self, index: int) -> None:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 
 from mirage_py.nic.vfio_user.device import Region
+from mirage_py.nic.vfio_user.irq import Irqs
 
 CONFIG_BYTES = 4096
 EXTENDED_START = 0x100
@@ -55,6 +56,7 @@ class PciConfig(Region):
         self._mask = bytearray(CONFIG_BYTES)
         self._initial = b""
         self._watchers: list[Callable[[int, int], None]] = []
+        self._irqs: Irqs | None = None
         self.set(VENDOR_ID, struct.pack("<HH", vendor, device))
         self.set(COMMAND, bytes(2), struct.pack("<H", _COMMAND_WRITABLE))
         self.set(REVISION, bytes([revision]) + class_code.to_bytes(3, "little"))
@@ -102,6 +104,11 @@ class PciConfig(Region):
         self._bytes[:] = self._initial
         self._changed(COMMAND, 2)
 
+    def attach(self, irqs: Irqs) -> None:
+        """Ties the INTx pin to its bits: pending in the status register, disabled in the command register."""
+        self._irqs = irqs
+        self._changed(COMMAND, 2)
+
     def on_write(self, callback: Callable[[int, int], None]) -> None:
         """`callback(offset, length)` runs after each write."""
         self._watchers.append(callback)
@@ -115,7 +122,10 @@ class PciConfig(Region):
         return bool(self._bytes[COMMAND] & COMMAND_MASTER)
 
     def read(self, offset: int, length: int) -> bytes:
-        return bytes(self._bytes[offset : offset + length])
+        data = self._bytes[offset : offset + length]
+        if offset <= STATUS < offset + length and self._irqs is not None and self._irqs.is_pending:
+            data[STATUS - offset] |= STATUS_INTERRUPT
+        return bytes(data)
 
     def write(self, offset: int, data: memoryview) -> None:
         store, masks = self._bytes, self._mask
@@ -125,5 +135,7 @@ class PciConfig(Region):
         self._changed(offset, len(data))
 
     def _changed(self, offset: int, length: int) -> None:
+        if offset <= COMMAND + 1 < offset + length and self._irqs is not None:
+            self._irqs.disable_pin(bool(self.word(COMMAND) & COMMAND_INTX_DISABLE))
         for callback in self._watchers:
             callback(offset, length)

@@ -4,6 +4,7 @@
 import asyncio
 
 BLOCK = 1 << 16
+LINGER_MS = 20_000
 
 
 def block(number):
@@ -26,8 +27,6 @@ class Peer:
         if self.peer is None:
             self.stack.tcp.listen(self.port, self.echo)
             await self.done.wait()
-            # The last acknowledgement is on its way; without it the other side would wait.
-            await asyncio.sleep_ms(500)
             self.console.write(f"echoed {self.octets} octets\n")
         else:
             await self.exchange()
@@ -38,7 +37,9 @@ class Peer:
         while data := await flow.read():
             self.octets += len(data)
             await flow.write(data)
-        await flow.close()
+        # A machine that ends takes with it what is not acknowledged yet, however short the wait for a window may be.
+        if not await flow.close(LINGER_MS):
+            self.console.write("the other side has not acknowledged everything\n")
         self.done.set()
 
     async def exchange(self):
@@ -64,7 +65,11 @@ class Peer:
                 raise ValueError(f"block {number} came back changed")
             self.octets += len(got)
         await sending
-        await flow.close()
+        if await flow.read(1):
+            raise ValueError("more came back than was sent")
+        await flow.close(LINGER_MS)
+        # The acknowledgement of the other side's end is on its way; without it that would wait.
+        await asyncio.sleep_ms(500)
 
     async def send(self, flow):
         for number in range(self.blocks):
