@@ -393,4 +393,4 @@ def test_second_stack_has_defaults_of_its_own() -> None:
 def test_help_has_the_defaults_of_each() -> None:
     keys = {name: key for name, (key, _) in all_keys(several("", "lan")).items()}
     assert (keys["interface"].default, keys["lan-interface"].default) == ("tap0", "tap1")
-    assert "net" in {name for name in all_keys(several("lan"))}
+    assert "net" in all_keys(several("lan"))

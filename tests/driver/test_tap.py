@@ -193,6 +193,8 @@ def test_wakes_for_a_frame(tap):
 
 def test_interface_down_is_retried_and_comes_back():
     driver, interface, world = make()
+    told = []
+    driver.notify(lambda why: told.append((why, driver.link_up)))
     interface.is_down = True
     assert drain(driver) == []
     assert not driver.link_up
@@ -211,6 +213,7 @@ def test_interface_down_is_retried_and_comes_back():
     assert len(drain(driver)) == 1
     assert driver.link_up
     assert not driver.arm()
+    assert told == [(None, False), (None, True)]
 
 
 def test_idle_interface_that_was_down_sleeps_again():

@@ -115,6 +115,7 @@ class Tap:
             self.features |= _RX_LRO
         self.max_gso_bytes = _GSO_FRAME_MAX
         self.link_up = True
+        self._on_change = None
         self._watched = 0
         self._is_full = False  # the kernel would not take a frame: watch for writability too
         self._retry_ms = 0
@@ -159,7 +160,7 @@ class Tap:
             self._fail()
         else:
             if not self.link_up:
-                self.link_up = True
+                self._set_link(True)
         if count:
             self.rx_packets += count
             self.rx_bytes += total
@@ -255,8 +256,18 @@ class Tap:
     def _fail(self):
         """The interface is down, or gone."""
         self.rx_errors += 1
-        self.link_up = False
+        if self.link_up:
+            self._set_link(False)
         self._retry_ms = now_ms() + _RETRY_MS
+
+    def notify(self, on_change):
+        """Calls on_change(None) when the interface goes down or comes up, in the middle of our work."""
+        self._on_change = on_change
+
+    def _set_link(self, is_up):
+        self.link_up = is_up
+        if self._on_change is not None:
+            self._on_change(None)
 
     def __getattr__(self, name):
         """counters: name -> number since the start, with the names of Linux's `ip -s link` where it has one."""
