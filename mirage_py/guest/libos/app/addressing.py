@@ -211,7 +211,7 @@ class Addressing:
         why = self.client.refusal
         self.log.warning(
             self._name,
-            "no %s by DHCP: falling back to %s%s, and asking on (--no-dhcp: not at all)"
-            % ("answer" if why is None else "usable answer (%s)" % why, what, address),
+            "no %s: falling back to %s%s, and asking on (--no-dhcp: not at all)"
+            % ("answer by DHCP" if why is None else "usable answer by DHCP (%s)" % why, what, address),
         )
         self._set(address, gateway, "")
