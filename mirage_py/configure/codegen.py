@@ -14,7 +14,7 @@ from typing import Any
 
 from mirage_py import __version__
 from mirage_py.configure import config_file
-from mirage_py.configure.device import HVT, LOCAL_NAME, NUMBER, TARGET, TARGETS, USER_COUNT, Kind
+from mirage_py.configure.device import HVT, LOCAL_NAME, NUMBER, ORDER, TARGET, TARGETS, USER_COUNT, Kind
 from mirage_py.configure.devices.loop import event_loop
 from mirage_py.configure.devices.network import NIC
 from mirage_py.configure.devices.signatures import DNS, HAPPY_EYEBALLS, IPV4, IPV6, NETWORK, STACK
@@ -316,6 +316,8 @@ class _Main:
                 values[parameter] = str(users)
             elif what == NUMBER and parameter not in values and (number := self.graph.number(placed, parameter)):
                 values[parameter] = str(number)
+            elif what == ORDER and (order := self.graph.order(placed)):
+                values[parameter] = str(order)
         places = self._places(placed.kind, callee, values)
         given = {places[parameter]: device.local for parameter, device in devices.items()}
         self._check_order(placed.kind, callee, places, given)

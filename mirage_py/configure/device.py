@@ -24,6 +24,7 @@ LOCAL_NAME = "local name"
 USER_COUNT = "user count"
 TARGET = "target"
 NUMBER = "number among its like"
+ORDER = "order among its kind"
 
 _IMPLEMENTATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 _GROUP = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -82,7 +83,7 @@ class Kind:
         setting may be a configure-time key.
     derived: constructor parameter -> LOCAL_NAME (the device's name in main.py), USER_COUNT (how many devices are
         built directly on it), TARGET (what is built for) or NUMBER (how many come before it that are alike but for
-        this; left out when none). A setting of the same name stands above NUMBER.
+        this; left out when none) or ORDER (how many of its kind do). A setting of the same name stands above NUMBER.
     method: where given, the device is not constructed but got by calling this method of its first argument;
         `implementation` then names the class of what comes back.
     features: what it needs compiled into the runtime. targets: where it exists, and why only there: a clause that
@@ -263,10 +264,10 @@ class Device(Node):
     def title(self) -> str:
         return self.kind.name
 
-    def keys(self) -> dict[str, Key]:
-        """Constructor parameter -> key, under the device's group."""
+    def keys(self, number: int = 0) -> dict[str, Key]:
+        """Constructor parameter -> key, under the device's group. number: how many of its kind come before it."""
         open_keys = {parameter: key for parameter, key in self.kind.keys.items() if parameter not in self.settings}
-        found = {parameter: key.grouped(self.group) for parameter, key in open_keys.items()}
+        found = {parameter: key.numbered(number).grouped(self.group) for parameter, key in open_keys.items()}
         for parameter, value in self.settings.items():
             if isinstance(value, Key):
                 found[parameter] = value
@@ -278,6 +279,8 @@ class Choice(Node):
 
     key: of the stage CONFIGURE. options: value of the key -> node, or a function that makes it when it is chosen.
     defaults: target -> value of the key where the user gives none; for the other targets the key's own default.
+    follows: a key whose value, where the user gives one, counts for this choice too unless its own key has one: what is
+    said of all is said of a second one.
     """
 
     def __init__(
@@ -286,6 +289,7 @@ class Choice(Node):
         options: Mapping[Any, Node | Callable[[], Node]],
         offers: Signature,
         defaults: Mapping[str, Value] | None = None,
+        follows: Key | None = None,
     ) -> None:
         super().__init__(offers)
         if key.stage != CONFIGURE:
@@ -297,6 +301,7 @@ class Choice(Node):
         self.key = key
         self.options = dict(options)
         self.defaults = dict(defaults or {})
+        self.follows = None if follows == key else follows
         self._made: dict[Any, Node] = {}
 
     @property

@@ -106,6 +106,10 @@ class Graph:
         free = [number for number in range(len(alike)) if number not in taken]
         return free[[other for other in alike if other.settings.get(parameter) is None].index(placed)]
 
+    def order(self, placed: Placed) -> int:
+        """How many devices of its kind come before `placed`."""
+        return [other for other in self.devices if other.kind is placed.kind].index(placed)
+
     def features(self) -> set[str]:
         """What the devices need compiled into the runtime."""
         return {feature for placed in self.devices for feature in placed.kind.features}
@@ -180,6 +184,8 @@ class _Resolver:
     def _choose(self, choice: Choice) -> tuple[Placed, tuple[Decision, ...]]:
         value = self._value(choice)
         self._claim(choice.key, None, value)
+        if choice.follows is not None and (said := self.context.values.get(choice.follows.name)) is not None:
+            self._claim(choice.follows, None, said)
         self._check_target(choice, value)
         placed, decisions = self._place(choice.option(value))
         fitting = tuple(option for option in choice.options if option == value or self._fits(choice, option))
@@ -187,6 +193,8 @@ class _Resolver:
 
     def _value(self, choice: Choice) -> Value:
         value = self.context.values.get(choice.key.name)
+        if value is None and choice.follows is not None:
+            value = self.context.values.get(choice.follows.name)
         return choice.default(self.context.target) if value is None else value
 
     def _check_target(self, choice: Choice, value: Value) -> None:
@@ -241,7 +249,10 @@ class _Resolver:
         merged = self._by_content.get(content)
         if merged is not None:
             return merged
-        keys = {parameter: self._defaulted(key) for parameter, key in device.keys().items() if key.stage == RUNTIME}
+        number = sum(placed.kind is kind for placed in self.devices)
+        keys = {
+            parameter: self._defaulted(key) for parameter, key in device.keys(number).items() if key.stage == RUNTIME
+        }
         settings.update(
             {
                 parameter: self._configured_value(key.grouped(device.group))
@@ -390,11 +401,15 @@ def reachable(root: Node) -> list[Node]:
 def all_keys(root: Node) -> dict[str, tuple[Key, list[str]]]:
     """Every key that some choice could bring in: name -> (key, titles of what has it). For help texts and parsing."""
     found: dict[str, tuple[Key, list[str]]] = {}
+    seen: dict[int, list[str]] = {}  # groups of each kind, in the order in which they are numbered
     for node in reachable(root):
         if isinstance(node, Choice):
-            keys = [node.key]
+            keys = [node.key, *([] if node.follows is None else [node.follows])]
         elif isinstance(node, Device):
-            keys = list(node.keys().values())
+            groups = seen.setdefault(id(node.kind), [])
+            if node.group not in groups:
+                groups.append(node.group)
+            keys = list(node.keys(groups.index(node.group)).values())
         else:
             keys = []
         for key in keys:

@@ -11,7 +11,8 @@ import ipaddress
 import keyword
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from mirage_py.support.errors import UserError
 
@@ -174,6 +175,8 @@ class Key:
     type: a name in TYPES. default: a value of that type, or the text that a user would write; None: not set.
         A duration's value is in milliseconds.
     doc: one line for help texts. stage: CONFIGURE or RUNTIME. choices: for the type "choice", what may be chosen.
+    further: what is otherwise where another device of the kind comes before this one: 1, 2 … -> fields of the key, as
+        in {"default": "tap1"}. So two devices that need different values have them by default.
     Raises UserError when anything of this does not fit together.
     """
 
@@ -183,6 +186,7 @@ class Key:
     doc: str = ""
     stage: str = RUNTIME
     choices: tuple[str, ...] = ()
+    further: Callable[[int], dict[str, Any]] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -267,6 +271,10 @@ class Key:
     def with_default(self, value: Value) -> Key:
         """The same key with another default."""
         return replace(self, default=value)
+
+    def numbered(self, number: int) -> Key:
+        """The same key for the device before which `number` others of its kind come."""
+        return self if self.further is None or not number else replace(self, **self.further(number))
 
     def grouped(self, group: str) -> Key:
         """The same key under a group's prefix: `--lan-ipv4`."""

@@ -8,6 +8,8 @@ import os
 import shlex
 import signal
 import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from mirage_py.run import cards, network, tap
 from mirage_py.run.image import Image
@@ -17,6 +19,7 @@ from mirage_py.support.errors import UserError
 from mirage_py.support.process import STOP_SIGNALS
 
 DEFAULT_TAP = "tap0"
+DEFAULT_HOST = "10.0.0.1/24"
 STOP_TIMEOUT_S = 10.0
 
 
@@ -64,20 +67,46 @@ def run(image: Image, options: RunOptions) -> int:
     if options.dry_run:
         print(shlex.join(command))
         return 0
-    name = wanted or given or image.defaults.get("interface", DEFAULT_TAP)
-    if image.net != "direct" or tap.exists(name):
-        return _become(command)
-    address = network.argument(options.guest_args, "ipv4") or image.defaults.get("ipv4") or str(network.TAP_GUEST)
-    network.require_prefix("ipv4", address)
     try:
-        guest = ipaddress.IPv4Interface(address)
+        missing = _missing_taps(image, command[1:]) if image.net == "direct" else {}
     except ValueError:
         return _become(command)  # it knows how to say what is wrong with the address
-    host = next((other for other in guest.network.hosts() if other != guest.ip), None)
-    if host is None:
-        raise UserError(f"--ipv4 {guest} leaves the host no address", "give a larger network, as in 10.0.0.2/24")
-    with tap.lasting(name, ipaddress.IPv4Interface((host, guest.network.prefixlen))):
+    if not missing:
+        return _become(command)
+    with ExitStack() as taps:
+        for name, host in missing.items():
+            taps.enter_context(tap.lasting(name, host))
         return _beside(command)
+
+
+def _missing_taps(image: Image, arguments: Sequence[str]) -> dict[str, ipaddress.IPv4Interface]:
+    """The interfaces that it uses and that are not there, each with the host's address on it.
+
+    Raises ValueError for an address that is none, and UserError for one that leaves the host none.
+    """
+    missing = {}
+    for key in sorted({"interface", *image.defaults}):
+        # Each group's: --interface, --lan-interface; an application's own key of such a name has no address beside it.
+        group = key.removesuffix("interface")
+        if group == key or (group and f"{group}host-ipv4" not in image.defaults):
+            continue
+        name = network.argument(arguments, key) or image.defaults.get(key, DEFAULT_TAP)
+        if tap.exists(name):
+            continue
+        address = network.argument(arguments, f"{group}ipv4") or image.defaults.get(f"{group}ipv4")
+        if address is None:
+            given = network.argument(arguments, f"{group}host-ipv4")
+            missing[name] = ipaddress.IPv4Interface(given or image.defaults.get(f"{group}host-ipv4", DEFAULT_HOST))
+            continue
+        network.require_prefix(f"{group}ipv4", address)
+        guest = ipaddress.IPv4Interface(address)
+        host = next((other for other in guest.network.hosts() if other != guest.ip), None)
+        if host is None:
+            raise UserError(
+                f"--{group}ipv4 {guest} leaves the host no address", "give a larger network, as in 10.0.0.2/24"
+            )
+        missing[name] = ipaddress.IPv4Interface((host, guest.network.prefixlen))
+    return missing
 
 
 def _not_executable(path: str, error: OSError) -> UserError:

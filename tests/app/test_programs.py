@@ -112,3 +112,7 @@ def test_streams(run: Callable[..., str]) -> None:
 
 def test_addresses_and_names(run: Callable[..., str]) -> None:
     assert_passed(run("names_checks"))
+
+
+def test_what_befalls_a_card_is_said(run: Callable[..., str]) -> None:
+    assert_passed(run("device_checks"))

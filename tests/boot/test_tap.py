@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,49 @@ def test_missing_interface_without_rights_is_one_line_with_the_remedy(binary: Pa
     assert "probe: error: " in said
     assert "nosuch0" in said
     assert said.count("\n") == 1
+
+
+ASK = """
+import socket, sys
+for ip in sys.argv[1:]:
+    with socket.create_connection((ip, 7), 10) as peer:
+        print(peer.recv(100).decode())
+"""
+
+
+@pytest.fixture(scope="module")
+def dual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The application with two stacks for unix, both of them our own."""
+    return guests.build(APPS / "dual", tmp_path_factory.mktemp("two") / "dual", "-t", "unix", "--net", "direct")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a TAP needs root")
+def test_two_stacks_have_an_interface_and_an_address_each_without_being_told(dual: Path) -> None:
+    with (
+        Namespace(tap=None) as namespace,
+        guests.started([str(dual)], {7}, prefix=namespace.prefix, host="10.0.0.2") as guest,
+    ):
+        done = guests.run_beside(guest, sys.executable, "-c", ASK, "10.0.0.2", "10.1.0.2")
+        assert done.stdout.split() == ["wan", "lan"], done.stdout + done.stderr + guest.text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a TAP needs root")
+def test_two_stacks_on_one_interface_are_refused_in_a_line(dual: Path) -> None:
+    with Namespace(tap=None) as namespace:
+        command = [*namespace.prefix, str(dual), "--lan-interface", "tap0"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert said.splitlines()[-1].startswith("dual: error: TAP interface tap0: "), said
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a TAP needs root")
+def test_run_makes_every_interface_that_is_missing(dual: Path) -> None:
+    tool = [sys.executable, "-P", "-m", "mirage_py", "run", str(dual), "--", "--lan-ipv4", "10.66.0.2/24"]
+    with (
+        Namespace(tap=None) as namespace,
+        guests.started(tool, {7}, prefix=namespace.prefix, host="10.0.0.2") as guest,
+    ):
+        done = guests.run_beside(guest, sys.executable, "-c", ASK, "10.0.0.2", "10.66.0.2")
+        assert done.stdout.split() == ["wan", "lan"], done.stdout + done.stderr + guest.text()

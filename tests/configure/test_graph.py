@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mirage_py import dsl
 from mirage_py.configure.device import HVT, TARGETS, UNIX, Choice, Device, Kind, Node, Signature, optional
-from mirage_py.configure.graph import Context, Graph, check, resolve
+from mirage_py.configure.graph import Context, Graph, all_keys, check, resolve
 from mirage_py.configure.keys import CONFIGURE, Key, Value
 from mirage_py.support.errors import UserError
 
@@ -350,3 +350,47 @@ def test_every_combination_either_resolves_to_the_target_or_says_why_not(target:
         assert all(target in placed.kind.targets for placed in found.devices)
         assert {**found.configured, **values} == found.configured
     assert all(refusal)
+
+
+# --- several stacks ---
+
+
+def several(*groups: str) -> Device:
+    return unikernel(*(dsl.generic_stack(group=group) for group in groups))
+
+
+@pytest.mark.parametrize("groups", [("", "lan"), ("lan",), ("", "lan", "wan")])
+def test_what_is_said_of_the_network_counts_for_every_stack(groups: tuple[str, ...]) -> None:
+    found = graph(several(*groups), UNIX, net="direct", congestion="newreno")
+    assert len(found.of_kind("tap")) == len(groups)
+    assert not found.of_kind("cubic")
+    assert "sockets" not in {placed.kind.name for placed in found.devices}
+    hvt = graph(several(*groups), nic="ixgbe")
+    assert len(hvt.of_kind("ixgbe")) == len(groups)
+    assert not hvt.of_kind("virtio_net")
+
+
+def test_what_is_said_of_one_stack_counts_more() -> None:
+    found = graph(several("", "lan"), UNIX, net="direct", **{"lan-net": "socket"})
+    assert (len(found.of_kind("tap")), len(found.of_kind("sockets"))) == (1, 1)
+    assert found.configured["lan-net"] == "socket"
+
+
+def test_network_that_no_stack_may_have_is_refused_for_each() -> None:
+    with pytest.raises(UserError, match="does not go with -t hvt"):
+        graph(several("lan"), net="socket")
+
+
+def test_second_stack_has_defaults_of_its_own() -> None:
+    found = graph(several("", "lan", "wan"), UNIX, net="direct", **{"wan-interface": "tap7"})
+    keys = {key.name: key for key in found.runtime_keys()}
+    assert [keys[name].default for name in ("interface", "lan-interface", "wan-interface")] == ["tap0", "tap1", "tap7"]
+    assert [keys[name].default for name in ("host-ipv4", "lan-host-ipv4")] == ["10.0.0.1/24", "10.1.0.1/24"]
+    assert [f"10.{n}.0.2/24" in keys[f"{group}ipv4"].doc for n, group in enumerate(("", "lan-", "wan-"))] == [True] * 3
+    assert [found.order(placed) for placed in found.of_kind("addressing")] == [0, 1, 2]
+
+
+def test_help_has_the_defaults_of_each() -> None:
+    keys = {name: key for name, (key, _) in all_keys(several("", "lan")).items()}
+    assert (keys["interface"].default, keys["lan-interface"].default) == ("tap0", "tap1")
+    assert "net" in all_keys(several("lan"))

@@ -21,7 +21,8 @@ class Interface:
         self.incoming = []  # octets with their vnet header, or an errno
         self.outgoing = []  # (header fields without num_buffers, frame)
         self.room = 1 << 30
-        self.is_down = False
+        self.is_down = False  # gone: nothing works
+        self.refuses = False  # as Linux has it of an interface that is down: who reads learns nothing
 
     def read(self, view):
         if self.is_down:
@@ -33,7 +34,7 @@ class Interface:
         return len(data)
 
     def write(self, data):
-        if self.is_down:
+        if self.is_down or self.refuses:
             raise OSError(EIO)
         if self.room == 0:
             return -1
@@ -191,8 +192,37 @@ def test_wakes_for_a_frame(tap):
     assert len(drain(tap)) == 1
 
 
+def test_interface_that_is_down_is_told_by_what_is_sent():
+    driver, interface, _ = make()
+    told = []
+    driver.notify(lambda why: told.append((why, driver.link_up)))
+
+    def send():
+        frame = driver.alloc(60)
+        frame.length = 60
+        assert driver.tx_batch([frame], 1) == 1
+
+    interface.refuses = True
+    for _ in range(3):
+        send()
+        assert drain(driver) == []
+        assert not driver.arm()  # it may sleep: there is nothing to try
+    assert told == [(None, False)]
+    interface.refuses = False
+    send()
+    assert told == [(None, False), (None, True)]
+    interface.refuses = True
+    send()
+    interface.refuses = False
+    interface.incoming = [packet(b"b" * 60)]
+    assert len(drain(driver)) == 1
+    assert told[2:] == [(None, False), (None, True)]
+
+
 def test_interface_down_is_retried_and_comes_back():
     driver, interface, world = make()
+    told = []
+    driver.notify(lambda why: told.append((why, driver.link_up)))
     interface.is_down = True
     assert drain(driver) == []
     assert not driver.link_up
@@ -211,6 +241,7 @@ def test_interface_down_is_retried_and_comes_back():
     assert len(drain(driver)) == 1
     assert driver.link_up
     assert not driver.arm()
+    assert told == [(None, False), (None, True)]
 
 
 def test_idle_interface_that_was_down_sleeps_again():

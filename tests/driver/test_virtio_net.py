@@ -426,16 +426,23 @@ def test_device_without_interrupt_is_polled():
 
 def test_link_changes_are_seen():
     driver, model, _ = bring_up()
+    told = []
+    driver.notify(lambda why: told.append((why, driver.link_up)))
     assert not driver.arm()
     model.change_config(6, b"\0\0")
     assert _mirage.wait(-1)
     driver.disarm()
-    driver.arm()
+    assert driver.arm()  # who was told has something to do
     assert not driver.link_up
     driver.disarm()
+    assert not driver.arm()
+    driver.disarm()
     model.change_config(6, b"\1\0")
-    driver.arm()
+    assert driver.arm()
     assert driver.link_up
+    driver.disarm()
+    assert not driver.arm()
+    assert told == [(None, False), (None, True)]
 
 
 # --- recovery ---
@@ -478,6 +485,8 @@ def test_needs_reset_is_answered_and_held_frames_survive():
 @pytest.mark.parametrize("queue", [0, 1])
 def test_ring_index_jump_is_a_reset(queue):
     driver, model, world = bring_up()
+    told = []
+    driver.notify(told.append)
     model.queues[queue].used_index = 40000
     model.publish(model.queues[queue])
     assert drain(driver) == []
@@ -485,15 +494,20 @@ def test_ring_index_jump_is_a_reset(queue):
     assert driver.trouble is not None
     assert send(driver, b"dropped" * 10) == 1
     assert driver.counters["tx_dropped"] == 1
-    driver.arm()
+    assert told == ["the device " + told[0][11:]]
+    assert driver.arm()
+    assert told[1:] == [None]
     assert driver.trouble is None
     driver.disarm()
     exchange(driver, model)
     assert world.now_ns
+    assert len(told) == 2
 
 
 def test_device_that_stays_broken_is_tried_again_later():
     driver, model, world = bring_up()
+    told = []
+    driver.notify(told.append)
     model.ask_for_reset()
     model.stuck_reset = True
     for _ in range(50):
@@ -507,6 +521,7 @@ def test_device_that_stays_broken_is_tried_again_later():
         world.now_ns += 1_000_000_000
         driver.arm()
     assert 8 < driver.counters["resets"] < 20  # ever more rarely, at last every 10 s
+    assert len(set(told)) == 2, told  # why it broke, and why it is no better
     model.stuck_reset = False
     world.now_ns += 20_000_000_000
     driver.arm()

@@ -133,9 +133,13 @@ def test_waiting_for_buffers_is_woken_by_transmission():
 
 def test_link_change_wakes_and_is_noticed():
     driver, function, _ = bring_up()
+    told = []
+    driver.notify(lambda why: told.append((why, driver.link_up)))
     armed(driver)
     function.model.faults.set("link-down", 1)
     assert _mirage.wait(-1)
+    driver.disarm()
+    assert driver.arm()  # who was told has something to do
     driver.disarm()
     armed(driver)
     assert not driver.link_up
@@ -145,6 +149,7 @@ def test_link_change_wakes_and_is_noticed():
     armed(driver)
     assert driver.link_up
     assert driver.counters["link_changes"] >= 2
+    assert told == [(None, False), (None, True)]
 
 
 # --- trouble ---
@@ -202,6 +207,8 @@ def test_link_that_is_down_is_no_stall():
 
 def test_device_that_falls_off_the_bus_comes_back():
     driver, function, _ = bring_up()
+    told = []
+    driver.notify(told.append)
     function.model.faults.set("dead", 1)
     idle(driver, function, 20)
     assert "all ones" in driver.trouble
@@ -209,8 +216,10 @@ def test_device_that_falls_off_the_bus_comes_back():
     assert send(driver, UDP_PACKET) == 1
     assert driver.counters["tx_dropped"] == 1
     function.model.faults.set("dead", 0)
+    assert "all ones" in told[0]
     idle(driver, function, 200)
     assert driver.trouble is None
+    assert told[-1] is None
     assert_works(driver, function)
 
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Where an interface has its IPv4 address from: boot arguments, DHCP, or a default."""
 
-from mirage_py.configure.device import TARGET, Device, Kind, Node, optional
+from mirage_py.configure.device import ORDER, TARGET, Device, Kind, Node, optional
 from mirage_py.configure.devices.dhcp import dhcp
 from mirage_py.configure.devices.ipv4 import IPV6_ONLY
 from mirage_py.configure.devices.log import log
 from mirage_py.configure.devices.signatures import ADDRESSING as OFFERS
 from mirage_py.configure.devices.signatures import DHCP, IPV4, IPV6, LOG
 from mirage_py.configure.keys import Key
+
+_IPV4_DOC = "the IPv4 address and its prefix length (default: 10.%d.0.2/24 without DHCP, or when it has no answer)"
 
 ADDRESSING = Kind(
     name="addressing",
@@ -24,12 +26,13 @@ ADDRESSING = Kind(
         "address": Key(
             "ipv4",
             type="ipv4_cidr",
-            doc="the IPv4 address and its prefix length (default: 10.0.0.2/24 without DHCP, or when it has no answer)",
+            doc=_IPV4_DOC % 0,
+            further=lambda number: {"doc": _IPV4_DOC % number},
         ),
         "gateway": Key("ipv4-gateway", type="ipv4", doc="the router to other networks, with --ipv4"),
         "ipv6_only": IPV6_ONLY,
     },
-    derived={"target": TARGET},
+    derived={"target": TARGET, "order": ORDER},
     features=("net",),
 )
 

@@ -45,4 +45,4 @@ def newreno() -> Device:
 
 def default_congestion(group: str = "") -> Choice:
     """The algorithm that `--congestion` names."""
-    return Choice(ALGORITHM.grouped(group), {"cubic": cubic, "newreno": newreno}, CONGESTION)
+    return Choice(ALGORITHM.grouped(group), {"cubic": cubic, "newreno": newreno}, CONGESTION, follows=ALGORITHM)

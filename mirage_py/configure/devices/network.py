@@ -26,7 +26,8 @@ def default_network(
 ) -> Choice:
     """The network device that fits the target, or that `--nic` names: a TAP on unix, a PCI card on hvt.
 
-    group: prefix of its keys, for a second device: "lan" gives --lan-nic and on unix --lan-interface. Devices of
+    group: prefix of its keys, for a second device: "lan" gives --lan-nic, and on unix --lan-interface. What --nic says
+    counts for all that are not told otherwise. Devices of
     different groups are different cards. mtu, coalesce: as for ixgbe_of_pci; the others learn their MTU from outside.
     offloads: as for virtio_of_pci.
     """
@@ -39,4 +40,5 @@ def default_network(
         },
         NETWORK,
         defaults={UNIX: "tap", HVT: "virtio"},
+        follows=NIC,
     )

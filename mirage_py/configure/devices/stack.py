@@ -70,7 +70,8 @@ def socket_stack(sockets: Node | None = None, *, group: str = "") -> Device:
 def generic_stack(network: Node | None = None, *, group: str = "") -> Choice:
     """The stack that `--net` names: our own on `network` (default_network() unless given), or the system's sockets.
 
-    group: prefix of its keys, for a second stack: "lan" gives --lan-net, --lan-ipv4 and so on.
+    group: prefix of its keys, for a second stack: "lan" gives --lan-net, --lan-ipv4 and so on. What --net says counts
+    for all that are not told otherwise.
     """
     return stack_by_net(lambda: configured_stack(network or default_network(group), group=group), group)
 
@@ -82,4 +83,5 @@ def stack_by_net(direct: Callable[[], Node], group: str = "") -> Choice:
         {"direct": direct, "socket": lambda: socket_stack(group=group)},
         OFFERS,
         defaults={UNIX: "socket", HVT: "direct"},
+        follows=NET,
     )

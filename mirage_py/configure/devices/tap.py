@@ -14,12 +14,18 @@ TAP = Kind(
     doc="a TAP interface of Linux",
     arguments={"dma": DMA},
     keys={
-        "name": Key("interface", default="tap0", doc="the TAP interface to use, or to make where root runs this"),
+        "name": Key(
+            "interface",
+            default="tap0",
+            doc="the TAP interface to use, or to make where root runs this",
+            further=lambda number: {"default": f"tap{number}"},
+        ),
         "host": Key(
             "host-ipv4",
             type="ipv4_cidr",
             default="10.0.0.1/24",
             doc="the host's address on a TAP interface that has to be made",
+            further=lambda number: {"default": f"10.{number}.0.1/24"},
         ),
     },
     features=("net",),
@@ -30,5 +36,8 @@ TAP = Kind(
 
 
 def tap(group: str = "") -> Device:
-    """A TAP interface; its runtime key is --interface."""
+    """A TAP interface; its runtime keys are --interface and --host-ipv4.
+
+    A second one is tap1 unless told otherwise, and the host has 10.1.0.1/24 there.
+    """
     return TAP(dma(), group=group)

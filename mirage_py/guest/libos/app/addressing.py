@@ -13,7 +13,7 @@ from libos.wire.ipv4 import format_address
 from .args import EXIT_USAGE
 from .flow import Alarm
 
-DEFAULT_ADDRESS = "10.0.0.2/24"
+DEFAULT_ADDRESS = "10.%d.0.2/24"  # of the first interface, 0, and those after it
 _FAR_MS = 1 << 29  # longer than anybody waits
 MAX_REFUSALS = 8  # that are told, until there is a lease
 IPV6_START_MS = 4000  # for the answer of a router, and to see that our address is nobody else's
@@ -28,13 +28,25 @@ class Addressing:
 
     ipv6: net.ipv6.Ipv6 on the same interface, which finds its addresses itself, or None. ipv6_only: none of IPv4.
 
+    order: how many interfaces come before this one: their default addresses are others.
+
     is_settled: DHCP has answered, or does not, or is not asked. is_up: there is an IPv4 address. address:
     "10.0.0.2/24", or None. has_ipv6: there is an IPv6 address that others than neighbours can answer. on_change: called
     after all these, or name servers, have changed.
     """
 
     def __init__(
-        self, ipv4, client, log, ipv6=None, dhcp=None, address=None, gateway=None, ipv6_only=False, target=DHCP_TARGET
+        self,
+        ipv4,
+        client,
+        log,
+        ipv6=None,
+        dhcp=None,
+        address=None,
+        gateway=None,
+        ipv6_only=False,
+        target=DHCP_TARGET,
+        order=0,
     ):
         self.ipv4 = ipv4
         self.ipv6 = ipv6
@@ -49,7 +61,7 @@ class Addressing:
         self._resolvers = []  # that DHCP named
         self._started_ms = ticks_ms()
         self._name = ipv4.ethernet.device.name
-        self._static = (address or DEFAULT_ADDRESS, gateway)
+        self._static = (address or DEFAULT_ADDRESS % order, gateway)
         self._is_default = address is None
         self._lease = None
         self._refusals = []  # that have been told
@@ -199,7 +211,7 @@ class Addressing:
         why = self.client.refusal
         self.log.warning(
             self._name,
-            "no %s by DHCP: falling back to %s%s, and asking on (--no-dhcp: not at all)"
-            % ("answer" if why is None else "usable answer (%s)" % why, what, address),
+            "no %s: falling back to %s%s, and asking on (--no-dhcp: not at all)"
+            % ("answer by DHCP" if why is None else "usable answer by DHCP (%s)" % why, what, address),
         )
         self._set(address, gateway, "")

@@ -6,6 +6,7 @@ from asyncio import core
 from errno import ECONNABORTED, ETIMEDOUT
 from time import ticks_add, ticks_ms
 
+from .device_log import DeviceLog
 from .flow import READ_TWICE, Alarm, Waiters, guarded, serve
 from .stats import Stats
 
@@ -222,6 +223,7 @@ class Stack:
         self.more_counters = {}
         if addressing is not None:
             loop.exits.append(addressing.release)
+        DeviceLog(netstack.device, log)
         if stats is not None:
             Stats(self, loop, log.console, stats)
 

@@ -84,6 +84,8 @@ class Ixgbe:
         self.resets = 0
         self.link_changes = 0
         self._groups = []  # multicast addresses that are received
+        self._on_change = None
+        self._has_news = False
         self._broken = None  # why the device is out of use, or None
         self._recover_at_ms = 0
         self._recover_gap_ms = _RECOVER_MIN_MS
@@ -286,6 +288,9 @@ class Ixgbe:
         self._rx_at_arm = self.rx_packets
         if self._broken is not None:
             self._recover()
+        if self._has_news:
+            self._has_news = False  # who is told has something to do before we sleep
+            return True
         if self._broken is not None or not (self._has_msix or self._intx_source is not None):
             wait((now_ms() + _POLL_MS) * 1000000)
             return True
@@ -312,6 +317,18 @@ class Ixgbe:
 
     # --- watching the device ---
 
+    def notify(self, on_change):
+        """Calls on_change(why) when the device breaks, and on_change(None) when its link goes or comes.
+
+        It is called in the middle of our work: it must not use the device, nor wait.
+        """
+        self._on_change = on_change
+
+    def _tell(self, why):
+        if self._on_change is not None:
+            self._has_news = True
+            self._on_change(why)
+
     def watch_deadline_ms(self):
         """When arm() wants to be called again at the latest: a card that hangs, or whose interrupt was lost, is noticed
         by an image that has nothing else to do, too.
@@ -334,7 +351,8 @@ class Ixgbe:
             self.link_changes += 1
             # What waited for the link has not been stalled.
             self._tx.stalled_since_ms = now_ms()
-        self.link_up = is_up
+            self.link_up = is_up
+            self._tell(None)
         self.speed_mbps = speed_mbps
 
     def _check(self):
@@ -380,6 +398,7 @@ class Ixgbe:
         """Takes the device out of use until _recover()."""
         self._broken = "the device " + why
         self.link_up = False
+        self._tell(self._broken)
 
     def _recover(self):
         """Resets the device and starts it anew. Stays broken when that fails."""
@@ -395,6 +414,7 @@ class Ixgbe:
         except DeviceError as error:
             self._broken = str(error)
             self.link_up = False
+        self._tell(self._broken)
         self._recover_at_ms = now_ms() + self._recover_gap_ms
         self._recover_gap_ms = min(2 * self._recover_gap_ms, _RECOVER_MAX_MS)
 

@@ -6,7 +6,7 @@ into buffers that hold the largest coalesced frame. Frames from local senders co
 as long as the sender made them; ours may leave in the same way.
 """
 
-from errno import EACCES, ENODEV, EPERM
+from errno import EACCES, EIO, ENODEV, EPERM
 
 from micropython import const
 
@@ -115,6 +115,8 @@ class Tap:
             self.features |= _RX_LRO
         self.max_gso_bytes = _GSO_FRAME_MAX
         self.link_up = True
+        self._on_change = None
+        self._is_gone = False  # reading fails
         self._watched = 0
         self._is_full = False  # the kernel would not take a frame: watch for writability too
         self._retry_ms = 0
@@ -158,8 +160,9 @@ class Tap:
         except OSError:
             self._fail()
         else:
-            if not self.link_up:
-                self.link_up = True
+            if self._is_gone or (count and not self.link_up):
+                self._is_gone = False
+                self._set_link(True)
         if count:
             self.rx_packets += count
             self.rx_bytes += total
@@ -220,11 +223,17 @@ class Tap:
                 frame.owner = _POOL
                 pool.frames.append(frame)
                 sent += 1
-        except OSError:
+        except OSError as error:
             # The interface is down, or does not like the frame: that one is lost, and the next is tried.
             frames[sent].release()
             sent += 1
             self.tx_errors += 1
+            if error.args[0] == EIO and self.link_up:
+                # Linux says so of an interface that is down, and nothing to who reads.
+                self._set_link(False)
+        else:
+            if sent and not self.link_up:
+                self._set_link(True)
         self.tx_packets += sent
         self.tx_bytes += total
         return sent
@@ -233,9 +242,9 @@ class Tap:
 
     def arm(self):
         """Has the platform's wait end when a frame comes, or when the kernel takes frames again after it did not."""
-        if not self.link_up:
+        if self._is_gone:
             if now_ms() < self._retry_ms:
-                # A watched interface that is down reports itself at once, for ever.
+                # A watched interface that is gone reports itself at once, for ever.
                 self._watch(0)
                 wait(self._retry_ms * 1000000)
             return True
@@ -253,10 +262,21 @@ class Tap:
             self._watched = events
 
     def _fail(self):
-        """The interface is down, or gone."""
+        """The interface is gone."""
+        self._is_gone = True
         self.rx_errors += 1
-        self.link_up = False
+        if self.link_up:
+            self._set_link(False)
         self._retry_ms = now_ms() + _RETRY_MS
+
+    def notify(self, on_change):
+        """Calls on_change(None) when the interface goes down or comes up, in the middle of our work."""
+        self._on_change = on_change
+
+    def _set_link(self, is_up):
+        self.link_up = is_up
+        if self._on_change is not None:
+            self._on_change(None)
 
     def __getattr__(self, name):
         """counters: name -> number since the start, with the names of Linux's `ip -s link` where it has one."""

@@ -79,6 +79,8 @@ class VirtioNet:
         self.tx_busy = 0  # alloc() found every buffer in use
         self.resets = 0
         self.link_up = False
+        self._on_change = None
+        self._has_news = False
         self._broken = None  # why the device is out of use, or None
         self._recover_at_ms = 0
         self._recover_gap_ms = _RECOVER_MIN_MS
@@ -452,6 +454,9 @@ class VirtioNet:
         if self._broken is not None:
             self._recover()
         transport = self._transport
+        if self._has_news:
+            self._has_news = False  # who is told has something to do before we sleep
+            return True
         if self._broken is not None or not transport.has_interrupt:
             wait((now_ms() + _POLL_MS) * 1000000)
             return True
@@ -481,6 +486,18 @@ class VirtioNet:
 
     # --- trouble ---
 
+    def notify(self, on_change):
+        """Calls on_change(why) when the device breaks, and on_change(None) when its link goes or comes.
+
+        It is called in the middle of our work: it must not use the device, nor wait.
+        """
+        self._on_change = on_change
+
+    def _tell(self, why):
+        if self._on_change is not None:
+            self._has_news = True
+            self._on_change(why)
+
     def _break(self, why):
         """Takes the device out of use until _recover(): it does not keep to the ring's rules."""
         self._broken = "the device " + why
@@ -488,6 +505,7 @@ class VirtioNet:
         # Nothing more comes from a ring that is not to be believed.
         self._rx_posted = 0
         self._rx_used = self._rx.used16[1]
+        self._tell(self._broken)
 
     def _check(self):
         """Looks at the device's state and link: register reads, so not while there is traffic."""
@@ -495,9 +513,13 @@ class VirtioNet:
             self._break("asks for a reset, or is gone")
             return
         try:
-            self.link_up = hw.is_link_up(self._transport)
+            is_up = hw.is_link_up(self._transport)
         except DeviceError as error:
             self._break("fails: %s" % error)
+            return
+        if is_up != self.link_up:
+            self.link_up = is_up
+            self._tell(None)
 
     def _recover(self):
         """Starts the device anew, with the features and buffers it had. Stays broken when that fails."""
@@ -517,6 +539,7 @@ class VirtioNet:
             self._accepted = accepted
             self._broken = str(error)
             self.link_up = False
+        self._tell(self._broken)
         self._recover_at_ms = now_ms() + self._recover_gap_ms
         self._recover_gap_ms = min(2 * self._recover_gap_ms, _RECOVER_MAX_MS)
 
