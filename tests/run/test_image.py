@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py.run.image import Port, load
+from mirage_py.run.image import Port, from_document, load
 from mirage_py.run.options import RunOptions
 from mirage_py.support.errors import UserError
 from tests.run.guest import tiny
@@ -114,3 +114,11 @@ def test_note_of_another_shape_is_damaged(tmp_path: Path, note: dict[str, object
     error = refusal(RunOptions(image=tiny.build(tmp_path / "tiny.hvt", **note)))
     assert "its mirage-py note is damaged" in error.cause
     assert error.remedy == "build the image again"
+
+
+def test_what_a_bootable_images_note_says_besides() -> None:
+    document = {**CONFIG, "minimum_memory_mb": 3, "power_button": True}
+    image = from_document(Path("echo.hvt"), document)
+    assert (image.minimum_memory_mb, image.has_power_button) == (3, True)
+    older = from_document(Path("echo.hvt"), CONFIG)
+    assert (older.minimum_memory_mb, older.has_power_button) == (1, False)
