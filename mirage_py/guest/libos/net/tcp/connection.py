@@ -67,7 +67,8 @@ class Connection:
         self.rcv_mss = 536  # of one that we have seen
         self.ts_on = False
         self.ts_offset = 0
-        self.ts_recent = 0
+        self.ts_recent = None  # before it is agreed on
+        self.ts_recent_ms = 0  # when it was set; also when header prediction last took something
         self.sack_on = False
         self.snd_wscale = 0
         self.rcv_wscale = 0
@@ -310,7 +311,7 @@ class Connection:
             return
         self.close()
         if self.state == FIN_WAIT_2:
-            self.arm_idle(max(self.heard_ms, self.sent_ms) + FIN_WAIT_2_MS)
+            self.arm_idle(self.last_heard_ms() + FIN_WAIT_2_MS)
 
     def abort(self):
         """Sends RST and forgets everything. error becomes ECONNABORTED."""
@@ -346,9 +347,13 @@ class Connection:
         """Asks a silent peer whether it is there after idle_ms (RFC 9293 section 3.8.4); 0: never, the default."""
         self.keepalive_ms = idle_ms
         self.keepalives = 0
-        self.arm_idle(max(self.heard_ms, self.sent_ms) + idle_ms if idle_ms else 0)
+        self.arm_idle(self.last_heard_ms() + idle_ms if idle_ms else 0)
 
     # --- what the rest of the package calls ---
+
+    def last_heard_ms(self):
+        """When the peer was last heard, by header prediction or otherwise."""
+        return max(self.heard_ms, self.ts_recent_ms)
 
     def want_output(self):
         """Has `output` run at the next poll."""
@@ -458,8 +463,7 @@ class Connection:
             return
         if not self.keepalive_ms:
             return
-        # What came by header prediction left no time behind, but what we answered did.
-        last_ms = self.heard_ms if self.keepalives else max(self.heard_ms, self.sent_ms)
+        last_ms = self.last_heard_ms()
         if now_ms - last_ms < self.keepalive_ms:
             self.keepalives = 0
             self.arm_idle(last_ms + self.keepalive_ms)

@@ -23,7 +23,7 @@ from libos.wire.tcp import ACK, FIN, RST, SYN
 
 CHALLENGE_MS = 500  # RFC 5961 section 7, for one connection, as Linux's tcp_invalid_ratelimit
 DELAYED_ACK_MS = 40
-PAWS_IDLE_MS = 24 * 24 * 3600 * 1000  # RFC 7323 section 5.5
+PAWS_IDLE_MS = 24 * 24 * 3600 * 1000  # RFC 7323 section 5.5: so old, TS.Recent tells nothing any more
 MERGE_CHUNKS = 64  # so many received chunks are joined, if they are small
 MAX_OOO = 256  # segments out of order that are kept; more where the window is larger than 1024 octets for each
 
@@ -71,7 +71,15 @@ def _in_syn_sent(conn, segment, frame, now_ms):
     conn.rcv_adv = conn.rcv_nxt + min(conn.rcv_buf, 0xFFFF)
     agree(conn, segment, now_ms)
     if not is_acked:
-        # Simultaneous open.
+        # Simultaneous open. Text and FIN wait for ESTABLISHED, as if they had come too early.
+        seq = conn.rcv_nxt
+        end = seq + segment.length
+        conn.ooo.clear()
+        conn.fin_seq = None
+        if end > seq:
+            _queue(conn, seq, min(end, conn.rcv_adv), segment.start, frame)
+        if flags & FIN and end <= conn.rcv_adv:
+            _queue_fin(conn, end)
         conn.state = SYN_RECEIVED
         conn.syn_due = True
         conn.want_output()
@@ -93,7 +101,7 @@ def agree(conn, segment, now_ms):
     conn.ts_on = tcp.timestamps and segment.ts_val is not None
     if conn.ts_on:
         conn.ts_recent = segment.ts_val
-    conn.heard_ms = now_ms
+    conn.heard_ms = conn.ts_recent_ms = now_ms
     conn.sack_on = conn.rto.probes = tcp.sack and segment.sack_permitted
     if segment.window_scale is not None:
         conn.snd_wscale = segment.window_scale
@@ -134,14 +142,17 @@ def _synchronize(conn, segment, now_ms):
 
 
 def _in_order(conn, segment, frame, now_ms):
-    """The other states: sequence, RST, SYN, ACK, text, FIN: in this order."""
+    """The other states: sequence, RST, SYN, ACK, text, FIN: in this order. Nothing changes before ACK was checked."""
     flags = segment.flags
     rcv_nxt = conn.rcv_nxt
     seq = unwrap(segment.seq, rcv_nxt)
     length = segment.length
-    if conn.ts_on and not _passes_paws(conn, segment, seq, now_ms):
+    if conn.ts_on and not _passes_paws(conn, segment, now_ms):
         return
-    if conn.state == SYN_RECEIVED and flags & SYN and seq == conn.irs and not flags & RST:
+    if flags & RST:
+        _reset_arrives(conn, seq, now_ms)
+        return
+    if conn.state == SYN_RECEIVED and flags & SYN and seq == conn.irs:
         # Simultaneous open: the peer's SYN again, now with an ACK.
         if not flags & ACK:
             conn.syn_due = True
@@ -149,85 +160,87 @@ def _in_order(conn, segment, frame, now_ms):
             return
         seq += 1
         flags &= ~SYN
-    end = seq + length + (1 if flags & FIN else 0)
-    if not _is_acceptable(conn, seq, end):
-        conn.tcp.unacceptable += 1
-        if not flags & RST:
-            # Section 3.10.7.4: our window is closed. What the segment acknowledges counts all the same.
-            if seq == rcv_nxt and flags & (ACK | SYN) == ACK:
-                if not _ack_arrives(conn, segment, seq, length, flags, now_ms):
-                    return
-            _answer_unacceptable(conn, seq, end, length, now_ms)
-        return
-    if conn.ts_on and seq <= conn.rcv_acked and segment.ts_val is not None and not flags & RST:
-        conn.ts_recent = segment.ts_val
-    conn.heard_ms = now_ms
-    conn.keepalives = 0
-    if flags & RST:
-        _reset_arrives(conn, seq, now_ms)
-        return
     if flags & SYN:
         # RFC 5961 section 4: whatever its number. A peer that lost the connection answers the challenge with RST.
         challenge(conn, now_ms)
         return
+    is_acceptable = _is_acceptable(conn, seq, length, flags)
+    if not is_acceptable:
+        conn.tcp.unacceptable += 1
+        if seq != rcv_nxt or not flags & ACK:
+            _answer_unacceptable(conn, seq, length, flags, now_ms)
+            return
+        # Section 3.10.7.4: our window is closed. What the segment acknowledges counts all the same.
     if not flags & ACK:
         return
-    if not _ack_arrives(conn, segment, seq, length, flags, now_ms):
+    ack = unwrap(segment.ack, conn.snd_una)
+    if not _may_acknowledge(conn, segment, ack, now_ms):
         return
+    if conn.ts_on and seq <= conn.rcv_acked and segment.ts_val is not None:
+        conn.ts_recent = segment.ts_val
+        conn.ts_recent_ms = now_ms
+    conn.heard_ms = now_ms
+    conn.keepalives = 0
+    if not _ack_arrives(conn, segment, ack, seq, length, flags, now_ms):
+        return
+    if not is_acceptable:
+        _answer_unacceptable(conn, seq, length, flags, now_ms)
+        return
+    if flags & FIN and seq + length <= conn.rcv_adv and not conn.is_fin_received and conn.state <= FIN_WAIT_2:
+        _fin_seen(conn, seq, length, now_ms)
     if length and not _text_arrives(conn, segment, frame, seq, now_ms):
         return
     if conn.state == CLOSED:
         return  # the application aborted in a callback
-    if flags & segment.flags & FIN and conn.fin_seq is None and conn.state <= FIN_WAIT_2:
-        conn.fin_seq = seq + length
     if conn.fin_seq is not None and conn.fin_seq == conn.rcv_nxt and not conn.is_fin_received:
         _fin_arrives(conn, now_ms)
 
 
-def _passes_paws(conn, segment, seq, now_ms):
+def _passes_paws(conn, segment, now_ms):
     """RFC 7323 section 5.3."""
     ts_val = segment.ts_val
     if ts_val is None:
-        # Section 3.2: to be dropped, but for RST. Old stacks leave timestamps out of keepalives, so: counted. A SYN is
-        # challenged further on: the peer may have started again, as one that offers no timestamps.
-        if segment.flags & (RST | SYN):
-            return True
-        conn.tcp.ts_missing += 1
-        return False
-    if is_before(ts_val, conn.ts_recent):
-        if segment.flags & RST or now_ms - max(conn.heard_ms, conn.sent_ms) >= PAWS_IDLE_MS:
+        # Section 3.2 says that it should be dropped. Who agrees to timestamps and leaves them out later (a load
+        # balancer between two who do not know) would never be heard again: as in Linux, it is taken, and counted.
+        if not segment.flags & (RST | SYN):
+            conn.tcp.ts_missing += 1
+        return True
+    if is_before(ts_val, conn.ts_recent) and not segment.flags & RST:
+        if now_ms - conn.ts_recent_ms >= PAWS_IDLE_MS:
             return True
         conn.tcp.paws_drops += 1
-        challenge(conn, now_ms, segment.length)
+        challenge(conn, now_ms, (segment.length or segment.flags & FIN) and not segment.flags & SYN)
         return False
     return True
 
 
-def _is_acceptable(conn, seq, end):
-    """RFC 9293 section 3.4: something of [seq, end) is in the window, or the empty segment stands in it."""
+def _is_acceptable(conn, seq, length, flags):
+    """RFC 9293 section 3.4: something of the segment is in the window.
+
+    An empty one, or a FIN alone, may also stand right behind it: peers who filled the window send their ACKs from
+    there, and some their FIN, for which we need no room.
+    """
     rcv_nxt = conn.rcv_nxt
+    if not length:
+        return rcv_nxt <= seq <= conn.rcv_adv
+    return seq < conn.rcv_adv and seq + length + (flags & FIN) > rcv_nxt
+
+
+def _answer_unacceptable(conn, seq, length, flags, now_ms):
+    end = seq + length + (flags & FIN)
     if end == seq:
-        return rcv_nxt <= seq <= conn.rcv_adv if conn.rcv_adv > rcv_nxt else seq == rcv_nxt
-    return seq < conn.rcv_adv and end > rcv_nxt
-
-
-def _answer_unacceptable(conn, seq, end, length, now_ms):
-    if length and seq < conn.rcv_nxt:
-        # A repetition: our ACK was lost. RFC 2883: say which.
-        if conn.sack_on:
-            conn.dsack = (seq, min(seq + length, conn.rcv_nxt))
-        acknowledge(conn, now_ms)
-    elif length or end > seq:
-        acknowledge(conn, now_ms)
-    else:
         challenge(conn, now_ms)
+        return
+    if conn.sack_on and seq < conn.rcv_nxt:
+        # A repetition: our ACK was lost. RFC 2883: say of what. A FIN is an octet of it.
+        conn.dsack = (seq, min(end, conn.rcv_nxt))
+    acknowledge(conn, now_ms)
 
 
 def acknowledge(conn, now_ms):
     """An ACK at once, that cannot wait for the next poll to be merged with others: senders count duplicates."""
-    if conn.state == SYN_RECEIVED:
-        conn.syn_due = True
-    elif output.emit(conn, conn.snd_nxt, 0, ACK, now_ms):
+    # A SYN and ACK that is due says the same, and before it an ACK would say nothing.
+    if not conn.syn_due and output.emit(conn, conn.snd_nxt, 0, ACK, now_ms):
         return
     conn.ack_now = True
     conn.want_output()
@@ -244,9 +257,15 @@ def challenge(conn, now_ms, has_data=0):
 
 
 def _reset_arrives(conn, seq, now_ms):
-    """RFC 5961 section 3: only the exact number resets; another one in the window is asked back."""
+    """RFC 5961 section 3: only the exact number resets; another one in the window is asked back.
+
+    The number alone counts: text that explains why (RFC 1122 section 4.2.2.12) needs no room in the window.
+    """
     if seq != conn.rcv_nxt:
-        challenge(conn, now_ms)
+        if conn.rcv_nxt < seq < conn.rcv_adv:
+            challenge(conn, now_ms)
+        else:
+            conn.tcp.unacceptable += 1
         return
     if conn.state == SYN_RECEIVED:
         conn.tcp.attempt_fails += 1
@@ -257,26 +276,37 @@ def _reset_arrives(conn, seq, now_ms):
         conn.fail(ECONNRESET)
 
 
-def _ack_arrives(conn, segment, seq, length, flags, now_ms):
-    """Fifth check. Returns False when the segment ends here."""
-    ack = unwrap(segment.ack, conn.snd_una)
+def _may_acknowledge(conn, segment, ack, now_ms):
+    """Fifth check, first part: whether `ack` can be the peer's. If not, the segment is answered and ends here."""
     if conn.state == SYN_RECEIVED:
-        if ack != conn.iss + 1:
-            conn.tcp.reply_reset(conn, segment, now_ms)
-            return False
+        if ack == conn.iss + 1 and conn.snd_nxt != conn.iss:
+            return True
+        conn.tcp.reply_reset(conn, segment, now_ms)
+        return False
+    if conn.snd_una - conn.max_wnd <= ack <= conn.snd_nxt:
+        return True
+    # RFC 5961 section 5: acknowledges what was not sent, or is too old to be true.
+    conn.tcp.ack_errors += 1
+    challenge(conn, now_ms)
+    return False
+
+
+def _ack_arrives(conn, segment, ack, seq, length, flags, now_ms):
+    """Fifth check: `ack` is a number that the peer may acknowledge. Returns False when the segment ends here."""
+    if conn.state == SYN_RECEIVED:
         window = segment.window << conn.snd_wscale
         _synchronize(conn, segment, now_ms)
         conn.snd_wnd = conn.max_wnd = window
         conn.snd_wl1 = seq
         if conn.on_writable is not None:
             conn.on_writable()
+        if conn.ooo and conn.state != CLOSED:
+            _deliver_queued(conn, now_ms)  # what came with the SYN
+            conn.ack_now = True
         conn.want_output()
+        if conn.state == CLOSED:
+            return False
     snd_una = conn.snd_una
-    if ack > conn.snd_nxt or ack < snd_una - max(conn.max_wnd, 65535):
-        # RFC 5961 section 5: acknowledges what was not sent, or is too old to be true.
-        conn.tcp.ack_errors += 1
-        challenge(conn, now_ms)
-        return False
     if ack < snd_una:
         return True  # old, and so says nothing; its data may be new all the same
     is_new_sack = is_dsack = False
@@ -318,10 +348,18 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
 
 
 def _window_arrives(conn, window, seq):
-    if conn.persists and window > conn.snd_wnd:
-        # The answer to a probe: what waits goes out at once.
-        conn.persists = False
-        conn.rtx_deadline = 0
+    if window > conn.snd_wnd:
+        if conn.persists:
+            # The answer to a probe: what waits goes out at once, and that probes were far apart tells nothing of loss.
+            conn.persists = False
+            conn.rtx_deadline = 0
+            conn.rto.restart()
+        elif not conn.snd_wnd and conn.recovery == recovery.TIMEOUT:
+            # The same where the peer had taken back the room of what is outstanding.
+            conn.rtx_next = conn.snd_una
+            conn.rtx_deadline = 0
+            conn.rto.restart()
+            conn.want_output()
     conn.snd_wnd = window
     conn.snd_wl1 = seq
     if window > conn.max_wnd:
@@ -360,7 +398,6 @@ def _text_arrives(conn, segment, frame, seq, now_ms):
         seq = rcv_nxt
     if end > conn.rcv_adv:
         end = conn.rcv_adv
-        segment.flags &= ~FIN
     if conn.fin_seq is not None and end > conn.fin_seq:
         end = conn.fin_seq
     length = end - seq
@@ -436,15 +473,43 @@ def _deliver_queued(conn, now_ms):
     while ooo and ooo[0][0] <= conn.rcv_nxt and conn.state != CLOSED:
         seq, end, data = ooo[0]
         del ooo[0]
-        if end > conn.rcv_nxt:
+        if end > conn.rcv_nxt and data:
             if seq < conn.rcv_nxt:
                 data = data[conn.rcv_nxt - seq :]
             deliver(conn, data, now_ms)
 
 
+def _fin_seen(conn, seq, length, now_ms):
+    """A segment has a FIN, which we know from now on. Its text, if any, is still to be taken."""
+    fin_seq = seq + length
+    is_early = seq > conn.rcv_nxt
+    if conn.fin_seq is None:
+        if is_early:
+            _queue_fin(conn, fin_seq)
+        conn.fin_seq = fin_seq
+    elif is_early and not length and conn.sack_on:
+        conn.dsack = (seq, seq + 1)
+    if is_early and not length:
+        acknowledge(conn, now_ms)  # RFC 5681 section 4.2: at once, as every segment out of order
+
+
+def _queue_fin(conn, fin_seq):
+    """A FIN that came too early is an octet, and as such in the queue: SACK reports it."""
+    ooo = conn.ooo
+    ooo.append([fin_seq, fin_seq + 1, b""])
+    conn.fin_seq = conn.ooo_recent = fin_seq
+    # Whoever sent something behind a FIN did not mean it.
+    while len(ooo) > 1 and ooo[-2][1] > fin_seq:
+        del ooo[-2]
+
+
 def _fin_arrives(conn, now_ms):
     """Eighth step: the peer has closed, and everything before that has come."""
+    if conn.ooo:
+        conn.ooo.clear()  # the FIN, and what is behind it
     conn.rcv_nxt += 1
+    if conn.rcv_nxt > conn.rcv_adv:
+        conn.rcv_adv = conn.rcv_nxt  # it stood right behind the window
     conn.is_fin_received = True
     conn.is_eof = not conn.rx_octets
     conn.ack_now = True

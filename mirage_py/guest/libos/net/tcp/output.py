@@ -39,7 +39,8 @@ _HEADERS6_TS = ">18sHH36sIIHHIIII"
 _IDLE_CHECK = const(4380)  # a window below the smallest initial one (RFC 5681) need not be reduced after a pause
 
 MAX_SACK_BLOCKS = 3  # with timestamps; one more without
-PERSIST_MIN_MS = 500
+SILLY_MIN_MS = 500  # how long a window that is open, but hardly, may get better before it is used
+SILLY_MAX_MS = 1000
 
 
 def prepare(conn, mss):
@@ -103,6 +104,8 @@ def run(conn, now_ms):
         wnd_room = conn.snd_wnd - flight
         if is_fast:
             pass
+        elif not unsent:
+            cwnd_room = wnd_room  # as in Linux, the last FIN needs no room in the congestion window
         elif conn.recovery:
             cwnd_room += flight - recovery.pipe(conn)
         else:
@@ -128,7 +131,11 @@ def run(conn, now_ms):
             if count == unsent:
                 flags = _PSH_ACK
                 if fin:
-                    flags = _PSH_ACK | _FIN
+                    # It has a place in the window, like an octet (RFC 9293 section 3.4).
+                    if wnd_room > count:
+                        flags = _PSH_ACK | _FIN
+                    elif not count:
+                        break
             if not emit(conn, snd_nxt, count, flags, now_ms):
                 return False
             snd_nxt += count
@@ -140,8 +147,11 @@ def run(conn, now_ms):
             if not conn.rtt_seq:
                 conn.rtt_seq = snd_nxt
                 conn.rtt_ms = now_ms
-            if conn.persists or not conn.rtx_deadline:
+            if conn.persists:
                 conn.persists = False
+                conn.rtx_deadline = 0
+                conn.rto.restart()
+            if not conn.rtx_deadline:
                 deadline = now_ms + conn.rto.wait_ms
                 conn.rtx_deadline = deadline
                 if deadline < conn.timer_at:
@@ -153,10 +163,14 @@ def run(conn, now_ms):
             unsent -= count
             wnd_room -= count
             cwnd_room -= count
-        if snd_nxt == snd_una and unsent > 0 and not conn.rtx_deadline:
-            # Nothing is in the network that could bring a window update: ask for it in a while.
+        if snd_nxt == snd_una and not conn.rtx_deadline:
+            # Nothing is in the network that could bring a window update: ask for it in a while, a closed one after a
+            # retransmission timeout (RFC 9293 SHLD-29), a silly one within a second (section 3.8.6.2.1).
             conn.persists = True
-            conn.rtx_deadline = now_ms + max(conn.rto.rto_ms, PERSIST_MIN_MS)
+            wait_ms = conn.rto.rto_ms
+            if conn.snd_wnd > 0:
+                wait_ms = min(max(wait_ms, SILLY_MIN_MS), SILLY_MAX_MS)
+            conn.rtx_deadline = now_ms + wait_ms
             conn.arm(conn.rtx_deadline)
     if conn.ack_now:
         return emit(conn, snd_nxt, 0, _ACK, now_ms)
@@ -473,7 +487,7 @@ def _run_handshake(conn, now_ms):
         tcp.window_scale if is_first or conn.rcv_wscale else None,
         tcp.sack if is_first else conn.sack_on,
         (now_ms + conn.ts_offset) & _MASK if conn.ts_on else None,
-        conn.ts_recent,
+        conn.ts_recent or 0,
     )
     window = min(conn.rcv_buf, 0xFFFF)
     flags = wire.SYN if is_first else wire.SYN | wire.ACK

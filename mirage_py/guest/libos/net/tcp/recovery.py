@@ -389,15 +389,15 @@ def _lose_everything(conn, now_ms):
 
 
 def _ask_for_window(conn, now_ms):
-    """Persist: everything is acknowledged, more is queued, and the window is closed or silly."""
+    """Persist: everything is acknowledged, more is queued, if only the FIN, and the window is closed or silly."""
     unsent = conn.tx_end - conn.snd_nxt
-    if unsent <= 0:
+    if unsent < 0 or (not unsent and not conn.fin_queued):
         conn.rtx_deadline = 0
         conn.persists = False
         conn.stalled_ms = 0
         return
     conn.tcp.window_probes += 1
-    if conn.snd_wnd > 0:
+    if conn.snd_wnd > 0 and unsent:
         # RFC 9293 section 3.8.6.2.1: waited long enough for a better window.
         count = min(unsent, conn.snd_wnd, conn.mss)
         if output.emit(conn, conn.snd_nxt, count, 0x18, now_ms):
