@@ -76,7 +76,8 @@ def test_flags_that_contradict_each_other(family, flags):
 def test_options_of_length_0_and_1_and_past_the_end(family, options):
     with Siege("InErrs", family) as siege:
         siege.inject(*[siege.segment(SYN, number, src_port=6000 + number, options=options) for number in range(20)])
-        siege.inject(siege.forge(ACK | PSH, data=b"not to be delivered", options=options))
+        if options[0] != 3:  # a window scale has no meaning there, and no timestamps are nothing to drop it for
+            siege.inject(siege.forge(ACK | PSH, data=b"not to be delivered", options=options))
         assert not siege.host.tcp.half_open or options[0] in (5, 8)
 
 
@@ -466,11 +467,7 @@ WITHOUT = {
     ),
     "any acknowledgement will do": (
         lambda: test_blind_data(6),
-        lambda patch: patch.setattr(
-            tcp_input,
-            "_ack_arrives",
-            lambda conn, segment, seq, length, flags, now_ms: True,
-        ),
+        lambda patch: patch.setattr(tcp_input, "_may_acknowledge", lambda conn, segment, ack, now_ms: True),
     ),
     "no checksums": (
         lambda: test_bad_checksums(6),
