@@ -72,6 +72,24 @@ def test_transfers_on_micropython_and_cpython_are_the_same(on_micropython, on_cp
 
 
 @pytest.mark.build
+def test_weeks_of_silence_on_micropython_and_cpython_are_the_same(on_micropython, on_cpython):
+    ours = [line for line in on_micropython if line.startswith("weeks ")]
+    assert len(ours) == 56
+    assert ours == [line for line in on_cpython if line.startswith("weeks ")]
+    for line in ours[::2]:
+        assert line.endswith("[3000, 3000, 3000, 3000, 3000] [(0, 0), (0, 0)]"), line
+    for line in ours[1::2]:
+        assert line.endswith("[('ESTABLISHED', 0), ('ESTABLISHED', 0)]"), line
+
+
+@pytest.mark.build
+def test_fin_that_fills_the_window_on_micropython_and_cpython_is_the_same(on_micropython, on_cpython):
+    ours = [line for line in on_micropython if line.startswith("end ")]
+    assert ours == ["end CLOSE-WAIT FIN-WAIT-2 True 0", "end 0 0 0", "end True True"] * 2
+    assert ours == [line for line in on_cpython if line.startswith("end ")]
+
+
+@pytest.mark.build
 def test_memory_that_runs_out_anywhere_loses_nothing(on_micropython):
     verdicts = [line for line in on_micropython if line.startswith("seed ")]
     assert len(verdicts) == 26

@@ -487,7 +487,7 @@ def _fin_seen(conn, seq, length, now_ms):
         if is_early:
             _queue_fin(conn, fin_seq)
         conn.fin_seq = fin_seq
-    elif is_early and not length and conn.sack_on:
+    elif is_early and seq == conn.fin_seq and conn.sack_on:
         conn.dsack = (seq, seq + 1)
     if is_early and not length:
         acknowledge(conn, now_ms)  # RFC 5681 section 4.2: at once, as every segment out of order
