@@ -4,7 +4,7 @@
     engine      Tcp: tables, demultiplexing, header prediction; listen and connect
     connection  Connection: the state of one, and what the application calls
     input       a segment arrives at a connection (RFC 9293 section 3.10.7)
-    output      what may be sent, and the one place where segments are written
+    output      what may be sent; segments: the one place where segments are written
     recovery    loss: acknowledgements, SACK scoreboard, retransmission timeout
     tlp, undo   tail-loss probes; recoveries by mistake taken back
     congestion  what congestion control has in common; cubic, newreno: the algorithms

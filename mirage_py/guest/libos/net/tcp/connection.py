@@ -3,7 +3,7 @@
 
 from errno import ECONNABORTED, ECONNRESET, ETIMEDOUT
 
-from libos.net.tcp import output, recovery
+from libos.net.tcp import recovery, segments
 from libos.net.tcp.rto import Rto
 from libos.net.tcp.states import (
     CLOSE_WAIT,
@@ -152,7 +152,7 @@ class Connection:
         self.soft_error = None  # what ICMP said about a connection attempt
         self.syn_due = False
         self.syn_tries = 0
-        # The frame's constant parts; output.prepare fills them in.
+        # The frame's constant parts; segments.prepare fills them in.
         self.route_generation = 0
         self.next_hop = None
         self.template = None
@@ -469,5 +469,5 @@ class Connection:
             self.fail(ETIMEDOUT)
         else:
             self.keepalives += 1
-            output.probe(self, now_ms)
+            segments.probe(self, now_ms)
             self.arm_idle(now_ms + min(KEEPALIVE_INTERVAL_MS, self.keepalive_ms))

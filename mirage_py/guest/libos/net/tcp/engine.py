@@ -17,8 +17,9 @@ from libos.net.tcp.counters import start as start_counters
 from libos.net.tcp.input import segment_arrives
 from libos.net.tcp.isn import PORTS, Secrets
 from libos.net.tcp.listener import RTO_MS, HalfOpen, Listener
-from libos.net.tcp.output import run, set_mss
+from libos.net.tcp.output import run
 from libos.net.tcp.progress import Progress
+from libos.net.tcp.segments import set_mss
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_SENT
 from libos.net.tcp.timewait import MAX_TIME_WAITS, TimeWaits

@@ -6,7 +6,7 @@
 
 from errno import ECONNREFUSED, ECONNRESET
 
-from libos.net.tcp import output, recovery, tlp
+from libos.net.tcp import recovery, segments, tlp
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import (
     CLOSE_WAIT,
@@ -100,7 +100,7 @@ def agree(conn, segment, now_ms):
         conn.rcv_wscale = tcp.window_scale
     conn.rcv_buf = min(conn.rcv_buf, 0xFFFF << conn.rcv_wscale)
     mss = segment.mss or default_mss(conn.ip)
-    output.prepare(conn, mss)
+    segments.prepare(conn, mss)
     conn.rcv_mss = min(mss, conn.ip.mtu - conn.ip.header_bytes - 20)
     conn.window_step = min(conn.rcv_mss, conn.rcv_buf >> 1)
     conn.update_at = conn.rcv_adv - (conn.rcv_buf >> 3)
@@ -227,7 +227,7 @@ def acknowledge(conn, now_ms):
     """An ACK at once, that cannot wait for the next poll to be merged with others: senders count duplicates."""
     if conn.state == SYN_RECEIVED:
         conn.syn_due = True
-    elif output.emit(conn, conn.snd_nxt, 0, ACK, now_ms):
+    elif segments.emit(conn, conn.snd_nxt, 0, ACK, now_ms):
         return
     conn.ack_now = True
     conn.want_output()
@@ -463,6 +463,6 @@ def _fin_arrives(conn, now_ms):
 
 def _time_wait(conn, now_ms):
     if conn.ack_now:
-        output.emit(conn, conn.snd_nxt, 0, ACK, now_ms)
+        segments.emit(conn, conn.snd_nxt, 0, ACK, now_ms)
     conn.tcp.time_waits.add(conn, now_ms)
     conn.finish(None)

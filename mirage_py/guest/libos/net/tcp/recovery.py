@@ -18,7 +18,7 @@ timeout everything outstanding is below it.
 
 from errno import ETIMEDOUT
 
-from libos.net.tcp import output, tlp, undo
+from libos.net.tcp import segments, tlp, undo
 from libos.net.tcp.rto import MIN_MS
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_RECEIVED, SYN_SENT
@@ -232,7 +232,7 @@ def _repeat_again(conn, now_ms):
     if _sacked_above(sacked, conn.again_end) <= (DUP_THRESHOLD - 1) * conn.mss or conn.rtx_next <= una:
         return
     count = min(sacked[0][0] - una, conn.mss)
-    if count > 0 and output.resend(conn, una, count, now_ms):
+    if count > 0 and segments.resend(conn, una, count, now_ms):
         conn.again_end = conn.snd_nxt
         conn.tcp.lost_retransmits += 1
 
@@ -400,8 +400,8 @@ def _ask_for_window(conn, now_ms):
     if conn.snd_wnd > 0:
         # RFC 9293 section 3.8.6.2.1: waited long enough for a better window.
         count = min(unsent, conn.snd_wnd, conn.mss)
-        if output.emit(conn, conn.snd_nxt, count, 0x18, now_ms):
+        if segments.emit(conn, conn.snd_nxt, count, 0x18, now_ms):
             conn.snd_nxt += count
             conn.persists = False
     else:
-        output.probe(conn, now_ms)
+        segments.probe(conn, now_ms)

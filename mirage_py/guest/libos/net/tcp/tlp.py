@@ -10,7 +10,7 @@ of RACK as there is here (docs/decisions/0010-congestion-and-loss.md).
     tlp_flight      octets that were outstanding with it
 """
 
-from libos.net.tcp import output, undo
+from libos.net.tcp import segments, undo
 from libos.net.tcp.states import ESTABLISHED
 
 
@@ -39,13 +39,13 @@ def on_probe_timeout(conn, now_ms):
     conn.rtx_deadline = conn.rto_deadline = now_ms + rto.rto_ms
     count = min(conn.tx_end - conn.snd_nxt, mss)
     if 0 < count <= conn.snd_wnd - flight:
-        if not output.emit(conn, conn.snd_nxt, count, 0x18, now_ms):
+        if not segments.emit(conn, conn.snd_nxt, count, 0x18, now_ms):
             return
         conn.snd_nxt += count
         conn.small_end = conn.snd_nxt
         conn.tlp_is_rtx = False
     else:
-        if not output.resend(conn, conn.snd_nxt - mss, mss, now_ms):
+        if not segments.resend(conn, conn.snd_nxt - mss, mss, now_ms):
             return
         conn.tlp_is_rtx = True
     conn.tlp_end = conn.snd_nxt
