@@ -106,7 +106,7 @@ class Connection:
         self.rx_merged = 0  # chunks at the front that were looked at for merging
         self.ack_octets = 1072  # unacknowledged octets that are worth an ACK at once: two full segments
         self.ooo = []
-        self.ooo_recent = 0  # where the last one came: RFC 2018's first block
+        self.ooo_recent = []  # where the last ones came, the latest first: the order of RFC 2018's blocks
         self.dsack = None
         self.fin_seq = None  # of the peer's FIN, as soon as it was seen
         self.is_fin_received = False
@@ -121,28 +121,29 @@ class Connection:
         self.rtt_ms = 0
         self.dup_acks = 0
         self.dup_octets = 0  # what duplicate ACKs say has left the network, without SACK
-        self.sacked = []  # [start, end], sorted
+        self.log = None  # rack.py: when what was sent
+        self.log_from = 0
+        self.log_ms = -1
+        self.rack = None
+        self.sacked = []  # scoreboard.py: [start, end], sorted
         self.sacked_octets = 0
         self.lost_below = 0
         self.rtx_next = 0
         self.recover = 0
         self.recovery = 0
-        self.again_end = 0
-        self.mark = 0
-        self.mark_end = 0
         self.is_cwnd_limited = False
         self.tlp_end = 0  # tlp.py
         self.tlp_is_rtx = False
         self.tlp_flight = 0
         self.undo_from = -1  # undo.py
         self.undo_octets = 0
-        self.undo_rtx = 0
         self.rtx_ts = -1
         self.cc = None
         self.sent_ms = 0  # when we sent last, if only an ACK
         # Timers; 0 for none.
         self.rtx_deadline = 0
         self.rto_deadline = 0  # when rtx_deadline is this, no probe comes before the retransmission timeout
+        self.reo_deadline = 0  # when what may have been overtaken is lost: rack.py
         self.persists = False  # rtx_deadline asks for a window, nothing is in the network
         self.stalled_ms = 0  # since when nothing was heard although it was due
         self.user_timeout_ms = tcp.user_timeout_ms
@@ -412,6 +413,7 @@ class Connection:
         self.tx_chunks = []
         self.ooo = []
         self.sacked = []
+        self.log = self.rack = None
         self.tx_end = self.snd_nxt = self.snd_una
         self.tcp.forget(self)
         for callback in (self.on_readable, self.on_writable, self.on_flushed, self.on_closed):
@@ -434,6 +436,8 @@ class Connection:
             self.ack_deadline = 0
         if self.rtx_deadline and self.rtx_deadline <= now_ms:
             recovery.on_timeout(self, now_ms)
+        if self.reo_deadline and self.reo_deadline <= now_ms:
+            recovery.on_reordering_timeout(self, now_ms)
         due_ms = self.idle_deadline
         if due_ms and due_ms <= now_ms:
             self._idle(now_ms)
@@ -446,7 +450,7 @@ class Connection:
         if self.state == CLOSED:
             return
         deadline_ms = FAR_MS
-        for due_ms in (self.ack_deadline, self.rtx_deadline, self.idle_deadline):
+        for due_ms in (self.ack_deadline, self.rtx_deadline, self.reo_deadline, self.idle_deadline):
             if due_ms and due_ms < deadline_ms:
                 deadline_ms = due_ms
         if deadline_ms < self.timer_at:

@@ -25,6 +25,7 @@ CHALLENGE_MS = 500  # RFC 5961 section 7, for one connection, as Linux's tcp_inv
 DELAYED_ACK_MS = 40
 PAWS_IDLE_MS = 24 * 24 * 3600 * 1000  # RFC 7323 section 5.5
 MERGE_CHUNKS = 64  # so many received chunks are joined, if they are small
+MAX_REPORTED = 8  # segments out of order that are remembered for the order of SACK blocks
 MAX_OOO = 256  # segments out of order that are kept; more where the window is larger than 1024 octets for each
 
 
@@ -41,6 +42,7 @@ def segment_arrives(conn, segment, frame, now_ms):
             and conn.lost_below <= conn.rtx_next
             and not conn.ooo
             and not conn.dup_acks
+            and not conn.sacked
             and conn.fin_seq is None
             and conn.dsack is None
             and not conn.is_detached
@@ -277,14 +279,19 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
         conn.tcp.ack_errors += 1
         challenge(conn, now_ms)
         return False
-    if ack < snd_una:
-        return True  # old, and so says nothing; its data may be new all the same
-    is_new_sack = is_dsack = False
+    sacked = 0
+    is_dsack = False
     if segment.sack and conn.sack_on:
-        is_new_sack = recovery.mark_sacked(conn, segment.sack)
+        sacked = recovery.mark_sacked(conn, segment.sack, now_ms)
         is_dsack = recovery.is_dsack(segment.sack, segment.ack)
         if is_dsack:
             recovery.on_dsack(conn, segment.sack[0])
+    if ack < snd_una:
+        # Overtaken: it acknowledges nothing, but what it reports (RFC 6675 section 4) and its data may be news.
+        if sacked:
+            recovery.on_duplicate(conn, sacked, now_ms)
+            conn.want_output()
+        return True
     if conn.tlp_end and ack >= conn.tlp_end:
         tlp.on_ack(conn, ack, segment, is_dsack, now_ms)
     window = segment.window << conn.snd_wscale
@@ -298,15 +305,15 @@ def _ack_arrives(conn, segment, seq, length, flags, now_ms):
         recovery.accept_ack(conn, acked, now_ms)
         if conn.state == CLOSED:
             return False  # the application aborted in a callback
-        recovery.on_new_ack(conn, acked, segment, now_ms)
+        recovery.on_new_ack(conn, acked, sacked, segment, now_ms)
         if conn.tx_end + 1 == ack:
             _our_fin_acknowledged(conn, now_ms)
             if conn.state == CLOSED:
                 return False
         conn.want_output()
     elif conn.snd_nxt > snd_una:
-        if is_new_sack or (not length and not flags & FIN and has_same_window and not conn.sack_on):
-            recovery.on_duplicate(conn, is_new_sack, now_ms)
+        if sacked or (not length and not flags & FIN and has_same_window and not conn.sack_on):
+            recovery.on_duplicate(conn, sacked, now_ms)
         if conn.persists or not window:
             conn.stalled_ms = 0  # it is there, and has no room: it may even have taken room back (MUST-35, MUST-36)
         conn.want_output()
@@ -368,6 +375,8 @@ def _text_arrives(conn, segment, frame, seq, now_ms):
         return True
     if seq == rcv_nxt:
         data = frame.take(start, length)
+        if conn.ooo:
+            _note_duplicate(conn, 0, seq, end)
         deliver(conn, data, now_ms)
         if conn.ooo:
             _deliver_queued(conn, now_ms)
@@ -376,7 +385,7 @@ def _text_arrives(conn, segment, frame, seq, now_ms):
             conn.want_output()
     else:
         conn.tcp.ofo_queued += 1
-        conn.ooo_recent = seq
+        conn.ooo_recent = [seq, *conn.ooo_recent[: MAX_REPORTED - 1]]
         _queue(conn, seq, end, start, frame)
         acknowledge(conn, now_ms)
     return True
@@ -407,12 +416,12 @@ def _queue(conn, seq, end, start, frame):
     """Keeps a segment that came too early: only those of its octets that are not there yet."""
     ooo = conn.ooo
     at = len(ooo)
+    is_noted = False
     while at and ooo[at - 1][0] > seq:
         at -= 1
     if at and ooo[at - 1][1] > seq:
         known = ooo[at - 1][1]
-        if conn.sack_on:
-            conn.dsack = (seq, min(known, end))
+        is_noted = _note_duplicate(conn, at - 1, seq, end)
         start += known - seq
         seq = known
     while seq < end:
@@ -426,9 +435,26 @@ def _queue(conn, seq, end, start, frame):
         if at == len(ooo):
             return
         known = max(ooo[at][1], until)
+        is_noted = is_noted or _note_duplicate(conn, at, seq, end)
         start += known - seq
         seq = known
         at += 1
+
+
+def _note_duplicate(conn, at, seq, end):
+    """Of a segment [seq, end), what is queued from place `at` on came twice: to be reported (RFC 2883 section 4).
+
+    Returns True when there is such. Only the first part of a segment that came twice is reported.
+    """
+    ooo = conn.ooo
+    left, right, _ = ooo[at]
+    if left >= end or not conn.sack_on:
+        return False
+    while right < end and at + 1 < len(ooo) and ooo[at + 1][0] == right:
+        at += 1
+        right = ooo[at][1]
+    conn.dsack = (max(left, seq), min(right, end))
+    return True
 
 
 def _deliver_queued(conn, now_ms):

@@ -4,6 +4,8 @@
 from micropython import const
 
 from libos.net.tcp import recovery
+from libos.net.tcp.rack import note_sent
+from libos.net.tcp.scoreboard import next_hole, pipe
 from libos.net.tcp.segments import emit, resend
 from libos.net.tcp.states import CLOSED, ESTABLISHED, SYN_SENT
 from libos.wire import tcp as wire
@@ -37,12 +39,18 @@ def run(conn, now_ms):
         if cwnd_room > _IDLE_CHECK and not flight and now_ms - conn.sent_ms > conn.rto.rto_ms:
             cc.on_idle()
             cwnd_room = cc.cwnd
+        if now_ms != conn.log_ms:
+            if flight:
+                note_sent(conn, snd_nxt, now_ms)
+            else:
+                conn.log_from = snd_nxt
+                conn.log_ms = now_ms
         mss = conn.mss
         wnd_room = conn.snd_wnd - flight
         if is_fast:
             pass
         elif conn.recovery:
-            cwnd_room += flight - recovery.pipe(conn)
+            cwnd_room += flight - pipe(conn)
         else:
             # What duplicate ACKs say has left the network lets new data out (RFC 3042).
             cwnd_room += conn.sacked_octets + conn.dup_octets
@@ -103,13 +111,13 @@ def run(conn, now_ms):
 
 def _retransmit(conn, now_ms):
     """Sends again what is known to be lost, as the congestion window allows."""
-    room = conn.cc.cwnd - recovery.pipe(conn)
+    room = conn.cc.cwnd - pipe(conn)
     while True:
-        hole = recovery.next_hole(conn)
+        hole = next_hole(conn)
         if hole is None:
             return True
         start, end = hole
-        # The first one goes whatever the window says (RFC 6675 section 5 (4.3), RFC 6582).
+        # The first one goes whatever the window says (RFC 6675 section 5 (4.3), RFC 6582, RFC 9937 section 6).
         if room < conn.mss and start > conn.snd_una:
             return True
         count = min(end - start, conn.mss)

@@ -7,7 +7,7 @@ from struct import pack, pack_into
 
 from micropython import const
 
-from libos.net.tcp import undo
+from libos.net.tcp import rack, undo
 from libos.wire import tcp as wire
 from libos.wire.ipv4 import PROTOCOL_TCP
 
@@ -76,18 +76,32 @@ def set_mss(conn, mss):
 
 
 def resend(conn, start, count, now_ms):
-    """Sends `count` sequence numbers from `start` again; the last may be the FIN."""
+    """Sends `count` sequence numbers from `start` again; the last may be the FIN. Returns False as emit does."""
     flags = _ACK
     octets = count
     if start + count > conn.tx_end:
         flags = _ACK | _FIN
         octets = conn.tx_end - start
     conn.rtt_seq = 0  # Karn
-    if not emit(conn, start, octets, flags, now_ms):
+    state = rack.of(conn)
+    resent = state.resent
+    resent.append([start, start + count, now_ms])
+    is_sent = False
+    try:
+        is_sent = emit(conn, start, octets, flags, now_ms)
+    finally:
+        if not is_sent:
+            resent.pop()
+    if not is_sent:
         return False
+    if len(resent) > 1 and resent[-2][1] == start and resent[-2][2] == now_ms:
+        del resent[-1]
+        resent[-1][1] = start + count
+    state.resent_end = max(state.resent_end, start + count)
     conn.tcp.retrans_segs += 1
     if conn.recovery:
         undo.note_retransmission(conn, count, now_ms)
+        conn.cc.resent_octets += count
     if not conn.rtx_deadline:
         conn.rtx_deadline = now_ms + conn.rto.rto_ms
         conn.arm(conn.rtx_deadline)
@@ -327,21 +341,34 @@ def _emit_sack(conn, seq, count, flags, now_ms):
 
 
 def sack_blocks(conn):
-    """The blocks to report: a duplicate first, then where the last segment came, then the others."""
+    """The blocks to report (RFC 2018 section 4): a duplicate first (RFC 2883), then where the last segments came, the
+    latest first, then others.
+
+    So each block is in as many reports in a row as a report has room for blocks.
+    """
     limit = MAX_SACK_BLOCKS if conn.ts_on else MAX_SACK_BLOCKS + 1
     blocks = []
     if conn.dsack is not None:
         blocks.append(conn.dsack)
+        limit -= 1
     ranges = []
     for seq, end, _data in conn.ooo:
         if ranges and ranges[-1][1] == seq:
             ranges[-1][1] = end
         else:
             ranges.append([seq, end])
-    for first in (True, False):
-        for left, right in ranges:
-            if (left <= conn.ooo_recent < right) == first and len(blocks) < limit:
+    for recent in conn.ooo_recent:
+        if not limit or not ranges:
+            break
+        for index in range(len(ranges)):
+            left, right = ranges[index]
+            if left <= recent < right:
                 blocks.append((left, right))
+                limit -= 1
+                del ranges[index]
+                break
+    for left, right in ranges[:limit]:
+        blocks.append((left, right))
     return blocks
 
 
