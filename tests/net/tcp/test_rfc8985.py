@@ -22,7 +22,8 @@ def sending(world, segments, sack_on=True, window=None):
     peer = Peer(world, host)
     peer.connect(options=tcp.syn_options(MSS, 4, sack_on), window=window)
     conn = host.accepted[0].conn
-    conn.rto.srtt_8 = conn.rto.min_ms = 0
+    conn.rto.srtt_8 = 0
+    conn.rto.min_ms = RTT_MS
     for _ in range(30):
         conn.rto.sample(RTT_MS)
     conn.rto.base_ms = 1000
@@ -344,6 +345,7 @@ def test_times_of_sending_are_bounded_and_right():
         log = None
         log_from = 0
         log_ms = -1
+        rtt_ms = -1
         snd_una = 0
 
     chance = random.Random(5)

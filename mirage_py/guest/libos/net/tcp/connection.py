@@ -88,6 +88,8 @@ class Connection:
         self.is_writable = True  # not closed, not failed
         self.is_write_short = False  # the application waits for on_writable
         self.fin_queued = False
+        self.full_end = 0  # after the first segment that was full: acknowledged, such ones get through
+        self.search = None  # plpmtud.py
         self.no_delay = False
         self.small_end = 0  # after the last segment that was not full: Nagle
         self.max_send = 536  # payload octets of one frame: many segments where the device cuts them
@@ -414,6 +416,9 @@ class Connection:
         self.ooo = []
         self.sacked = []
         self.log = self.rack = None
+        if self.search is not None:
+            self.tcp.timers.cancel(self.search)
+            self.search = None
         self.tx_end = self.snd_nxt = self.snd_una
         self.tcp.forget(self)
         for callback in (self.on_readable, self.on_writable, self.on_flushed, self.on_closed):

@@ -6,7 +6,7 @@
 
 from errno import ECONNREFUSED, ECONNRESET
 
-from libos.net.tcp import recovery, segments, tlp
+from libos.net.tcp import plpmtud, recovery, segments, tlp
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import (
     CLOSE_WAIT,
@@ -47,6 +47,7 @@ def segment_arrives(conn, segment, frame, now_ms):
             and conn.dsack is None
             and not conn.is_detached
             and not conn.tlp_end
+            and (conn.search is None or not conn.search.size)
         )
 
 
@@ -107,6 +108,8 @@ def agree(conn, segment, now_ms):
     conn.window_step = min(conn.rcv_mss, conn.rcv_buf >> 1)
     conn.update_at = conn.rcv_adv - (conn.rcv_buf >> 3)
     conn.ack_octets = 2 * (conn.rcv_mss - (12 if conn.ts_on else 0))
+    if conn.mss < conn.rcv_mss - (12 if conn.ts_on else 0):
+        plpmtud.begin(conn, now_ms)
     conn.snd_wnd = segment.window  # never scaled on a SYN
     conn.max_wnd = segment.window
     conn.snd_wl1 = segment.seq
@@ -385,7 +388,8 @@ def _text_arrives(conn, segment, frame, seq, now_ms):
             conn.want_output()
     else:
         conn.tcp.ofo_queued += 1
-        conn.ooo_recent = [seq, *conn.ooo_recent[: MAX_REPORTED - 1]]
+        conn.ooo_recent.insert(0, seq)
+        del conn.ooo_recent[MAX_REPORTED:]
         _queue(conn, seq, end, start, frame)
         acknowledge(conn, now_ms)
     return True

@@ -4,6 +4,7 @@
 from micropython import const
 
 from libos.net.tcp import recovery
+from libos.net.tcp.plpmtud import probe
 from libos.net.tcp.rack import note_sent
 from libos.net.tcp.scoreboard import next_hole, pipe
 from libos.net.tcp.segments import emit, resend
@@ -28,6 +29,10 @@ def run(conn, now_ms):
             return conn.state == CLOSED or _run_handshake(conn, now_ms)
         if conn.lost_below > conn.rtx_next and not _retransmit(conn, now_ms):
             return False
+        search = conn.search
+        if search is not None and search.size and not search.end and not conn.recovery and not conn.sacked:
+            if probe(conn, now_ms):
+                return True if not conn.ack_now else emit(conn, conn.snd_nxt, 0, _ACK, now_ms)
     snd_nxt = conn.snd_nxt
     unsent = conn.tx_end - snd_nxt
     fin = conn.fin_queued
@@ -39,12 +44,8 @@ def run(conn, now_ms):
         if cwnd_room > _IDLE_CHECK and not flight and now_ms - conn.sent_ms > conn.rto.rto_ms:
             cc.on_idle()
             cwnd_room = cc.cwnd
-        if now_ms != conn.log_ms:
-            if flight:
-                note_sent(conn, snd_nxt, now_ms)
-            else:
-                conn.log_from = snd_nxt
-                conn.log_ms = now_ms
+        if flight and now_ms != conn.log_ms:
+            note_sent(conn, snd_nxt, now_ms)
         mss = conn.mss
         wnd_room = conn.snd_wnd - flight
         if is_fast:
@@ -86,6 +87,8 @@ def run(conn, now_ms):
             if not conn.rtt_seq:
                 conn.rtt_seq = snd_nxt
                 conn.rtt_ms = now_ms
+                if count >= mss and not conn.full_end:
+                    conn.full_end = snd_nxt
             if conn.persists or not conn.rtx_deadline:
                 conn.persists = False
                 deadline = now_ms + conn.rto.wait_ms

@@ -3,9 +3,10 @@
 
 What is late depends on when each segment was sent. Here segments are cut anew each time that they are sent, so there is
 nothing that a time could be kept in. Instead a connection notes from which sequence number on it sent in which
-millisecond: one place in `log_from` and `log_ms`, as long as nothing older is outstanding; older ones in `log`, a flat
-list of pairs, not more than LOG_PAIRS: where they become more, each second one is taken together with the one before,
-as if it were sent as late as that one. What was sent again is in `Rack.resent`. Only a connection that lost something,
+millisecond: the last place in `log_from` and `log_ms`, older ones in `log`, a flat list of pairs, not more than
+LOG_PAIRS: where they become more, each second one is taken together with the one before, as if it were sent as late as
+that one. What is sent while nothing is outstanding, as in an exchange of small messages, is not noted at all: its round
+trip is timed, so `rtt_ms` has it. What was sent again is in `Rack.resent`. Only a connection that lost something,
 or whose segments overtook each other, has a `Rack`.
 """
 
@@ -45,8 +46,17 @@ def of(conn):
     return conn.rack
 
 
+def _settle(conn):
+    """Notes what was sent last while nothing was outstanding: everything older is acknowledged."""
+    if conn.rtt_ms > conn.log_ms:
+        conn.log = None
+        conn.log_from = conn.snd_una
+        conn.log_ms = conn.rtt_ms
+
+
 def note_sent(conn, seq, now_ms):
     """New octets are about to be sent from `seq` on, others are outstanding."""
+    _settle(conn)
     if seq != conn.log_from:
         log = conn.log
         if log is None:
@@ -73,6 +83,7 @@ def note_sent(conn, seq, now_ms):
 
 def sent_ms(conn, seq):
     """When the octet was sent for the first time."""
+    _settle(conn)
     log = conn.log
     if seq >= conn.log_from or not log:
         return conn.log_ms
@@ -86,6 +97,8 @@ def delivered(conn, left, right, echo, now_ms):
     """[left, right) has come. echo: the timestamp that the acknowledgement answers, or None. Steps 1 and 2."""
     rack = conn.rack
     is_first = True
+    # Sooner than that nothing that was sent again has come. Not known: anything may have.
+    least_ms = conn.rto.min_ms if conn.rto.srtt_8 else 0
     if rack.resent:
         kept = []
         for part in rack.resent:
@@ -96,7 +109,7 @@ def delivered(conn, left, right, echo, now_ms):
             if end >= right:
                 is_first = False
             # Which of the two came? The first, if it answers that, or if it was too fast for the second.
-            if now_ms - at_ms >= conn.rto.min_ms and (
+            if now_ms - at_ms >= least_ms and (
                 echo is None or not is_before(echo, (at_ms + conn.ts_offset) & 0xFFFFFFFF)
             ):
                 _note_latest(rack, at_ms, min(end, right), now_ms)
@@ -150,6 +163,7 @@ def detect(conn, now_ms):
 
     Sets reo_deadline to when something will be late next; 0: nothing.
     """
+    _settle(conn)
     rack = conn.rack
     conn.reo_deadline = 0
     late_ms = now_ms - rack.rtt_ms - window_ms(conn)  # what was sent then, or before, and is not there, is late
@@ -206,6 +220,7 @@ def detect(conn, now_ms):
 
 def lose_old(conn, now_ms):
     """The retransmission timer fired (section 6.3): the first segment is lost, and what was sent a round trip ago."""
+    _settle(conn)
     rack = of(conn)
     first = min(conn.snd_una + conn.mss, conn.snd_nxt)
     late_ms = now_ms - max(rack.rtt_ms, conn.rto.srtt_8 >> 3) - window_ms(conn)

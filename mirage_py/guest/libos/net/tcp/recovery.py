@@ -9,7 +9,7 @@ ends when that is acknowledged.
 
 from errno import ETIMEDOUT
 
-from libos.net.tcp import rack, segments, tlp, undo
+from libos.net.tcp import plpmtud, rack, segments, tlp, undo
 from libos.net.tcp.rto import MIN_MS
 from libos.net.tcp.scoreboard import insert, pipe, recount, unsacked
 from libos.net.tcp.seq import is_before, unwrap
@@ -138,7 +138,8 @@ def on_new_ack(conn, acked, sacked, segment, now_ms):
         delivered -= conn.sacked_octets
         recount(conn)
         delivered += conn.sacked_octets
-    if conn.rtx_ts >= 0 and undo.is_spurious(conn, segment):
+    is_spurious = conn.rtx_ts >= 0 and undo.is_spurious(conn, segment)
+    if is_spurious:
         if conn.recovery == TIMEOUT:
             # No time is taken from this timestamp: the first answer may have been lost, and this one be to a later
             # segment. The next new segment is timed.
@@ -165,6 +166,8 @@ def on_new_ack(conn, acked, sacked, segment, now_ms):
         delivered += conn.dup_octets - before
         conn.lost_below = min(una + conn.mss, conn.recover)
         conn.rtx_next = una
+    if conn.search is not None:
+        plpmtud.on_ack(conn, is_spurious, now_ms)
     if state is not None:
         _react(conn, delivered, True, now_ms)
 
@@ -189,7 +192,12 @@ def _react(conn, delivered, is_advance, now_ms):
             conn.reo_deadline = 0
         state.fack = max(state.fack, conn.sacked[-1][1] if conn.sacked else conn.snd_una)
     if conn.recovery == NONE:
-        if not unsacked(conn, conn.snd_una, conn.lost_below):
+        octets = unsacked(conn, conn.snd_una, conn.lost_below)
+        if not octets:
+            return
+        search = conn.search
+        if search is not None and search.end and plpmtud.on_loss(conn, octets, now_ms):
+            lose_without_blame(conn, delivered)
             return
         conn.cc.on_loss(conn.snd_nxt - conn.snd_una, now_ms)  # needs memory: before anything changes
         undo.begin(conn)
@@ -198,6 +206,27 @@ def _react(conn, delivered, is_advance, now_ms):
     if conn.recovery == FAST:
         sent = conn.snd_nxt - conn.recover
         conn.cc.on_delivered(delivered, sent, pipe(conn), is_advance and not is_lost)
+
+
+def lose_without_blame(conn, delivered=0):
+    """What is lost was too large for the path: it is sent again, and the window stays as it is."""
+    if conn.recovery == NONE:
+        conn.undo_from = undo.NONE
+        _recover(conn, delivered, conn.cc.cwnd)
+    if conn.recovery == FAST:
+        conn.cc.on_delivered(delivered, conn.snd_nxt - conn.recover, pipe(conn), True)
+    conn.want_output()
+
+
+def lose_all(conn):
+    """Everything outstanding was larger than the path takes, as ICMP says."""
+    if conn.snd_nxt == conn.snd_una:
+        return
+    conn.lost_below = conn.snd_nxt
+    conn.rtx_next = conn.snd_una
+    if conn.rack is not None:
+        conn.rack.resent.clear()
+    lose_without_blame(conn)
 
 
 def _recover(conn, delivered, target):
@@ -281,7 +310,8 @@ def _lose_everything(conn, now_ms):
         conn.rtx_next = conn.snd_una
         if conn.rack is not None:
             conn.rack.resent.clear()
-    conn.rto.min_ms = 0  # perhaps it is another path
+    plpmtud.on_timeout(conn, now_ms)
+    conn.rto.min_ms = max(conn.rto.srtt_8 >> 3, 1)  # perhaps it is another path
 
 
 def _ask_for_window(conn, now_ms):
@@ -298,6 +328,8 @@ def _ask_for_window(conn, now_ms):
         count = min(unsent, conn.snd_wnd, conn.mss)
         if segments.emit(conn, conn.snd_nxt, count, 0x18, now_ms):
             conn.snd_nxt += count
+            conn.rtt_seq = conn.snd_nxt
+            conn.rtt_ms = now_ms
             conn.persists = False
     else:
         segments.probe(conn, now_ms)

@@ -18,7 +18,6 @@ _GSO_TCPV4 = const(1)
 _GSO_TCPV6 = const(4)
 _DF_TTL_TCP = const(0x40004006)  # don't fragment, offset 0, TTL 64, protocol TCP
 _FIN = const(0x01)
-_PSH_ACK = const(0x18)
 _ACK = const(0x10)
 _FEATURE_TX_CSUM = const(1)  # of the network device
 _FEATURE_TX_TSO4 = const(2)
@@ -68,6 +67,7 @@ def set_mss(conn, mss):
     """mss: payload octets of a segment without options."""
     conn.mss = max(mss, 48) - (12 if conn.ts_on else 0)
     conn.max_send = conn.mss
+    conn.full_end = 0
     eth = conn.eth
     needed = _FEATURE_TX_CSUM | (_FEATURE_TX_TSO4 if conn.ip.version == 4 else _FEATURE_TX_TSO6)
     if eth.features & needed == needed:

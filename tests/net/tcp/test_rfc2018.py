@@ -5,9 +5,9 @@ import pytest
 
 from libos.wire import tcp
 from libos.wire.tcp import ACK
-from tests.net.link import pattern
 from tests.net.peer import Peer
-from tests.net.test_loss_recovery import MSS, ack, numbers
+from tests.net.tcp.test_loss_recovery import MSS, ack, numbers
+from tests.net.world import pattern
 
 
 def receiving(world, timestamps=False):
