@@ -33,6 +33,7 @@ class World:
     def __init__(self, seed, loss, locked):
         self.seed = seed
         self.loss = loss
+        self.limit = 65536  # octets of a frame; what is larger vanishes
         self.locked = locked  # polls in a hundred that find no memory
         self.is_locked = False
         self.now_ms = 1000
@@ -101,7 +102,7 @@ class Device:
             heap_unlock()
         for index in range(count):
             frame = frames[index]
-            if self.world.random() % 100 >= self.world.loss:
+            if self.world.random() % 100 >= self.world.loss and frame.length <= self.world.limit:
                 self.other.inbox.append(bytes(frame.buf[frame.start : frame.start + frame.length]))
             frame.release()
         if self.world.is_locked:
@@ -219,10 +220,11 @@ def pair(world, network="10.0.0.", prefix_len=24):
     return hosts
 
 
-def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24):
+def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24, limit=65536):
     world = World(seed, 0, 0)
     hosts = pair(world, network, prefix_len)
     world.loss = loss
+    world.limit = limit
     echoes = []
     hosts[1].tcp.listen(7, lambda conn: echoes.append(Echo(conn)))
     conn = hosts[0].tcp.connect(network + "2", 7, world.now_ms)
@@ -306,6 +308,9 @@ for number in range(1, 4):
     transfer(number, 2 * number, 0, "fd00::", 64)
 for number in range(1, 11):
     transfer(number, 2, 2 * number, "fd00::", 64)
+transfer(1, 1, 0, limit=1350)
+transfer(1, 1, 0, "fd00::", 64, 1420)
+transfer(1, 1, 10, limit=1350)
 datagrams(1, 0)
 for number in range(2, 8):
     datagrams(number, 5 * number)
