@@ -35,6 +35,7 @@ class World:
     def __init__(self, seed, loss, locked):
         self.seed = seed
         self.loss = loss
+        self.limit = 65536  # octets of a frame; what is larger vanishes
         self.locked = locked  # polls in a hundred that find no memory
         self.is_locked = False
         self.now_ms = 1000
@@ -103,7 +104,7 @@ class Device:
             heap_unlock()
         for index in range(count):
             frame = frames[index]
-            if self.world.random() % 100 >= self.world.loss:
+            if self.world.random() % 100 >= self.world.loss and frame.length <= self.world.limit:
                 self.other.inbox.append(bytes(frame.buf[frame.start : frame.start + frame.length]))
             frame.release()
         if self.world.is_locked:
@@ -221,10 +222,11 @@ def pair(world, network="10.0.0.", prefix_len=24):
     return hosts
 
 
-def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24):
+def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24, limit=65536):
     world = World(seed, 0, 0)
     hosts = pair(world, network, prefix_len)
     world.loss = loss
+    world.limit = limit
     echoes = []
     hosts[1].tcp.listen(7, lambda conn: echoes.append(Echo(conn)))
     conn = hosts[0].tcp.connect(network + "2", 7, world.now_ms)
@@ -378,6 +380,9 @@ for number in range(1, 4):
     transfer(number, 2 * number, 0, "fd00::", 64)
 for number in range(1, 11):
     transfer(number, 2, 2 * number, "fd00::", 64)
+transfer(1, 1, 0, limit=1350)
+transfer(1, 1, 0, "fd00::", 64, 1420)
+transfer(1, 1, 10, limit=1350)
 for days in (1, 20, 23, 24, 25, 30, 40, 49, 50, 51, 74, 75, 90, 120):
     weeks(days, "10.0.0.", 24)
     weeks(days, "fd00::", 64)

@@ -7,7 +7,7 @@ import pytest
 
 from libos.hal import dma
 from libos.net.tcp import input as tcp_input
-from libos.net.tcp import recovery
+from libos.net.tcp import scoreboard
 from libos.net.tcp.timewait import TimeWaits
 from libos.wire import ipv6, tcp
 from libos.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
@@ -459,7 +459,7 @@ WITHOUT = {
     ),
     "no limit on the scoreboard": (
         lambda: test_sacks_of_what_was_not_sent_and_of_single_octets(4),
-        lambda patch: patch.setattr(recovery, "MAX_SACKED", 1 << 30),
+        lambda patch: patch.setattr(scoreboard, "MAX_SACKED", 1 << 30),
     ),
     "resets are believed": (
         lambda: test_blind_resets_and_syns(6, RST, "TCPChallengeACK"),

@@ -10,14 +10,14 @@ from struct import unpack_from
 from micropython import const
 
 from libos.net import errors
-from libos.net.tcp import syncookies
+from libos.net.tcp import plpmtud, recovery, syncookies
 from libos.net.tcp.connection import FIN_WAIT_2_MS, Connection
 from libos.net.tcp.counters import read as read_counters
 from libos.net.tcp.counters import start as start_counters
 from libos.net.tcp.input import CHALLENGE_MS, segment_arrives
 from libos.net.tcp.isn import PORTS, Secrets
 from libos.net.tcp.listener import RTO_MS, HalfOpen, Listener
-from libos.net.tcp.output import run, set_mss
+from libos.net.tcp.output import run
 from libos.net.tcp.progress import Progress
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_SENT
@@ -355,13 +355,10 @@ class Tcp(Transport):
             ip.lower_path_mtu(dst_ip, mtu, now_ms)
             mss = mtu - ip.header_bytes - 20
             if mss < conn.mss + conn.header_len - ip.start - 20:
-                set_mss(conn, max(mss, 536))
+                plpmtud.resize(conn, max(mss, 536) + ip.header_bytes + 20)
                 if conn.cc is not None:
-                    conn.cc.set_mss(conn.mss)
-                conn.is_fast = False
-                conn.rtx_next = conn.snd_una
-                conn.lost_below = min(conn.snd_una + conn.mss, conn.snd_nxt)
-                conn.want_output()
+                    plpmtud.begin(conn, now_ms)
+                    recovery.lose_all(conn)
         elif conn.state == SYN_SENT:
             conn.soft_error = EHOSTUNREACH
             if error == errors.UNREACHABLE_PROTOCOL or error == errors.UNREACHABLE_PORT:
@@ -443,6 +440,8 @@ class Tcp(Transport):
         """Memory ran out while a timer was set: sees to it that every connection has its own."""
         for conn in self.by_key.values():
             conn.arm_next()
+            if conn.search is not None:
+                conn.search.arm()
         for half_open in self.half_open.values():
             if half_open.timer_at == FAR_MS:
                 self.timers.schedule(half_open, now_ms + RTO_MS)

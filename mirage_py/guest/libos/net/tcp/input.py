@@ -6,7 +6,7 @@
 
 from errno import ECONNREFUSED, ECONNRESET
 
-from libos.net.tcp import output, recovery, tlp
+from libos.net.tcp import plpmtud, recovery, segments, tlp
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import (
     CLOSE_WAIT,
@@ -25,6 +25,7 @@ CHALLENGE_MS = 500  # RFC 5961 section 7, for one connection, as Linux's tcp_inv
 DELAYED_ACK_MS = 40
 PAWS_IDLE_MS = 24 * 24 * 3600 * 1000  # RFC 7323 section 5.5: so old, TS.Recent tells nothing any more
 MERGE_CHUNKS = 64  # so many received chunks are joined, if they are small
+MAX_REPORTED = 8  # segments out of order that are remembered for the order of SACK blocks
 MAX_OOO = 256  # segments out of order that are kept; more where the window is larger than 1024 octets for each
 
 
@@ -41,10 +42,12 @@ def segment_arrives(conn, segment, frame, now_ms):
             and conn.lost_below <= conn.rtx_next
             and not conn.ooo
             and not conn.dup_acks
+            and not conn.sacked
             and conn.fin_seq is None
             and conn.dsack is None
             and not conn.is_detached
             and not conn.tlp_end
+            and (conn.search is None or not conn.search.size)
         )
 
 
@@ -108,11 +111,13 @@ def agree(conn, segment, now_ms):
         conn.rcv_wscale = tcp.window_scale
     conn.rcv_buf = min(conn.rcv_buf, 0xFFFF << conn.rcv_wscale)
     mss = segment.mss or default_mss(conn.ip)
-    output.prepare(conn, mss)
+    segments.prepare(conn, mss)
     conn.rcv_mss = min(mss, conn.ip.mtu - conn.ip.header_bytes - 20)
     conn.window_step = min(conn.rcv_mss, conn.rcv_buf >> 1)
     conn.update_at = conn.rcv_adv - (conn.rcv_buf >> 3)
     conn.ack_octets = 2 * (conn.rcv_mss - (12 if conn.ts_on else 0))
+    if conn.mss < conn.rcv_mss - (12 if conn.ts_on else 0):
+        plpmtud.begin(conn, now_ms)
     conn.snd_wnd = segment.window  # never scaled on a SYN
     conn.max_wnd = segment.window
     conn.snd_wl1 = segment.seq
@@ -240,7 +245,7 @@ def _answer_unacceptable(conn, seq, length, flags, now_ms):
 def acknowledge(conn, now_ms):
     """An ACK at once, that cannot wait for the next poll to be merged with others: senders count duplicates."""
     # A SYN and ACK that is due says the same, and before it an ACK would say nothing.
-    if not conn.syn_due and output.emit(conn, conn.snd_nxt, 0, ACK, now_ms):
+    if not conn.syn_due and segments.emit(conn, conn.snd_nxt, 0, ACK, now_ms):
         return
     conn.ack_now = True
     conn.want_output()
@@ -307,14 +312,19 @@ def _ack_arrives(conn, segment, ack, seq, length, flags, now_ms):
         if conn.state == CLOSED:
             return False
     snd_una = conn.snd_una
-    if ack < snd_una:
-        return True  # old, and so says nothing; its data may be new all the same
-    is_new_sack = is_dsack = False
+    sacked = 0
+    is_dsack = False
     if segment.sack and conn.sack_on:
-        is_new_sack = recovery.mark_sacked(conn, segment.sack)
+        sacked = recovery.mark_sacked(conn, segment.sack, now_ms)
         is_dsack = recovery.is_dsack(segment.sack, segment.ack)
         if is_dsack:
             recovery.on_dsack(conn, segment.sack[0])
+    if ack < snd_una:
+        # Overtaken: it acknowledges nothing, but what it reports (RFC 6675 section 4) and its data may be news.
+        if sacked:
+            recovery.on_duplicate(conn, sacked, now_ms)
+            conn.want_output()
+        return True
     if conn.tlp_end and ack >= conn.tlp_end:
         tlp.on_ack(conn, ack, segment, is_dsack, now_ms)
     window = segment.window << conn.snd_wscale
@@ -328,15 +338,15 @@ def _ack_arrives(conn, segment, ack, seq, length, flags, now_ms):
         recovery.accept_ack(conn, acked, now_ms)
         if conn.state == CLOSED:
             return False  # the application aborted in a callback
-        recovery.on_new_ack(conn, acked, segment, now_ms)
+        recovery.on_new_ack(conn, acked, sacked, segment, now_ms)
         if conn.tx_end + 1 == ack:
             _our_fin_acknowledged(conn, now_ms)
             if conn.state == CLOSED:
                 return False
         conn.want_output()
     elif conn.snd_nxt > snd_una:
-        if is_new_sack or (not length and not flags & FIN and has_same_window and not conn.sack_on):
-            recovery.on_duplicate(conn, is_new_sack, now_ms)
+        if sacked or (not length and not flags & FIN and has_same_window and not conn.sack_on):
+            recovery.on_duplicate(conn, sacked, now_ms)
         if conn.persists or not window:
             conn.stalled_ms = 0  # it is there, and has no room: it may even have taken room back (MUST-35, MUST-36)
         conn.want_output()
@@ -357,6 +367,8 @@ def _window_arrives(conn, window, seq):
         elif not conn.snd_wnd and conn.recovery == recovery.TIMEOUT:
             # The same where the peer had taken back the room of what is outstanding.
             conn.rtx_next = conn.snd_una
+            if conn.rack is not None:
+                conn.rack.resent.clear()
             conn.rtx_deadline = 0
             conn.rto.restart()
             conn.want_output()
@@ -405,6 +417,8 @@ def _text_arrives(conn, segment, frame, seq, now_ms):
         return True
     if seq == rcv_nxt:
         data = frame.take(start, length)
+        if conn.ooo:
+            _note_duplicate(conn, 0, seq, end)
         deliver(conn, data, now_ms)
         if conn.ooo:
             _deliver_queued(conn, now_ms)
@@ -413,7 +427,7 @@ def _text_arrives(conn, segment, frame, seq, now_ms):
             conn.want_output()
     else:
         conn.tcp.ofo_queued += 1
-        conn.ooo_recent = seq
+        _note_early(conn, seq)
         _queue(conn, seq, end, start, frame)
         acknowledge(conn, now_ms)
     return True
@@ -440,16 +454,22 @@ def deliver(conn, data, now_ms):
         conn.on_readable()
 
 
+def _note_early(conn, seq):
+    """What came last is reported first."""
+    conn.ooo_recent.insert(0, seq)
+    del conn.ooo_recent[MAX_REPORTED:]
+
+
 def _queue(conn, seq, end, start, frame):
     """Keeps a segment that came too early: only those of its octets that are not there yet."""
     ooo = conn.ooo
     at = len(ooo)
+    is_noted = False
     while at and ooo[at - 1][0] > seq:
         at -= 1
     if at and ooo[at - 1][1] > seq:
         known = ooo[at - 1][1]
-        if conn.sack_on:
-            conn.dsack = (seq, min(known, end))
+        is_noted = _note_duplicate(conn, at - 1, seq, end)
         start += known - seq
         seq = known
     while seq < end:
@@ -463,9 +483,26 @@ def _queue(conn, seq, end, start, frame):
         if at == len(ooo):
             return
         known = max(ooo[at][1], until)
+        is_noted = is_noted or _note_duplicate(conn, at, seq, end)
         start += known - seq
         seq = known
         at += 1
+
+
+def _note_duplicate(conn, at, seq, end):
+    """Of a segment [seq, end), what is queued from place `at` on came twice: to be reported (RFC 2883 section 4).
+
+    Returns True when there is such. Only the first part of a segment that came twice is reported.
+    """
+    ooo = conn.ooo
+    left, right, _ = ooo[at]
+    if left >= end or not conn.sack_on:
+        return False
+    while right < end and at + 1 < len(ooo) and ooo[at + 1][0] == right:
+        at += 1
+        right = ooo[at][1]
+    conn.dsack = (max(left, seq), min(right, end))
+    return True
 
 
 def _deliver_queued(conn, now_ms):
@@ -497,7 +534,8 @@ def _queue_fin(conn, fin_seq):
     """A FIN that came too early is an octet, and as such in the queue: SACK reports it."""
     ooo = conn.ooo
     ooo.append([fin_seq, fin_seq + 1, b""])
-    conn.fin_seq = conn.ooo_recent = fin_seq
+    conn.fin_seq = fin_seq
+    _note_early(conn, fin_seq)
     # Whoever sent something behind a FIN did not mean it.
     while len(ooo) > 1 and ooo[-2][1] > fin_seq:
         del ooo[-2]
@@ -528,6 +566,6 @@ def _fin_arrives(conn, now_ms):
 
 def _time_wait(conn, now_ms):
     if conn.ack_now:
-        output.emit(conn, conn.snd_nxt, 0, ACK, now_ms)
+        segments.emit(conn, conn.snd_nxt, 0, ACK, now_ms)
     conn.tcp.time_waits.add(conn, now_ms)
     conn.finish(None)

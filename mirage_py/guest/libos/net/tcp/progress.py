@@ -2,7 +2,7 @@
 """Which neighbours are there, as TCP knows it: a connection through them went forward (RFC 4861 section 7.3.1).
 
 When an entry of the neighbour table gets stale, each connection looks its way up again with the next segment
-(`output.refresh_route`). Then it is noted how far it had come, and nothing is done for the segments that follow: the
+(`segments.refresh_route`). Then it is noted how far it had come, and nothing is done for the segments that follow: the
 table asks, five seconds later, before it would send a probe.
 """
 
