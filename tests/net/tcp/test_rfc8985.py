@@ -458,3 +458,16 @@ def test_lost_tail_costs_two_round_trips_and_no_timeout():
     assert a.tcp.rto_timeouts == 0
     assert a.tcp.loss_probes == 1
     assert world.now_ms - start_ms < 300
+
+
+def test_connection_that_ends_while_something_may_be_late(world):
+    """Both timers fire in the same millisecond, and the first one gives up."""
+    host, peer, conn = overtaken(world)
+    ack(peer, 0, (1, 2))
+    assert conn.reo_deadline
+    conn.rtx_deadline = conn.rto_deadline = conn.reo_deadline
+    conn.stalled_ms = 1
+    conn.user_timeout_ms = 1
+    world.run(for_ms=RTT_MS)
+    assert conn.state_name == "CLOSED"
+    assert not host.tcp.by_key

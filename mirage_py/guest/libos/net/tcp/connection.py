@@ -421,9 +421,9 @@ class Connection:
         self.ooo = []
         self.sacked = []
         self.log = self.rack = None
+        self.reo_deadline = 0
         if self.search is not None:
-            self.tcp.timers.cancel(self.search)
-            self.search = None
+            self.search.end_of_it()
         self.tx_end = self.snd_nxt = self.snd_una
         self.tcp.forget(self)
         for callback in (self.on_readable, self.on_writable, self.on_flushed, self.on_closed):

@@ -52,7 +52,13 @@ class Search:
         if self.again_ms:
             self.conn.tcp.timers.schedule(self, self.again_ms)
 
+    def end_of_it(self):
+        """The connection needs none, or is no more."""
+        self.conn.tcp.timers.cancel(self)
+        self.conn.search = None
+
     def on_timer(self, _now_ms):
+        self.conn.tcp.timers.cancel(self)
         self.again_ms = 0
         self.high = self.size = self.ceiling
         self.conn.is_fast = False
@@ -66,7 +72,7 @@ class Search:
             return
         conn.ip.raise_path_mtu(conn.remote_ip, self.low, False)
         if self.low >= self.ceiling:
-            conn.search = None
+            self.end_of_it()
         else:
             self.rest(now_ms)
 
@@ -116,6 +122,7 @@ def on_timeout(conn, now_ms):
             search.low = base
             search.is_suspect = True
             search.size = search.again_ms = 0
+            conn.tcp.timers.cancel(search)
             resize(conn, base)
             return
 
@@ -133,7 +140,7 @@ def on_ack(conn, is_spurious, now_ms):
     if search.is_suspect:
         search.is_suspect = False
         if is_spurious:
-            conn.search = None
+            search.end_of_it()
             resize(conn, search.ceiling)
             return
         conn.tcp.mtu_suspicions += 1
