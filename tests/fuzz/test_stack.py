@@ -104,7 +104,7 @@ class Fuzzer:
                 )
                 if conn.ts_on:
                     options = tcp.timestamps_option(
-                        conn.ts_recent + rng.choice([0, 0, 1, -1, 1000]), rng.getrandbits(32)
+                        (conn.ts_recent or 0) + rng.choice([0, 0, 1, -1, 1000]), rng.getrandbits(32)
                     )
                 if rng.random() < 0.2:
                     left = conn.snd_una + rng.randrange(-10, 5000)

@@ -6,7 +6,7 @@ import pytest
 from libos.hal import dma
 from libos.net import udp
 from libos.net.link import ethernet
-from libos.net.tcp import engine, expected, input, newreno, output
+from libos.net.tcp import engine, expected, input, newreno, output, segments
 from libos.wire import ethernet as wire_ethernet
 from libos.wire import ipv4, tcp
 
@@ -14,15 +14,17 @@ from libos.wire import ipv4, tcp
 @pytest.mark.parametrize(
     ("declared", "original"),
     [
-        (output._TX_BATCH, ethernet.TX_BATCH),
-        (output._CSUM_PARTIAL, dma.CSUM_PARTIAL),
-        (output._GSO_TCPV4, dma.GSO_TCPV4),
-        (output._GSO_TCPV6, dma.GSO_TCPV6),
+        (segments._TX_BATCH, ethernet.TX_BATCH),
+        (segments._CSUM_PARTIAL, dma.CSUM_PARTIAL),
+        (segments._GSO_TCPV4, dma.GSO_TCPV4),
+        (segments._GSO_TCPV6, dma.GSO_TCPV6),
+        (segments._FIN, tcp.FIN),
         (output._FIN, tcp.FIN),
+        (segments._ACK, tcp.ACK),
         (output._ACK, tcp.ACK),
         (output._PSH_ACK, tcp.PSH | tcp.ACK),
-        (output._DF_TTL_TCP, ipv4.DONT_FRAGMENT << 16 | 64 << 8 | ipv4.PROTOCOL_TCP),
-        (output._FEATURE_TX_CSUM, ethernet.FEATURE_TX_CSUM),
+        (segments._DF_TTL_TCP, ipv4.DONT_FRAGMENT << 16 | 64 << 8 | ipv4.PROTOCOL_TCP),
+        (segments._FEATURE_TX_CSUM, ethernet.FEATURE_TX_CSUM),
         (engine._CSUM_VALID, dma.CSUM_VALID),
         (expected._CSUM_VALID, dma.CSUM_VALID),
         (udp.CSUM_VALID, dma.CSUM_VALID),

@@ -67,14 +67,33 @@ def test_codecs_on_micropython_and_cpython_are_the_same(tmp_path):
 @pytest.mark.build
 def test_transfers_on_micropython_and_cpython_are_the_same(on_micropython, on_cpython):
     ours = [line for line in on_micropython if line.startswith("at ")]
-    assert len(ours) == 6
+    assert len(ours) == 8
     assert ours == [line for line in on_cpython if line.startswith("at ")]
+    assert all("TCPMTUPSuccess" in line for line in ours[-2:])  # the path takes small packets only
+
+
+@pytest.mark.build
+def test_weeks_of_silence_on_micropython_and_cpython_are_the_same(on_micropython, on_cpython):
+    ours = [line for line in on_micropython if line.startswith("weeks ")]
+    assert len(ours) == 56
+    assert ours == [line for line in on_cpython if line.startswith("weeks ")]
+    for line in ours[::2]:
+        assert line.endswith("[3000, 3000, 3000, 3000, 3000] [(0, 0), (0, 0)]"), line
+    for line in ours[1::2]:
+        assert line.endswith("[('ESTABLISHED', 0), ('ESTABLISHED', 0)]"), line
+
+
+@pytest.mark.build
+def test_fin_that_fills_the_window_on_micropython_and_cpython_is_the_same(on_micropython, on_cpython):
+    ours = [line for line in on_micropython if line.startswith("end ")]
+    assert ours == ["end CLOSE-WAIT FIN-WAIT-2 True 0", "end 0 0 0", "end True True"] * 2
+    assert ours == [line for line in on_cpython if line.startswith("end ")]
 
 
 @pytest.mark.build
 def test_memory_that_runs_out_anywhere_loses_nothing(on_micropython):
     verdicts = [line for line in on_micropython if line.startswith("seed ")]
-    assert len(verdicts) == 26
+    assert len(verdicts) == 29
     for line in verdicts:
         assert line.endswith("intact True error None"), line
     left = [line for line in on_micropython if line.startswith("left ")]

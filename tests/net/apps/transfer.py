@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Two stacks in one image: an echo over a lossy link. CPython and MicroPython must print the same.
 
-Second part, on MicroPython only in effect: many polls run with the heap locked, so that every allocation in them
+Then connections that say nothing for weeks, and a FIN that fills a window exactly. Both print the same.
+
+Last part, on MicroPython only in effect: many polls run with the heap locked, so that every allocation in them
 fails. Nothing may escape from poll(), nothing may be lost or left behind.
 """
 
@@ -33,6 +35,7 @@ class World:
     def __init__(self, seed, loss, locked):
         self.seed = seed
         self.loss = loss
+        self.limit = 65536  # octets of a frame; what is larger vanishes
         self.locked = locked  # polls in a hundred that find no memory
         self.is_locked = False
         self.now_ms = 1000
@@ -101,7 +104,7 @@ class Device:
             heap_unlock()
         for index in range(count):
             frame = frames[index]
-            if self.world.random() % 100 >= self.world.loss:
+            if self.world.random() % 100 >= self.world.loss and frame.length <= self.world.limit:
                 self.other.inbox.append(bytes(frame.buf[frame.start : frame.start + frame.length]))
             frame.release()
         if self.world.is_locked:
@@ -219,10 +222,11 @@ def pair(world, network="10.0.0.", prefix_len=24):
     return hosts
 
 
-def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24):
+def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24, limit=65536):
     world = World(seed, 0, 0)
     hosts = pair(world, network, prefix_len)
     world.loss = loss
+    world.limit = limit
     echoes = []
     hosts[1].tcp.listen(7, lambda conn: echoes.append(Echo(conn)))
     conn = hosts[0].tcp.connect(network + "2", 7, world.now_ms)
@@ -260,6 +264,76 @@ def transfer(seed, loss, locked, network="10.0.0.", prefix_len=24):
         if not has_mail(hosts) and not advance(world, hosts):
             break
     print("left", [host.left() for host in hosts])
+
+
+def settle(world, hosts):
+    """Until nothing happens any more, or nothing for a minute."""
+    while True:
+        worked = False
+        for host in hosts:
+            if host.stack.poll(world.now_ms):
+                worked = True
+        if worked or has_mail(hosts):
+            continue
+        due = [due_ms for due_ms in [host.stack.next_deadline_ms() for host in hosts] if due_ms is not None]
+        if not due or min(due) > world.now_ms + 60000:
+            return
+        world.now_ms = max(world.now_ms + 1, min(due))
+
+
+def connected(world, hosts, network):
+    """A connection, both ends: who called, who accepted."""
+    ends = []
+    hosts[1].tcp.listen(7, ends.append)
+    ends.append(hosts[0].tcp.connect(network + "2", 7, world.now_ms))
+    settle(world, hosts)
+    return ends
+
+
+def weeks(days, network, prefix_len):
+    """Every so many days somebody says something, and is heard at once, with its timestamps."""
+    world = World(1, 0, 0)
+    hosts = pair(world, network, prefix_len)
+    ends = connected(world, hosts, network)
+    heard = []
+    for sender, receiver in ((0, 1), (1, 0), (1, 0), (0, 1), (0, 1)):
+        ends[sender].write(b"x" * 3000)
+        settle(world, hosts)
+        heard.append(len(receiver_read(ends[receiver])))
+        world.now_ms += days * 24 * 3600 * 1000
+    counters = [host.stack.counters["tcp"] for host in hosts]
+    print("weeks", days, heard, [(count["PAWSEstab"], count["RetransSegs"]) for count in counters])
+    print("weeks", days, [(conn.state_name, conn.snd_nxt - conn.snd_una) for conn in ends])
+
+
+def receiver_read(conn):
+    parts = []
+    while True:
+        data = conn.read(65536)
+        if not data:
+            return b"".join(parts)
+        parts.append(data)
+
+
+def end_of_window(network, prefix_len):
+    """A sender whose data and FIN go one octet beyond the window: what is announced then, and arrives."""
+    world = World(1, 0, 0)
+    hosts = pair(world, network, prefix_len)
+    client, server = connected(world, hosts, network)
+    if client.state_name != "ESTABLISHED" or client.remote_port != 7:
+        client, server = server, client
+    sent = 0
+    while server.rcv_adv - server.rcv_nxt > 2000:
+        sent += client.write(bytes(min(20000, server.rcv_adv - server.rcv_nxt - 1000)))
+        settle(world, hosts)
+    room = server.rcv_adv - server.rcv_nxt
+    sent += client.write(bytes(room))
+    client.close()
+    client.snd_wnd = room + 1
+    settle(world, hosts)
+    print("end", server.state_name, client.state_name, sent == server.rx_octets, server.rcv_adv - server.rcv_nxt)
+    print("end", client.snd_wnd, hosts[0].tcp.counters["InCsumErrors"], hosts[0].tcp.counters["RetransSegs"])
+    print("end", len(receiver_read(server)) == sent, server.is_eof)
 
 
 def datagrams(seed, locked):
@@ -306,6 +380,14 @@ for number in range(1, 4):
     transfer(number, 2 * number, 0, "fd00::", 64)
 for number in range(1, 11):
     transfer(number, 2, 2 * number, "fd00::", 64)
+transfer(1, 1, 0, limit=1350)
+transfer(1, 1, 0, "fd00::", 64, 1420)
+transfer(1, 1, 10, limit=1350)
+for days in (1, 20, 23, 24, 25, 30, 40, 49, 50, 51, 74, 75, 90, 120):
+    weeks(days, "10.0.0.", 24)
+    weeks(days, "fd00::", 64)
+end_of_window("10.0.0.", 24)
+end_of_window("fd00::", 64)
 datagrams(1, 0)
 for number in range(2, 8):
     datagrams(number, 5 * number)

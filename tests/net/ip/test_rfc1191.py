@@ -163,3 +163,21 @@ def test_full_table_gives_up_what_was_lowered_first():
     timers.poll(pmtu.AGE_MS + 1000, 64)
     assert not len(paths)
     assert not len(timers)
+
+
+def test_what_probing_found_stands_beside_what_routers_say():
+    """RFC 4821's finds are in the same table: they widen what was a guess, and add nothing by themselves."""
+    paths = PathMtus(Timers(), 1500, 576)
+    paths.widen(1, 1400, False)
+    assert not len(paths)
+    paths.lower(1, 1280, 0, True)
+    assert (paths.lookup(1), paths.is_guess(1)) == (1280, True)
+    paths.widen(1, 1000, False)  # another connection has got less far
+    assert (paths.lookup(1), paths.is_guess(1)) == (1280, True)
+    paths.widen(1, 1400, False)
+    assert (paths.lookup(1), paths.is_guess(1)) == (1400, False)
+    paths.lower(1, 1300, 0)  # a router knows better
+    assert (paths.lookup(1), paths.is_guess(1)) == (1300, False)
+    paths.widen(1, 1500, True)
+    assert not len(paths)
+    assert not paths.is_guess(1)

@@ -26,10 +26,8 @@ def test_reordering_is_found_out_by_dsack(world):
     peer.take()
     assert 0 in ack(peer, 0, (1, 5))
     assert conn.cc.cwnd == 7 * MSS
-    assert 5 in ack(peer, 5)  # without timestamps the next one is taken for lost too (RFC 6582)
-    ack(peer, 10, (0, 1))
-    assert host.tcp.counters["TCPDSACKUndo"] == 0
-    ack(peer, 10, (5, 6))
+    assert 5 not in ack(peer, 5)  # nothing shows that it is lost
+    ack(peer, 9, (0, 1))
     assert host.tcp.counters["TCPDSACKUndo"] == 1
     assert conn.cc.cwnd >= 10 * MSS
     assert conn.recovery == 0
@@ -95,6 +93,7 @@ def test_a_path_that_reorders_keeps_its_window():
     flow.send(pattern(3_000_000), close=True)
     world.run(until=lambda: b.accepted and b.accepted[0].is_eof)
     assert bytes(b.accepted[0].received) == pattern(3_000_000)
-    assert a.tcp.fast_recoveries > 5
-    assert a.tcp.dsack_undos + a.tcp.full_undos > a.tcp.fast_recoveries // 2
+    # Of 40 segments that are overtaken hardly any is taken for lost, and what is for it is taken back.
+    assert a.tcp.retrans_segs < 20
+    assert a.tcp.fast_recoveries - a.tcp.dsack_undos - a.tcp.full_undos < 4
     assert a.tcp.rto_timeouts == 0

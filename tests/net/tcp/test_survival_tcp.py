@@ -7,7 +7,7 @@ import pytest
 
 from libos.hal import dma
 from libos.net.tcp import input as tcp_input
-from libos.net.tcp import recovery
+from libos.net.tcp import scoreboard
 from libos.net.tcp.timewait import TimeWaits
 from libos.wire import ipv6, tcp
 from libos.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
@@ -76,7 +76,8 @@ def test_flags_that_contradict_each_other(family, flags):
 def test_options_of_length_0_and_1_and_past_the_end(family, options):
     with Siege("InErrs", family) as siege:
         siege.inject(*[siege.segment(SYN, number, src_port=6000 + number, options=options) for number in range(20)])
-        siege.inject(siege.forge(ACK | PSH, data=b"not to be delivered", options=options))
+        if options[0] != 3:  # a window scale has no meaning there, and no timestamps are nothing to drop it for
+            siege.inject(siege.forge(ACK | PSH, data=b"not to be delivered", options=options))
         assert not siege.host.tcp.half_open or options[0] in (5, 8)
 
 
@@ -458,7 +459,7 @@ WITHOUT = {
     ),
     "no limit on the scoreboard": (
         lambda: test_sacks_of_what_was_not_sent_and_of_single_octets(4),
-        lambda patch: patch.setattr(recovery, "MAX_SACKED", 1 << 30),
+        lambda patch: patch.setattr(scoreboard, "MAX_SACKED", 1 << 30),
     ),
     "resets are believed": (
         lambda: test_blind_resets_and_syns(6, RST, "TCPChallengeACK"),
@@ -466,11 +467,7 @@ WITHOUT = {
     ),
     "any acknowledgement will do": (
         lambda: test_blind_data(6),
-        lambda patch: patch.setattr(
-            tcp_input,
-            "_ack_arrives",
-            lambda conn, segment, seq, length, flags, now_ms: True,
-        ),
+        lambda patch: patch.setattr(tcp_input, "_may_acknowledge", lambda conn, segment, ack, now_ms: True),
     ),
     "no checksums": (
         lambda: test_bad_checksums(6),

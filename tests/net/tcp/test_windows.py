@@ -138,12 +138,71 @@ def test_zero_window_is_probed_with_backing_off(world, host, peer, conn):
             times.append(world.now_ms - start_ms)
             peer.send(ACK, window=0)
     gaps = [after - before for before, after in pairwise(times)]
-    assert times[0] <= 700
+    assert times[0] <= 300
     assert gaps == sorted(gaps)
     assert gaps[-1] >= 8000
     assert host.tcp.counters["TCPWinProbe"] == len(times)
     peer.send(ACK, window=1000)
     assert peer.expect("PA").data == b"waiting"
+
+
+@pytest.mark.parametrize("delay_ms", [0, 50, 400, 2000])
+@pytest.mark.parametrize("how", ["closed with what it acknowledges", "closed before"])
+def test_zero_window_is_probed_first_after_the_retransmission_timeout(delay_ms, how):
+    """RFC 9293 SHLD-29."""
+    world = World(seed=1)
+    host = world.host("10.0.0.2/24")
+    host.listen(7)
+    peer = Peer(world, host)
+    peer.connect(options=tcp.syn_options(1460), window=1000)
+    conn = host.accepted[-1].conn
+    for _ in range(5):
+        conn.rto.sample(delay_ms)
+    if how == "closed before":
+        peer.send(ACK, window=0)
+        conn.write(b"y" * 1500)
+        world.settle()
+    else:
+        conn.write(b"y" * 1500)
+        world.settle()
+        peer.ack_data(peer.take(), window=0)
+    rto_ms = conn.rto.rto_ms
+    start_ms = world.now_ms
+    assert rto_ms >= min(delay_ms, 1000)
+    while not peer.take():
+        world.run(for_ms=5)
+    assert world.now_ms - start_ms <= rto_ms + 10
+    assert world.now_ms - start_ms >= rto_ms
+
+
+def test_probes_far_apart_do_not_make_the_retransmission_timeout_longer(world, host, peer, conn):
+    """What is lost right after the window opened is sent again as soon as ever."""
+    peer.send(ACK, window=0)
+    conn.write(b"waiting")
+    for _ in range(100):
+        world.run(for_ms=1000)
+        if peer.take():
+            peer.send(ACK, window=0)
+    peer.send(ACK, window=1000)
+    peer.expect("PA")
+    world.run(for_ms=400)
+    assert [segment.data for segment in peer.take()] == [b"waiting"]
+
+
+def test_window_that_opens_with_data_does_not_make_the_retransmission_timeout_longer(world, host, peer, conn):
+    """The same by header prediction."""
+    peer.send(ACK, window=0)
+    conn.write(b"waiting")
+    for _ in range(100):
+        world.run(for_ms=1000)
+        if peer.take():
+            peer.send(ACK, window=0)
+    hits = host.tcp.counters["TCPHPHits"]
+    peer.send(ACK, data=b"x", window=1000)
+    assert host.tcp.counters["TCPHPHits"] == hits + 1
+    peer.expect("PA")
+    world.run(for_ms=400)
+    assert [segment.data for segment in peer.take()] == [b"waiting"]
 
 
 def test_zero_window_lasts_for_ever_while_probes_are_answered(world, host, peer, conn):

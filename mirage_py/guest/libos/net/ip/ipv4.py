@@ -285,12 +285,20 @@ class Ipv4(IpLayer):
         """Octets of an IP packet that the way to a host takes."""
         return min(self._paths.lookup(dst_ip), self.mtu)  # DHCP may have lowered the latter
 
-    def lower_path_mtu(self, dst_ip, mtu, now_ms):
+    def lower_path_mtu(self, dst_ip, mtu, now_ms, is_guess=False):
         """A router says that the way takes no more (RFC 1191), and the packet that it quotes was ours: remembers it.
 
         The way becomes no narrower than MIN_PATH_MTU, and after ten minutes it is tried with the link's MTU again.
         """
-        return self._paths.lower(dst_ip, mtu, now_ms)
+        return self._paths.lower(dst_ip, mtu, now_ms, is_guess)
+
+    def raise_path_mtu(self, dst_ip, mtu, is_guess):
+        """TCP saw packets of `mtu` octets get through (RFC 4821); is_guess: larger ones may."""
+        self._paths.widen(dst_ip, mtu, is_guess)
+
+    def is_path_guessed(self, dst_ip):
+        """Whether path_mtu is less than the link's because of a guess of TCP's."""
+        return self._paths.is_guess(dst_ip)
 
     def key(self, src_ip, dst_ip, src_port, dst_port):
         """What a transport's table has a flow under: addresses and ports as they stand in a received header."""

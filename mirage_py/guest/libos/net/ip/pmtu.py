@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What is known of the MTU of paths (RFC 1191, RFC 8201), for either IP layer. No I/O, no clock.
 
+TCP's probing (net.tcp.plpmtud) puts its finds into the same table, for paths on which ICMP is lost.
+
 Only destinations are in the table whose path is narrower than the link. An entry is forgotten some time after it was
 last lowered (RFC 1191 section 6.3): so a path that became wider is found out, and so is a forged message.
 """
@@ -34,7 +36,7 @@ class PathMtus:
         self.timer_at = FAR_MS
         self.timer_place = 0
         self._timers = timers
-        self._table = {}  # address -> (mtu, deadline_ms)
+        self._table = {}  # address -> (mtu, deadline_ms, is_guess)
         timers.restorers.append(self._rearm)
 
     def __len__(self):
@@ -45,17 +47,32 @@ class PathMtus:
         entry = self._table.get(ip)
         return self.link_mtu if entry is None else entry[0]
 
-    def lower(self, ip, mtu, now_ms):
+    def is_guess(self, ip):
+        """Whether what `lookup` says may be too little: it was not a router that said so, nor was it tried."""
+        entry = self._table.get(ip)
+        return entry is not None and entry[2]
+
+    def lower(self, ip, mtu, now_ms, is_guess=False):
         """A router says that the path has this MTU. Returns True when that is news: paths only become narrower."""
         mtu = max(mtu, self.min_mtu)
         if mtu >= self.lookup(ip):
             return False
         if ip not in self._table and len(self._table) >= MAX_PATHS:
             del self._table[self._oldest()]
-        self._table[ip] = (mtu, now_ms + AGE_MS)
+        self._table[ip] = (mtu, now_ms + AGE_MS, is_guess)
         if self.timer_at == FAR_MS:
             self._timers.schedule(self, now_ms + AGE_MS)
         return True
+
+    def widen(self, ip, mtu, is_guess):
+        """Packets of `mtu` octets were seen to get through; is_guess: perhaps larger ones do. No effect on others."""
+        entry = self._table.get(ip)
+        if entry is None or mtu < entry[0]:
+            return
+        if mtu >= self.link_mtu:
+            del self._table[ip]
+        else:
+            self._table[ip] = (mtu, entry[1], is_guess)
 
     def _oldest(self):
         oldest = None

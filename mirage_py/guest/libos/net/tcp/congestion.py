@@ -37,6 +37,11 @@ class Control:
         self.initial = self.cwnd
         self.ssthresh = UNLIMITED
         self.undo = None  # the state before the last reduction
+        # Proportional rate reduction; set by begin_recovery.
+        self.target = 0
+        self.resent_octets = 0  # sent again since then
+        self._flight = 0
+        self._delivered = 0
         self._round_rtt_ms = 0  # of the round before; 0: not known
         self._css_rounds = 0  # left of conservative slow start; 0: not in it
         self._css_rtt_ms = 0
@@ -81,13 +86,45 @@ class Control:
     def on_loss(self, flight, _now_ms):
         """Fast recovery begins, `flight` octets outstanding."""
         self.undo = self.save()
-        self.ssthresh = max(self.reduced(flight), 2 * self.mss)
+        self.ssthresh = self.target = max(self.reduced(flight), 2 * self.mss)
         self.cwnd = self.ssthresh
+
+    def begin_recovery(self, flight, target):
+        """Fast recovery begins (RFC 9937). flight: octets in the network before the segment that tells so came;
+
+        target: those that shall be there when it ends, usually ssthresh.
+        """
+        self.target = target
+        self.resent_octets = 0
+        self._flight = max(flight, 1)
+        self._delivered = 0
+
+    def on_delivered(self, delivered, sent, pipe, is_safe):
+        """Fast recovery goes on: `delivered` octets more have come, `pipe` are in the network.
+
+        sent: new octets sent since it began. is_safe: snd_una moved, and nothing more is lost.
+        """
+        target = self.target
+        total = self._delivered + delivered
+        self._delivered = total
+        sent += self.resent_octets
+        if pipe > target:
+            # Proportional: as the target is to the flight.
+            room = -(-total * target // self._flight) - sent
+        else:
+            # Slow start, but not above the target; packet conservation where losses go on.
+            room = max(total - sent, delivered)
+            if is_safe:
+                room += self.mss
+            room = min(room, target - pipe)
+        if not sent and room < self.mss:
+            room = self.mss  # the fast retransmission
+        self.cwnd = pipe + max(room, 0)
 
     def on_recovered(self, flight, _now_ms):
         """Fast recovery ends."""
         # RFC 6582 section 3.2 (3): not a burst of everything that the window now allows.
-        self.cwnd = min(self.ssthresh, max(flight, self.mss) + self.mss)
+        self.cwnd = min(self.target, max(flight, self.mss) + self.mss)
 
     def on_timeout(self, flight, is_first, _now_ms):
         """The retransmission timer fired; is_first: not a repetition."""

@@ -3,7 +3,7 @@
 
 from errno import ECONNABORTED, ECONNRESET, ETIMEDOUT
 
-from libos.net.tcp import output, recovery
+from libos.net.tcp import recovery, segments
 from libos.net.tcp.rto import Rto
 from libos.net.tcp.states import (
     CLOSE_WAIT,
@@ -67,7 +67,8 @@ class Connection:
         self.rcv_mss = 536  # of one that we have seen
         self.ts_on = False
         self.ts_offset = 0
-        self.ts_recent = 0
+        self.ts_recent = None  # before it is agreed on
+        self.ts_recent_ms = 0  # when it was set; also when header prediction last took something
         self.sack_on = False
         self.snd_wscale = 0
         self.rcv_wscale = 0
@@ -88,6 +89,8 @@ class Connection:
         self.is_writable = True  # not closed, not failed
         self.is_write_short = False  # the application waits for on_writable
         self.fin_queued = False
+        self.full_end = 0  # after the first segment that was full: acknowledged, such ones get through
+        self.search = None  # plpmtud.py
         self.no_delay = False
         self.small_end = 0  # after the last segment that was not full: Nagle
         self.max_send = 536  # payload octets of one frame: many segments where the device cuts them
@@ -106,7 +109,7 @@ class Connection:
         self.rx_merged = 0  # chunks at the front that were looked at for merging
         self.ack_octets = 1072  # unacknowledged octets that are worth an ACK at once: two full segments
         self.ooo = []
-        self.ooo_recent = 0  # where the last one came: RFC 2018's first block
+        self.ooo_recent = []  # where the last ones came, the latest first: the order of RFC 2018's blocks
         self.dsack = None
         self.fin_seq = None  # of the peer's FIN, as soon as it was seen
         self.is_fin_received = False
@@ -121,28 +124,29 @@ class Connection:
         self.rtt_ms = 0
         self.dup_acks = 0
         self.dup_octets = 0  # what duplicate ACKs say has left the network, without SACK
-        self.sacked = []  # [start, end], sorted
+        self.log = None  # rack.py: when what was sent
+        self.log_from = 0
+        self.log_ms = -1
+        self.rack = None
+        self.sacked = []  # scoreboard.py: [start, end], sorted
         self.sacked_octets = 0
         self.lost_below = 0
         self.rtx_next = 0
         self.recover = 0
         self.recovery = 0
-        self.again_end = 0
-        self.mark = 0
-        self.mark_end = 0
         self.is_cwnd_limited = False
         self.tlp_end = 0  # tlp.py
         self.tlp_is_rtx = False
         self.tlp_flight = 0
         self.undo_from = -1  # undo.py
         self.undo_octets = 0
-        self.undo_rtx = 0
         self.rtx_ts = -1
         self.cc = None
         self.sent_ms = 0  # when we sent last, if only an ACK
         # Timers; 0 for none.
         self.rtx_deadline = 0
         self.rto_deadline = 0  # when rtx_deadline is this, no probe comes before the retransmission timeout
+        self.reo_deadline = 0  # when what may have been overtaken is lost: rack.py
         self.persists = False  # rtx_deadline asks for a window, nothing is in the network
         self.stalled_ms = 0  # since when nothing was heard although it was due
         self.user_timeout_ms = tcp.user_timeout_ms
@@ -152,7 +156,7 @@ class Connection:
         self.soft_error = None  # what ICMP said about a connection attempt
         self.syn_due = False
         self.syn_tries = 0
-        # The frame's constant parts; output.prepare fills them in.
+        # The frame's constant parts; segments.prepare fills them in.
         self.route_generation = 0
         self.next_hop = None
         self.template = None
@@ -310,7 +314,7 @@ class Connection:
             return
         self.close()
         if self.state == FIN_WAIT_2:
-            self.arm_idle(max(self.heard_ms, self.sent_ms) + FIN_WAIT_2_MS)
+            self.arm_idle(self.last_heard_ms() + FIN_WAIT_2_MS)
 
     def abort(self):
         """Sends RST and forgets everything. error becomes ECONNABORTED."""
@@ -346,9 +350,13 @@ class Connection:
         """Asks a silent peer whether it is there after idle_ms (RFC 9293 section 3.8.4); 0: never, the default."""
         self.keepalive_ms = idle_ms
         self.keepalives = 0
-        self.arm_idle(max(self.heard_ms, self.sent_ms) + idle_ms if idle_ms else 0)
+        self.arm_idle(self.last_heard_ms() + idle_ms if idle_ms else 0)
 
     # --- what the rest of the package calls ---
+
+    def last_heard_ms(self):
+        """When the peer was last heard, by header prediction or otherwise."""
+        return max(self.heard_ms, self.ts_recent_ms)
 
     def want_output(self):
         """Has `output` run at the next poll."""
@@ -412,6 +420,10 @@ class Connection:
         self.tx_chunks = []
         self.ooo = []
         self.sacked = []
+        self.log = self.rack = None
+        self.reo_deadline = 0
+        if self.search is not None:
+            self.search.end_of_it()
         self.tx_end = self.snd_nxt = self.snd_una
         self.tcp.forget(self)
         for callback in (self.on_readable, self.on_writable, self.on_flushed, self.on_closed):
@@ -434,6 +446,8 @@ class Connection:
             self.ack_deadline = 0
         if self.rtx_deadline and self.rtx_deadline <= now_ms:
             recovery.on_timeout(self, now_ms)
+        if self.reo_deadline and self.reo_deadline <= now_ms:
+            recovery.on_reordering_timeout(self, now_ms)
         due_ms = self.idle_deadline
         if due_ms and due_ms <= now_ms:
             self._idle(now_ms)
@@ -446,7 +460,7 @@ class Connection:
         if self.state == CLOSED:
             return
         deadline_ms = FAR_MS
-        for due_ms in (self.ack_deadline, self.rtx_deadline, self.idle_deadline):
+        for due_ms in (self.ack_deadline, self.rtx_deadline, self.reo_deadline, self.idle_deadline):
             if due_ms and due_ms < deadline_ms:
                 deadline_ms = due_ms
         if deadline_ms < self.timer_at:
@@ -458,8 +472,7 @@ class Connection:
             return
         if not self.keepalive_ms:
             return
-        # What came by header prediction left no time behind, but what we answered did.
-        last_ms = self.heard_ms if self.keepalives else max(self.heard_ms, self.sent_ms)
+        last_ms = self.last_heard_ms()
         if now_ms - last_ms < self.keepalive_ms:
             self.keepalives = 0
             self.arm_idle(last_ms + self.keepalive_ms)
@@ -469,5 +482,5 @@ class Connection:
             self.fail(ETIMEDOUT)
         else:
             self.keepalives += 1
-            output.probe(self, now_ms)
+            segments.probe(self, now_ms)
             self.arm_idle(now_ms + min(KEEPALIVE_INTERVAL_MS, self.keepalive_ms))

@@ -10,14 +10,14 @@ from struct import unpack_from
 from micropython import const
 
 from libos.net import errors
-from libos.net.tcp import syncookies
+from libos.net.tcp import plpmtud, recovery, syncookies
 from libos.net.tcp.connection import FIN_WAIT_2_MS, Connection
 from libos.net.tcp.counters import read as read_counters
 from libos.net.tcp.counters import start as start_counters
-from libos.net.tcp.input import segment_arrives
+from libos.net.tcp.input import CHALLENGE_MS, segment_arrives
 from libos.net.tcp.isn import PORTS, Secrets
 from libos.net.tcp.listener import RTO_MS, HalfOpen, Listener
-from libos.net.tcp.output import run, set_mss
+from libos.net.tcp.output import run
 from libos.net.tcp.progress import Progress
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_SENT
@@ -39,6 +39,8 @@ MEMORY_BYTES = 4 << 20
 
 class Way:
     """Between which addresses a segment goes, and by which layer. local_ip: by default the layer's choice."""
+
+    ts_recent = None  # no connection, so no timestamps
 
     def __init__(self, ip, remote_ip, local_ip=None):
         self.ip = ip
@@ -245,6 +247,9 @@ class Tcp(Transport):
                 if half_open is not None:
                     half_open.complete(segment, frame, now_ms)
                     return
+            if not flags:
+                self.unacceptable += 1
+                return  # RFC 9293 section 3.10.7.2, fourth
         self.reply_reset(Way(packet.ip, packet.src_ip, packet.dst_ip), segment, now_ms)
 
     def _syn_arrives(self, listener, key, packet, segment, iss, now_ms):
@@ -274,32 +279,42 @@ class Tcp(Transport):
         if flags & wire.RST:
             return None  # RFC 1337
         ahead = unwrap(segment.seq, wait.rcv_nxt) - wait.rcv_nxt
-        if flags & wire.SYN and not flags & wire.ACK:
-            # RFC 6191: later by timestamp, or by sequence number (RFC 1122 section 4.2.2.13).
-            if wait.ts_on and segment.ts_val is not None:
-                is_new = is_before(wait.ts_recent, segment.ts_val) or (wait.ts_recent == segment.ts_val and ahead > 0)
-            else:
-                is_new = ahead > 0
-            if is_new and segment.dst_port in self.listeners:
-                self.time_waits.remove(wait)
-                return (wait.snd_nxt + 65537) & _MASK
-        if flags & (wire.SYN | wire.FIN) or segment.length:
-            if flags & wire.FIN and not flags & wire.SYN and ahead + segment.length + 1 == 0:
+        end = ahead + segment.length + (flags & wire.FIN)
+        has_times = wait.ts_recent is not None and segment.ts_val is not None
+        is_old = has_times and is_before(segment.ts_val, wait.ts_recent)
+        if flags & wire.SYN:
+            if not flags & wire.ACK and segment.dst_port in self.listeners:
+                # RFC 6191: later by timestamp, or by sequence number (RFC 1122 section 4.2.2.13).
+                if has_times and segment.ts_val != wait.ts_recent:
+                    is_new = not is_old
+                else:
+                    is_new = ahead > 0
+                if is_new:
+                    self.time_waits.remove(wait)
+                    return (wait.snd_nxt + 65537) & _MASK
+        elif not is_old:
+            if end == ahead and 0 <= ahead <= 0xFFFF:
+                return None  # acceptable, and says nothing
+            if flags & wire.FIN and end == 0:
                 self.time_waits.restart(wait, now_ms)
-            options = b""
-            if wait.ts_on:
-                options = wire.timestamps_option(now_ms + wait.ts_offset, wait.ts_recent)
-            self.send_segment(
-                wait,
-                wait.local_port,
-                wait.remote_port,
-                wait.snd_nxt & _MASK,
-                wait.rcv_nxt & _MASK,
-                wire.ACK,
-                0xFFFF >> self.window_scale,
-                options,
-                now_ms,
-            )
+        if end == ahead or flags & wire.SYN:
+            # RFC 9293 section 3.10.7.4, first: an ACK. Not often: the other side may be in TIME-WAIT too.
+            if wait.challenged_ms is not None and now_ms - wait.challenged_ms < CHALLENGE_MS:
+                self.challenges_skipped += 1
+                return None
+            wait.challenged_ms = now_ms
+            self.challenge_acks += 1
+        self.send_segment(
+            wait,
+            wait.local_port,
+            wait.remote_port,
+            wait.snd_nxt & _MASK,
+            wait.rcv_nxt & _MASK,
+            wire.ACK,
+            0xFFFF >> self.window_scale,
+            self.timestamps_of(wait, now_ms),
+            now_ms,
+        )
         return None
 
     def neighbour_lost(self, ip, hop, _now_ms):
@@ -340,13 +355,10 @@ class Tcp(Transport):
             ip.lower_path_mtu(dst_ip, mtu, now_ms)
             mss = mtu - ip.header_bytes - 20
             if mss < conn.mss + conn.header_len - ip.start - 20:
-                set_mss(conn, max(mss, 536))
+                plpmtud.resize(conn, max(mss, 536) + ip.header_bytes + 20)
                 if conn.cc is not None:
-                    conn.cc.set_mss(conn.mss)
-                conn.is_fast = False
-                conn.rtx_next = conn.snd_una
-                conn.lost_below = min(conn.snd_una + conn.mss, conn.snd_nxt)
-                conn.want_output()
+                    plpmtud.begin(conn, now_ms)
+                    recovery.lose_all(conn)
         elif conn.state == SYN_SENT:
             conn.soft_error = EHOSTUNREACH
             if error == errors.UNREACHABLE_PROTOCOL or error == errors.UNREACHABLE_PORT:
@@ -356,13 +368,14 @@ class Tcp(Transport):
     # --- sending ---
 
     def reply_reset(self, way, segment, now_ms):
-        """RST for a segment that belongs to nothing (RFC 9293 section 3.10.7.1). way: as for send_segment."""
+        """RST for a segment that belongs to nothing (RFC 9293 section 3.10.7.1). way: as for timestamps_of."""
         flags = segment.flags
         if flags & wire.RST:
             return
         self.out_rsts += 1
+        options = self.timestamps_of(way, now_ms)
         if flags & wire.ACK:
-            self.send_segment(way, segment.dst_port, segment.src_port, segment.ack, 0, wire.RST, 0, b"", now_ms)
+            self.send_segment(way, segment.dst_port, segment.src_port, segment.ack, 0, wire.RST, 0, options, now_ms)
             return
         ack = segment.seq + segment.length
         if flags & wire.SYN:
@@ -370,7 +383,16 @@ class Tcp(Transport):
         if flags & wire.FIN:
             ack += 1
         flags = wire.RST | wire.ACK
-        self.send_segment(way, segment.dst_port, segment.src_port, 0, ack & _MASK, flags, 0, b"", now_ms)
+        self.send_segment(way, segment.dst_port, segment.src_port, 0, ack & _MASK, flags, 0, options, now_ms)
+
+    def timestamps_of(self, way, now_ms):
+        """The option for a segment without data: RFC 7323 section 3.2 wants it on RST too.
+
+        way: as for send_segment, with ts_recent, None where no timestamps were agreed on, and ts_offset.
+        """
+        if way.ts_recent is None:
+            return b""
+        return wire.timestamps_option(now_ms + way.ts_offset, way.ts_recent)
 
     def send_reset(self, conn):
         """RST for a connection that we give up."""
@@ -383,7 +405,7 @@ class Tcp(Transport):
             conn.rcv_nxt & _MASK,
             wire.RST | wire.ACK,
             0,
-            b"",
+            self.timestamps_of(conn, self.now_ms),
             self.now_ms,
         )
 
@@ -418,6 +440,8 @@ class Tcp(Transport):
         """Memory ran out while a timer was set: sees to it that every connection has its own."""
         for conn in self.by_key.values():
             conn.arm_next()
+            if conn.search is not None:
+                conn.search.arm()
         for half_open in self.half_open.values():
             if half_open.timer_at == FAR_MS:
                 self.timers.schedule(half_open, now_ms + RTO_MS)

@@ -154,11 +154,14 @@ def _take(conn, una, rcv_nxt, rx_before, acked_before, now_ms):
 
     una, rcv_nxt: what they become; acked_before, rx_before: what they were.
     """
-    tcp = conn.tcp
     length = rcv_nxt - rx_before
+    if not length and una == acked_before:
+        return  # none was expected
+    tcp = conn.tcp
     octets = conn.rx_octets
     conn.rx_octets = octets + length
     conn.rcv_nxt = rcv_nxt
+    conn.ts_recent_ms = now_ms
     try:
         if una != acked_before:
             accept_ack(conn, una - acked_before, now_ms)

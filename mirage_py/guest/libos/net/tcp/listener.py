@@ -6,10 +6,11 @@ backlog allows. When the backlog is full, SYNs are answered with cookies: syncoo
 """
 
 from libos.net.tcp.connection import Connection
-from libos.net.tcp.input import agree, segment_arrives
-from libos.net.tcp.seq import is_before
+from libos.net.tcp.input import CHALLENGE_MS, agree, segment_arrives
+from libos.net.tcp.seq import is_before, unwrap
+from libos.net.tcp.states import CLOSED
 from libos.net.timers import FAR_MS
-from libos.wire.tcp import ACK, RST, SYN, syn_options
+from libos.wire.tcp import ACK, FIN, RST, SYN, syn_options
 
 SYN_ACK_TRIES = 5  # Linux's tcp_synack_retries
 RTO_MS = 1000
@@ -39,6 +40,8 @@ class HalfOpen:
         self.syn = segment
         self.iss = iss
         self.ts_offset = ts_offset
+        self.ts_recent = segment.ts_val if tcp.timestamps else None
+        self.challenged_ms = None
         self.tries = 0
         self.answered_ms = now_ms  # None: not known
         self.stamp = None  # our timestamp, if it is not to be the time
@@ -50,14 +53,14 @@ class HalfOpen:
         self.answered_ms = now_ms
         tcp = self.tcp
         syn = self.syn
-        has_timestamps = tcp.timestamps and syn.ts_val is not None
+        has_timestamps = self.ts_recent is not None
         stamp = now_ms + self.ts_offset if self.stamp is None else self.stamp
         options = syn_options(
             self.ip.mtu - self.ip.header_bytes - 20,
             None if syn.window_scale is None else tcp.window_scale,
             tcp.sack and syn.sack_permitted,
             stamp & 0xFFFFFFFF if has_timestamps else None,
-            syn.ts_val if has_timestamps else 0,
+            self.ts_recent or 0,
         )
         ack = (syn.seq + 1) & 0xFFFFFFFF
         window = min(tcp.buffer_bytes(), 0xFFFF)
@@ -80,32 +83,55 @@ class HalfOpen:
         self.tcp.half_open.pop(self.key, None)
         self.listener.half_open.remove(self)
 
+    def challenge(self, now_ms):
+        """Answers what is not acceptable with an ACK, but not often (RFC 5961 section 7)."""
+        tcp = self.tcp
+        if self.challenged_ms is not None and now_ms - self.challenged_ms < CHALLENGE_MS:
+            tcp.challenges_skipped += 1
+            return
+        self.challenged_ms = now_ms
+        tcp.challenge_acks += 1
+        syn = self.syn
+        window = min(tcp.buffer_bytes(), 0xFFFF)
+        if syn.window_scale is not None:
+            window >>= tcp.window_scale
+        ack = (syn.seq + 1) & 0xFFFFFFFF
+        options = tcp.timestamps_of(self, now_ms)
+        tcp.send_segment(self, self.listener.port, syn.src_port, self.iss + 1, ack, ACK, window, options, now_ms)
+
     def input(self, segment, frame, now_ms):
-        """A segment for it arrives."""
+        """A segment for it arrives: RFC 9293 section 3.10.7.4."""
         flags = segment.flags
-        irs = self.syn.seq
-        ahead = (segment.seq - irs - 1) & 0xFFFFFFFF
+        tcp = self.tcp
+        rcv_nxt = self.syn.seq + 1
+        ahead = unwrap(segment.seq, rcv_nxt) - rcv_nxt
         if flags & RST:
             # RFC 5961 section 3. Whoever sends RST to our SYN and ACK knows the number.
             if ahead == 0:
-                self.tcp.attempt_fails += 1
+                tcp.attempt_fails += 1
                 self.drop()
+            elif 0 < ahead < 0xFFFF:
+                self.challenge(now_ms)
+            else:
+                tcp.unacceptable += 1
             return
         if flags & SYN:
             if now_ms - self.answered_ms >= ANSWER_MS:
                 self.answer(now_ms)
             return
+        if self.ts_recent is not None and segment.ts_val is not None and is_before(segment.ts_val, self.ts_recent):
+            tcp.paws_drops += 1
+            self.challenge(now_ms)
+            return
+        length = segment.length + (flags & FIN)
+        if not (ahead < 0xFFFF and ahead + length > 0 if length else 0 <= ahead <= 0xFFFF):
+            tcp.unacceptable += 1
+            self.challenge(now_ms)
+            return
         if not flags & ACK:
             return
         if segment.ack != (self.iss + 1) & 0xFFFFFFFF:
-            self.tcp.reply_reset(self, segment, now_ms)
-            return
-        syn = self.syn
-        if ahead >= 0x10000 or (
-            self.tcp.timestamps
-            and syn.ts_val is not None
-            and (segment.ts_val is None or is_before(segment.ts_val, syn.ts_val))
-        ):
+            tcp.reply_reset(self, segment, now_ms)
             return
         self.drop()
         self.complete(segment, frame, now_ms)
@@ -122,7 +148,7 @@ class HalfOpen:
             if conn is not None:
                 conn.abort()
             raise
-        if conn is not None:
+        if conn is not None and conn.state != CLOSED:
             segment_arrives(conn, segment, frame, now_ms)
 
     def promote(self, now_ms):
@@ -130,7 +156,9 @@ class HalfOpen:
         tcp = self.tcp
         if not tcp.has_room():
             tcp.listen_drops += 1
-            tcp.send_segment(self, self.listener.port, self.syn.src_port, self.iss + 1, 0, RST, 0, b"", now_ms)
+            tcp.out_rsts += 1
+            options = tcp.timestamps_of(self, now_ms)
+            tcp.send_segment(self, self.listener.port, self.syn.src_port, self.iss + 1, 0, RST, 0, options, now_ms)
             return None
         syn = self.syn
         conn = Connection(tcp, self, self.key, self.listener.port, syn.src_port)

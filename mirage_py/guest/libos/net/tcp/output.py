@@ -1,83 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""What may be sent, and the one place where segments of a connection are written.
-
-`run` decides (windows, Nagle, silly windows, retransmissions first), `emit` writes one frame: with segmentation offload
-that frame is many segments.
-"""
-
-from struct import pack, pack_into
+"""What may be sent: `run` decides (windows, Nagle, silly windows, retransmissions first), segments.py writes it."""
 
 from micropython import const
 
-from libos.net.tcp import recovery, undo
+from libos.net.tcp import recovery
+from libos.net.tcp.plpmtud import probe
+from libos.net.tcp.rack import note_sent
+from libos.net.tcp.scoreboard import next_hole, pipe
+from libos.net.tcp.segments import emit, resend
 from libos.net.tcp.states import CLOSED, ESTABLISHED, SYN_SENT
 from libos.wire import tcp as wire
-from libos.wire.ipv4 import PROTOCOL_TCP
 
 _MASK = const(0xFFFFFFFF)
-_TX_BATCH = const(64)  # net.ethernet.TX_BATCH
-_CSUM_PARTIAL = const(2)  # hal.dma
-_GSO_TCPV4 = const(1)
-_GSO_TCPV6 = const(4)
-_DF_TTL_TCP = const(0x40004006)  # don't fragment, offset 0, TTL 64, protocol TCP
 _FIN = const(0x01)
 _PSH_ACK = const(0x18)
 _ACK = const(0x10)
-_FEATURE_TX_CSUM = const(1)  # of the network device
-_FEATURE_TX_TSO4 = const(2)
-_FEATURE_TX_TSO6 = const(4)
-
-# What a TCP/IPv4 frame begins with: Ethernet and the IP version; length and ident; flags, offset, TTL and protocol; IP
-# checksum; addresses and ports; sequence, acknowledgement, offset and flags, window, checksum and urgent pointer.
-_HEADERS = ">16sIIH12sIIHHI"
-_HEADERS_TS = ">16sIIH12sIIHHIIII"
-# A TCP/IPv6 frame: Ethernet, version, class and flow label; payload length; next header and hop limit; addresses and
-# ports; and as above from the sequence on.
-_HEADERS6 = ">18sHH36sIIHHI"
-_HEADERS6_TS = ">18sHH36sIIHHIIII"
 
 _IDLE_CHECK = const(4380)  # a window below the smallest initial one (RFC 5681) need not be reduced after a pause
 
-MAX_SACK_BLOCKS = 3  # with timestamps; one more without
-PERSIST_MIN_MS = 500
-
-
-def prepare(conn, mss):
-    """Precomputes what is the same in every frame of a connection. mss: the peer's offer, or less after ICMP."""
-    ip = conn.ip
-    offset = 8 if conn.ts_on else 5
-    conn.header_len = ip.start + offset * 4
-    # Kept reduced modulo 0xFFFF where the C checksum gets it as a start.
-    conn.pseudo = ip.pseudo_sum(conn.local_ip, conn.remote_ip, PROTOCOL_TCP, 0) % 0xFFFF
-    # Both to be added to the length of a frame without its Ethernet header.
-    conn.pseudo_ip = conn.pseudo - ip.header_bytes
-    conn.tcp_sum = conn.pseudo_ip + conn.local_port + conn.remote_port
-    if conn.ts_on:
-        conn.tcp_sum += wire.TIMESTAMPS_WORD
-    conn.expected = (
-        conn.remote_ip if ip.version == 4 else conn.remote_ip[:12],  # the rest is what it was found by
-        conn.local_ip,
-        conn.remote_port << 16 | conn.local_port,
-        offset << 12 | _ACK,
-        ip.header_bytes + offset * 4,
-        conn.pseudo,
-        conn.snd_wscale,
-        conn.ts_on,
-    )
-    conn.template = None
-    conn.route_generation = 0
-    set_mss(conn, min(mss, ip.path_mtu(conn.remote_ip) - ip.header_bytes - wire.HEADER_BYTES))
-
-
-def set_mss(conn, mss):
-    """mss: payload octets of a segment without options."""
-    conn.mss = max(mss, 48) - (12 if conn.ts_on else 0)
-    conn.max_send = conn.mss
-    eth = conn.eth
-    needed = _FEATURE_TX_CSUM | (_FEATURE_TX_TSO4 if conn.ip.version == 4 else _FEATURE_TX_TSO6)
-    if eth.features & needed == needed:
-        room = min(eth.max_gso_bytes, 65535) - conn.header_len
-        conn.max_send = max(room - room % conn.mss, conn.mss)
+SILLY_MIN_MS = 500  # how long a window that is open, but hardly, may get better before it is used
+SILLY_MAX_MS = 1000
 
 
 def run(conn, now_ms):
@@ -88,6 +30,10 @@ def run(conn, now_ms):
             return conn.state == CLOSED or _run_handshake(conn, now_ms)
         if conn.lost_below > conn.rtx_next and not _retransmit(conn, now_ms):
             return False
+        search = conn.search
+        if search is not None and search.size and not search.end and not conn.recovery and not conn.sacked:
+            if probe(conn, now_ms):
+                return True if not conn.ack_now else emit(conn, conn.snd_nxt, 0, _ACK, now_ms)
     snd_nxt = conn.snd_nxt
     unsent = conn.tx_end - snd_nxt
     fin = conn.fin_queued
@@ -99,12 +45,16 @@ def run(conn, now_ms):
         if cwnd_room > _IDLE_CHECK and not flight and now_ms - conn.sent_ms > conn.rto.rto_ms:
             cc.on_idle()
             cwnd_room = cc.cwnd
+        if flight and now_ms != conn.log_ms:
+            note_sent(conn, snd_nxt, now_ms)
         mss = conn.mss
         wnd_room = conn.snd_wnd - flight
         if is_fast:
             pass
+        elif not unsent:
+            cwnd_room = wnd_room  # as in Linux, the last FIN needs no room in the congestion window
         elif conn.recovery:
-            cwnd_room += flight - recovery.pipe(conn)
+            cwnd_room += flight - pipe(conn)
         else:
             # What duplicate ACKs say has left the network lets new data out (RFC 3042).
             cwnd_room += conn.sacked_octets + conn.dup_octets
@@ -128,7 +78,11 @@ def run(conn, now_ms):
             if count == unsent:
                 flags = _PSH_ACK
                 if fin:
-                    flags = _PSH_ACK | _FIN
+                    # It has a place in the window, like an octet (RFC 9293 section 3.4).
+                    if wnd_room > count:
+                        flags = _PSH_ACK | _FIN
+                    elif not count:
+                        break
             if not emit(conn, snd_nxt, count, flags, now_ms):
                 return False
             snd_nxt += count
@@ -140,8 +94,13 @@ def run(conn, now_ms):
             if not conn.rtt_seq:
                 conn.rtt_seq = snd_nxt
                 conn.rtt_ms = now_ms
-            if conn.persists or not conn.rtx_deadline:
+                if count >= mss and not conn.full_end:
+                    conn.full_end = snd_nxt
+            if conn.persists:
                 conn.persists = False
+                conn.rtx_deadline = 0
+                conn.rto.restart()
+            if not conn.rtx_deadline:
                 deadline = now_ms + conn.rto.wait_ms
                 conn.rtx_deadline = deadline
                 if deadline < conn.timer_at:
@@ -153,10 +112,14 @@ def run(conn, now_ms):
             unsent -= count
             wnd_room -= count
             cwnd_room -= count
-        if snd_nxt == snd_una and unsent > 0 and not conn.rtx_deadline:
-            # Nothing is in the network that could bring a window update: ask for it in a while.
+        if snd_nxt == snd_una and not conn.rtx_deadline:
+            # Nothing is in the network that could bring a window update: ask for it in a while, a closed one after a
+            # retransmission timeout (RFC 9293 SHLD-29), a silly one within a second (section 3.8.6.2.1).
             conn.persists = True
-            conn.rtx_deadline = now_ms + max(conn.rto.rto_ms, PERSIST_MIN_MS)
+            wait_ms = conn.rto.rto_ms
+            if conn.snd_wnd > 0:
+                wait_ms = min(max(wait_ms, SILLY_MIN_MS), SILLY_MAX_MS)
+            conn.rtx_deadline = now_ms + wait_ms
             conn.arm(conn.rtx_deadline)
     if conn.ack_now:
         return emit(conn, snd_nxt, 0, _ACK, now_ms)
@@ -165,13 +128,13 @@ def run(conn, now_ms):
 
 def _retransmit(conn, now_ms):
     """Sends again what is known to be lost, as the congestion window allows."""
-    room = conn.cc.cwnd - recovery.pipe(conn)
+    room = conn.cc.cwnd - pipe(conn)
     while True:
-        hole = recovery.next_hole(conn)
+        hole = next_hole(conn)
         if hole is None:
             return True
         start, end = hole
-        # The first one goes whatever the window says (RFC 6675 section 5 (4.3), RFC 6582).
+        # The first one goes whatever the window says (RFC 6675 section 5 (4.3), RFC 6582, RFC 9937 section 6).
         if room < conn.mss and start > conn.snd_una:
             return True
         count = min(end - start, conn.mss)
@@ -187,281 +150,6 @@ def _retransmit(conn, now_ms):
         room -= count
 
 
-def resend(conn, start, count, now_ms):
-    """Sends `count` sequence numbers from `start` again; the last may be the FIN."""
-    flags = _ACK
-    octets = count
-    if start + count > conn.tx_end:
-        flags = _ACK | _FIN
-        octets = conn.tx_end - start
-    conn.rtt_seq = 0  # Karn
-    if not emit(conn, start, octets, flags, now_ms):
-        return False
-    conn.tcp.retrans_segs += 1
-    if conn.recovery:
-        undo.note_retransmission(conn, count, now_ms)
-    if not conn.rtx_deadline:
-        conn.rtx_deadline = now_ms + conn.rto.rto_ms
-        conn.arm(conn.rtx_deadline)
-    return True
-
-
-def emit(conn, seq, count, flags, now_ms):
-    """Writes one frame: `count` octets of the send queue from `seq`, the current acknowledgement and window.
-
-    Returns False, with nothing changed, when there is no buffer.
-    """
-    if conn.ooo or conn.dsack is not None:
-        return _emit_sack(conn, seq, count, flags, now_ms)
-    if conn.route_generation != conn.neighbours.generation:
-        refresh_route(conn, now_ms)
-    header_len = conn.header_len
-    eth = conn.eth
-    tx_count = eth.tx_count
-    if tx_count == _TX_BATCH:
-        eth.flush()
-        tx_count = eth.tx_count
-        if tx_count == _TX_BATCH:
-            return False
-    total_len = header_len + count
-    frame = eth.alloc_frame(total_len)
-    if frame is None:
-        return False
-    frame.length = total_len
-    conn.sent_ms = now_ms
-    # The window's right edge moves when that is worth it, never back: as in announce().
-    rcv_nxt = conn.rcv_nxt
-    edge = conn.rcv_adv
-    if rcv_nxt + conn.rcv_buf - conn.rx_octets >= edge + conn.window_step:
-        edge = move_edge(conn)
-    window = (edge - rcv_nxt) >> conn.rcv_wscale
-    if window > 0xFFFF:
-        window = 0xFFFF
-    conn.rcv_acked = rcv_nxt
-    conn.ack_now = False
-    conn.ack_deadline = 0
-    ack = rcv_nxt & _MASK
-    seq32 = seq & _MASK
-    total_len -= 14
-    if header_len == 66 or header_len == 86:
-        flags |= 0x8000
-        ts_val = (now_ms + conn.ts_offset) & _MASK
-        ts_ecr = conn.ts_recent
-    else:
-        flags |= 0x5000
-        ts_val = ts_ecr = 0
-    if count:
-        index = conn.cur_index
-        offset = conn.cur_offset
-        chunk = conn.tx_chunks[index]
-        if conn.cur_seq == seq and len(chunk) - offset >= count:
-            frame.put(header_len, chunk, offset, count)
-            conn.cur_offset = offset + count
-            conn.cur_seq = seq + count
-        else:
-            copy(conn, frame, header_len, seq, count)
-    if count and eth.has_tx_csum:
-        frame.flags = _CSUM_PARTIAL
-        frame.csum_start = 34
-        frame.csum_offset = 16
-        check = (conn.pseudo_ip + total_len) % 0xFFFF
-        if count > conn.mss:
-            frame.gso_size = conn.mss
-            frame.gso_type = _GSO_TCPV4
-            frame.hdr_len = header_len
-    else:
-        # 2**16 is 1 modulo 0xFFFF: numbers of a header add up to its checksum without being taken apart (RFC 1071).
-        total = conn.tcp_sum + total_len + seq32 + ack + window + flags + ts_val + ts_ecr
-        if count:
-            check = frame.checksum(header_len, count, total % 0xFFFF) ^ 0xFFFF
-        else:
-            check = -total % 0xFFFF
-    head, addresses, ip_words = conn.template
-    if header_len == 66:
-        pack_into(
-            _HEADERS_TS, frame.buf, frame.start, head, total_len << 16, _DF_TTL_TCP,
-            -(ip_words + total_len) % 0xFFFF, addresses, seq32, ack, flags, window, check << 16,
-            0x0101080A, ts_val, ts_ecr,
-        )  # fmt: skip
-    elif header_len == 54:
-        pack_into(
-            _HEADERS, frame.buf, frame.start, head, total_len << 16, _DF_TTL_TCP,
-            -(ip_words + total_len) % 0xFFFF, addresses, seq32, ack, flags, window, check << 16,
-        )  # fmt: skip
-    else:
-        frame.csum_start = 54
-        frame.gso_type = _GSO_TCPV6
-        if header_len == 86:
-            pack_into(
-                _HEADERS6_TS, frame.buf, frame.start, head, total_len - 40, ip_words, addresses, seq32, ack, flags,
-                window, check << 16, 0x0101080A, ts_val, ts_ecr,
-            )  # fmt: skip
-        else:
-            pack_into(
-                _HEADERS6, frame.buf, frame.start, head, total_len - 40, ip_words, addresses, seq32, ack, flags,
-                window, check << 16,
-            )  # fmt: skip
-    conn.tcp.out_segs += 1
-    if conn.next_hop is None:
-        eth.tx_frames[tx_count] = frame
-        eth.tx_count = tx_count + 1
-    else:
-        conn.neighbours.send(frame, conn.next_hop, conn.ip.ethertype, now_ms)
-    return True
-
-
-def move_edge(conn):
-    """The new right edge of the window: what the buffer has room for. Called when that is worth announcing."""
-    edge = conn.rcv_nxt + conn.rcv_buf - conn.rx_octets
-    conn.rcv_adv = edge
-    # When this is reached the window is nearly used up: read() then tells the peer of room at once.
-    conn.update_at = edge - (conn.rcv_buf >> 3)
-    return edge
-
-
-def announce(conn):
-    """The window field of the next segment. The right edge moves by window_step or more, and never back."""
-    edge = conn.rcv_adv
-    if conn.rcv_nxt + conn.rcv_buf - conn.rx_octets >= edge + conn.window_step:
-        edge = move_edge(conn)
-    return min((edge - conn.rcv_nxt) >> conn.rcv_wscale, 0xFFFF)
-
-
-def copy(conn, frame, at, seq, count):
-    """Copies `count` octets of the send queue from `seq` into the frame, and leaves the cursor behind them."""
-    if conn.cur_seq != seq:
-        conn.find(seq)
-    chunks = conn.tx_chunks
-    index = conn.cur_index
-    offset = conn.cur_offset
-    conn.cur_seq = seq + count
-    while True:
-        chunk = chunks[index]
-        size = len(chunk) - offset
-        if size >= count:
-            # Even when the chunk ends here the cursor stays in it: a small write may still make it longer.
-            frame.put(at, chunk, offset, count)
-            offset += count
-            break
-        if size:
-            frame.put(at, chunk, offset, size)
-            at += size
-            count -= size
-        index += 1
-        offset = 0
-    conn.cur_index = index
-    conn.cur_offset = offset
-
-
-def refresh_route(conn, now_ms):
-    """The neighbour table changed: looks up the next hop's MAC again. next_hop stays set while it is not known.
-
-    Makes conn.template: what a frame begins with; addresses and ports; of IPv4 the sum of what is the same in every
-    header, of IPv6 next header and hop limit.
-    """
-    ip = conn.ip
-    neighbours = conn.neighbours
-    hop = ip.next_hop(conn.remote_ip)
-    generation = neighbours.generation
-    mac = None if hop is None else neighbours.lookup(hop, now_ms)
-    if mac is None:
-        conn.next_hop = conn.remote_ip if hop is None else hop
-        generation = 0  # ask again with the next segment
-        mac = b"\0\0\0\0\0\0"
-    else:
-        conn.next_hop = None
-    macs = mac + conn.eth.mac
-    ports = pack(">HH", conn.local_port, conn.remote_port)
-    if ip.version == 6:
-        addresses = conn.local_ip + conn.remote_ip + ports
-        conn.template = (macs + b"\x86\xdd\x60\x00\x00\x00", addresses, PROTOCOL_TCP << 8 | ip.hop_limit)
-    else:
-        conn.template = (
-            macs + b"\x08\x00\x45\x00",
-            pack(">II", conn.local_ip, conn.remote_ip) + ports,
-            0x4500 + _DF_TTL_TCP + conn.local_ip + conn.remote_ip,
-        )
-    if generation:
-        conn.tcp.progress.begin(conn, generation)
-    # Last: whatever of this found no memory is done anew.
-    conn.route_generation = generation
-
-
-def _emit_sack(conn, seq, count, flags, now_ms):
-    """emit() while octets are missing: the plain way, with a SACK option (RFC 2018, RFC 2883)."""
-    blocks = sack_blocks(conn) if conn.sack_on else ()
-    options = b""
-    if conn.ts_on:
-        options = wire.timestamps_option(now_ms + conn.ts_offset, conn.ts_recent)
-    if blocks:
-        options += wire.sack_option(blocks)
-    if blocks and count:
-        # Data travels without the report: it would not fit a full segment, and a segment with data is no duplicate ACK.
-        blocks = ()
-        options = options[:12] if conn.ts_on else b""
-    frame = conn.ip.alloc(wire.HEADER_BYTES + len(options) + count)
-    if frame is None:
-        return False
-    start = conn.ip.start
-    at = frame.start + start
-    window = announce(conn)
-    try:
-        header_len = wire.emit(
-            frame.buf, at, conn.local_port, conn.remote_port, seq & _MASK, conn.rcv_nxt & _MASK, flags, window, options
-        )
-        if count:
-            copy(conn, frame, start + header_len, seq, count)
-    except MemoryError:
-        frame.release()
-        raise
-    tcp_len = header_len + count
-    pseudo = (conn.pseudo + tcp_len) % 0xFFFF
-    if count > conn.mss:
-        frame.flags = _CSUM_PARTIAL
-        frame.csum_start = start
-        frame.csum_offset = 16
-        frame.gso_size = conn.mss
-        frame.gso_type = _GSO_TCPV4 if conn.ip.version == 4 else _GSO_TCPV6
-        frame.hdr_len = start + header_len
-        check = pseudo
-    else:
-        check = frame.checksum(start, tcp_len, pseudo) ^ 0xFFFF
-    pack_into(">H", frame.buf, at + wire.CHECKSUM_OFFSET, check)
-    conn.rcv_acked = conn.rcv_nxt
-    conn.sent_ms = now_ms
-    if not count:
-        conn.ack_now = False
-        conn.ack_deadline = 0
-        conn.dsack = None
-    conn.tcp.out_segs += 1
-    conn.ip.send(frame, conn.local_ip, conn.remote_ip, PROTOCOL_TCP, now_ms)
-    return True
-
-
-def sack_blocks(conn):
-    """The blocks to report: a duplicate first, then where the last segment came, then the others."""
-    limit = MAX_SACK_BLOCKS if conn.ts_on else MAX_SACK_BLOCKS + 1
-    blocks = []
-    if conn.dsack is not None:
-        blocks.append(conn.dsack)
-    ranges = []
-    for seq, end, _data in conn.ooo:
-        if ranges and ranges[-1][1] == seq:
-            ranges[-1][1] = end
-        else:
-            ranges.append([seq, end])
-    for first in (True, False):
-        for left, right in ranges:
-            if (left <= conn.ooo_recent < right) == first and len(blocks) < limit:
-                blocks.append((left, right))
-    return blocks
-
-
-def probe(conn, now_ms):
-    """An empty segment that is one octet out of place: whoever is there must answer it with its state."""
-    return emit(conn, conn.snd_una - 1, 0, _ACK, now_ms)
-
-
 def _run_handshake(conn, now_ms):
     """Sends SYN, or SYN and ACK after a simultaneous open, when it is due."""
     if not conn.syn_due:
@@ -473,7 +161,7 @@ def _run_handshake(conn, now_ms):
         tcp.window_scale if is_first or conn.rcv_wscale else None,
         tcp.sack if is_first else conn.sack_on,
         (now_ms + conn.ts_offset) & _MASK if conn.ts_on else None,
-        conn.ts_recent,
+        conn.ts_recent or 0,
     )
     window = min(conn.rcv_buf, 0xFFFF)
     flags = wire.SYN if is_first else wire.SYN | wire.ACK

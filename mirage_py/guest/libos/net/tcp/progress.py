@@ -2,7 +2,7 @@
 """Which neighbours are there, as TCP knows it: a connection through them went forward (RFC 4861 section 7.3.1).
 
 When an entry of the neighbour table gets stale, each connection looks its way up again with the next segment
-(`output.refresh_route`). Then it is noted how far it had come, and nothing is done for the segments that follow: the
+(`segments.refresh_route`). Then it is noted how far it had come, and nothing is done for the segments that follow: the
 table asks, five seconds later, before it would send a probe.
 """
 
@@ -32,13 +32,14 @@ class Progress:
         """True when what was sent through the neighbour `hop` of a layer has arrived, since `generation` or later.
 
         Either it was acknowledged; or data came from beyond the window of then, so that an acknowledgement of ours was
-        received (any new data would show nothing: it may have been on its way before the neighbour went).
+        received (any new data would show nothing: it may have been on its way before the neighbour went; a FIN may
+        stand right behind the window).
         """
         for noted in self.slots:
             if noted is None:
                 continue
             conn, since, snd_nxt, rcv_adv = noted
-            if since >= generation and (conn.snd_una > snd_nxt or conn.rcv_nxt > rcv_adv):
+            if since >= generation and (conn.snd_una > snd_nxt or conn.rcv_nxt > rcv_adv + 1):
                 if conn.ip is ip and ip.next_hop(conn.remote_ip) == hop:
                     return True
         return False

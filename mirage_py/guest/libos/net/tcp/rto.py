@@ -10,12 +10,15 @@ MIN_PROBE_MS = 20  # a timer that fires more often than this costs more than a p
 class Rto:
     """rto_ms: the timeout now, backed off or not. wait_ms: that, or less: after it the tail of a flight is probed for.
 
+    min_ms: the shortest round trip.
+
     probes: whether the connection has what probing needs (tlp.py); to be set before the first sample.
     """
 
     def __init__(self):
         self.srtt_8 = 0  # 8 * SRTT; 0 before the first sample
         self.rttvar_4 = 0  # 4 * RTTVAR
+        self.min_ms = INITIAL_MS
         self.base_ms = INITIAL_MS
         self.rto_ms = INITIAL_MS
         self.wait_ms = INITIAL_MS
@@ -25,6 +28,8 @@ class Rto:
         """A round-trip time, of a segment that was sent once (Karn), or by timestamps."""
         if rtt_ms < 1:
             rtt_ms = 1
+        if rtt_ms < self.min_ms:
+            self.min_ms = rtt_ms
         if self.srtt_8:
             error = rtt_ms - (self.srtt_8 >> 3)
             self.srtt_8 += error

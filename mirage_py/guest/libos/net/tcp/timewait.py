@@ -19,9 +19,9 @@ class TimeWait:
         self.local_port = connection.local_port
         self.snd_nxt = connection.snd_nxt
         self.rcv_nxt = connection.rcv_nxt
-        self.ts_on = connection.ts_on
-        self.ts_recent = connection.ts_recent
+        self.ts_recent = connection.ts_recent if connection.ts_on else None
         self.ts_offset = connection.ts_offset
+        self.challenged_ms = None
         self.deadline_ms = deadline_ms
 
 

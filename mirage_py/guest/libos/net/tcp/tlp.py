@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Tail loss probes (RFC 8985 section 7): one segment more when no acknowledgement comes for two round trips.
 
-The answer shows what of the end of a flight is missing, long before the retransmission timeout would. A probe was sent
-so much later than everything else that what is below it, and not there when it is, is taken for lost; that is as much
-of RACK as there is here (docs/decisions/0010-congestion-and-loss.md).
+The answer shows what of the end of a flight is missing, long before the retransmission timeout would: a probe was sent
+so much later than everything else that for rack.py what is below it, and not there when it is, is lost.
 
     tlp_end         the sequence number after the probe; 0: there is none on its way
     tlp_is_rtx      it repeats the end of what was sent
     tlp_flight      octets that were outstanding with it
 """
 
-from libos.net.tcp import output, undo
+from libos.net.tcp import rack, segments, undo
 from libos.net.tcp.states import ESTABLISHED
 
 
@@ -39,19 +38,25 @@ def on_probe_timeout(conn, now_ms):
     conn.rtx_deadline = conn.rto_deadline = now_ms + rto.rto_ms
     count = min(conn.tx_end - conn.snd_nxt, mss)
     if 0 < count <= conn.snd_wnd - flight:
-        if not output.emit(conn, conn.snd_nxt, count, 0x18, now_ms):
+        rack.note_sent(conn, conn.snd_nxt, now_ms)
+        if not segments.emit(conn, conn.snd_nxt, count, 0x18, now_ms):
             return
         conn.snd_nxt += count
         conn.small_end = conn.snd_nxt
         conn.tlp_is_rtx = False
     else:
-        if not output.resend(conn, conn.snd_nxt - mss, mss, now_ms):
+        if not segments.resend(conn, conn.snd_nxt - mss, mss, now_ms):
             return
         conn.tlp_is_rtx = True
     conn.tlp_end = conn.snd_nxt
     conn.tlp_flight = flight
     conn.is_fast = False
     conn.tcp.loss_probes += 1
+
+
+def is_its_dsack(conn, block):
+    """Whether a D-SACK is about the probe on its way."""
+    return conn.tlp_end and conn.tlp_is_rtx and block[1] == conn.tlp_end & 0xFFFFFFFF
 
 
 def on_ack(conn, ack, segment, is_dsack, now_ms):

@@ -6,7 +6,6 @@ D-SACKs for everything that was sent again (RFC 3708).
 
     undo_from       snd_una when recovery began; -1: nothing to undo
     undo_octets     sent again since then, and not reported as duplicate
-    undo_rtx        rtx_next when a timeout came
     rtx_ts          the timestamp of the first retransmission; -2: not sent yet; -1: the answer to it has come
 """
 
