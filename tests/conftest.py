@@ -12,7 +12,12 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+import hypothesis
 import pytest
+
+# No test fails for being slow: hypothesis has a deadline of its own for each example.
+hypothesis.settings.register_profile("mirage-py")
+hypothesis.settings.load_profile("mirage-py")
 
 # `make test` sets it: there, a missing program is a failure of the set-up, not a reason to skip.
 REQUIRE_ALL = bool(os.environ.get("MIRAGE_PY_REQUIRE_ALL"))

@@ -146,7 +146,7 @@ def test_unassigned_device_in_firmware_window():
     assert 0xFE024000 <= card.bar_address(3) < 0xFE200000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_set_of_bars_is_assigned_aligned_and_apart(data):
     """The fake machine asserts on each access that no two functions decode it."""

@@ -235,7 +235,7 @@ def test_segmentation_is_announced_for_the_version_that_the_device_cuts(missing,
 PACKET = st.tuples(st.booleans(), st.integers(14, 60), st.sampled_from((6, 16)), st.integers(0, 2000))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(PACKET, max_size=60))
 def test_header_is_right_whatever_the_buffer_held_before(packets):
     driver, model, _ = bring_up()
@@ -319,7 +319,7 @@ def test_every_group_is_received_without_a_filter():
     assert [octets(frame)[:6] for frame in drain(driver)] == [group]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_order_of_work_keeps_every_octet(data):
     """Ring wrap, batch sizes, delayed completions, held frames: what goes in comes out, in order."""

@@ -87,7 +87,7 @@ def test_frame_that_comes_just_before_arming_is_not_slept_over():
             assert world.pending or driver._rings[0].has_work
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(["arrive", "poll", "sleep"]), max_size=60), st.booleans())
 def test_no_wake_up_is_ever_lost(steps, has_msix):
     driver, function, world = bring_up(has_msix=has_msix)

@@ -75,7 +75,6 @@ sizes = st.lists(st.integers(6, 40).map(lambda n: 8 * n), min_size=1, max_size=4
 
 
 # A busy machine is no failure.
-@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=6000), sizes, st.randoms(use_true_random=False))
 def test_any_order_with_repetitions_is_intact(data, sizes, rng):
     bench = Bench()
@@ -99,7 +98,6 @@ def test_any_order_with_repetitions_is_intact(data, sizes, rng):
     assert bench.counters["ReasmFails"] == 0
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=300, max_size=3000), sizes, st.data())
 def test_overlap_drops_the_datagram(data, sizes, draw):
     bench = Bench()
@@ -123,7 +121,7 @@ def test_overlap_drops_the_datagram(data, sizes, draw):
 
 
 @given(st.binary(min_size=200, max_size=3000), sizes, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_checksum_and_take_of_any_range(data, sizes, draw):
     parts = [(at, part, wire_checksum.checksum(part, 0, len(part))) for at, part, _ in cut(data, sizes)]
     whole = Reassembled(HEAD, parts)
