@@ -24,6 +24,7 @@ from mirage_py.cli.options import (
     registration_of,
     settings_of,
 )
+from mirage_py.support.errors import UserError
 
 _ENDLESS = 10_000  # columns
 
@@ -63,8 +64,8 @@ def configure_command(
 
 @cli.command(cls=ApplicationCommand)
 @application_options
-@click.option("--dot", "as_dot", is_flag=True, help="Print the graph for Graphviz.")
-@click.option("--svg", metavar="FILE", help="Draw the graph into FILE (needs Graphviz).")
+@click.option("--dot", "as_dot", is_flag=True, help="Print the graph in the language of Graphviz.")
+@click.option("--svg", metavar="FILE", help="Draw the graph into FILE, with what each device takes of the image.")
 @common_options
 @click.pass_context
 def describe(
@@ -82,7 +83,11 @@ def describe(
 
     configuration = configured(context, make_request(file, output, target, keys))
     if svg:
-        Path(svg).write_text(describing.svg(configuration), encoding="utf-8")
+        picture = describing.svg(configuration)
+        try:
+            Path(svg).write_text(picture, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{svg} cannot be written: {error.strerror}", "name another file") from error
     elif as_dot:
         click.echo(describing.dot(configuration), nl=False)
     else:
