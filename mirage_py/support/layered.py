@@ -75,12 +75,14 @@ def draw(
     top: int = 0,
     label_height: int = 0,
     port_gap: int = PORT_GAP,
+    port_inset: int = PORT_INSET,
 ) -> Drawing:
     """Boxes of one width between the columns `left` and `right`, from the row `top` on.
 
     rows: names from above to below; one that is too wide is broken. heights: name -> of the box at least; all boxes of
     a row are as high as the highest. edges: (above, below), each to a later row. label_height: what is free above the
-    tracks between rows, for labels beside the lines that leave a box. port_gap: between these lines.
+    tracks between rows, for labels beside the lines that leave a box. port_gap, port_inset:
+    between these lines, and from the box's corners to the outermost.
     Raises ValueError when an edge does not lead down, or not even one box fits.
     """
     if width > right - left:
@@ -90,7 +92,7 @@ def draw(
     grid = _Grid(broken, edges, width)
     grid.order()
     grid.place(left, right)
-    return _Router(grid, width, heights, label_height, port_gap).drawing(top)
+    return _Router(grid, width, heights, label_height, port_gap, port_inset).drawing(top)
 
 
 def _row_of(rows: Sequence[Sequence[str]]) -> dict[str, int]:
@@ -319,13 +321,16 @@ def spaced(
 class _Router:
     """Lines: where they leave a box, where they enter the next one, and on which track they run between."""
 
-    def __init__(self, grid: _Grid, width: int, heights: Mapping[str, int], label_height: int, port_gap: int) -> None:
+    def __init__(
+        self, grid: _Grid, width: int, heights: Mapping[str, int], label_height: int, port_gap: int, port_inset: int
+    ) -> None:
         self.grid = grid
         self.width = width
         # Of each row.
         self.heights = [max(heights[item.target] for item in row if not item.is_lane) for row in grid.rows]
         self.label_height = label_height
         self.port_gap = port_gap
+        self.port_inset = port_inset
         # (item, target of the line) -> column, at the lower edge of an item; and at the upper edge.
         self.leaves: dict[tuple[int, str], int] = {}
         self.enters: dict[int, int] = {}
@@ -370,7 +375,7 @@ class _Router:
             return
         below = sorted(item.below, key=lambda other: (self.enters[id(other)], other.target))
         wanted = [float(self.enters[id(other)]) for other in below]
-        half = self.width / 2 - PORT_INSET
+        half = self.width / 2 - self.port_inset
         columns = spaced(wanted, [float(self.port_gap)] * (len(below) - 1), item.x - half, item.x + half)
         for other, x in zip(below, columns, strict=True):
             self.leaves[id(item), other.target] = round(x)
@@ -379,7 +384,7 @@ class _Router:
         if item.is_lane or not item.above:
             return
         columns = sorted(self.leaves[id(other), item.target] for other in item.above)
-        half = self.width // 2 - PORT_INSET
+        half = self.width // 2 - self.port_inset
         self.enters[id(item)] = min(max(columns[len(columns) // 2], round(item.x) - half), round(item.x) + half)
 
     def _straighten(self) -> None:
@@ -391,7 +396,7 @@ class _Router:
                     x = self.enters[id(other)]
                     near = min((abs(x - port) for name, port in ports.items() if name != other.target), default=99)
                     is_near = 0 < abs(x - ports[other.target]) < 2 * TRACK_GAP and near >= self.port_gap
-                    if is_near and abs(x - item.x) <= self.width / 2 - PORT_INSET:
+                    if is_near and abs(x - item.x) <= self.width / 2 - self.port_inset:
                         ports[other.target] = self.leaves[id(item), other.target] = x
 
     def _tracks(self, number: int) -> dict[str, int]:
