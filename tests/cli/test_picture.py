@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from functools import cache
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -49,13 +50,18 @@ CLASSES = "class App:\n    def __init__(self, *a, **k): pass\n    async def star
 )
 
 
+@cache
 def configured(directory: Path, build: str) -> Configuration:
     target, values = BUILDS[build]
     return configure(Request(directory / "config.py", None, target, values))
 
 
 def drawn(configuration: Configuration, measured: Sizes | None = None) -> str:
-    return picture.draw(configuration, measured, modules_by_kind(configuration.graph, configuration.trees))
+    return picture.draw(configuration, measured, owned(configuration))
+
+
+def owned(configuration: Configuration) -> dict[str, list[str]]:
+    return modules_by_kind(configuration.graph, configuration.trees)
 
 
 def measured(configuration: Configuration, octets: int, source: str = IMAGE) -> Sizes:
@@ -183,7 +189,7 @@ def test_an_application_with_twenty_kinds_of_its_own_is_drawn_whole_and_readable
 
 def test_the_same_graph_is_the_same_drawing_whatever_its_code_takes() -> None:
     configuration = configured(EXAMPLES / "echo", "hvt")
-    assert drawn(configuration) == drawn(configured(EXAMPLES / "echo", "hvt"))
+    assert drawn(configuration) == drawn(configured.__wrapped__(EXAMPLES / "echo", "hvt"))
     small, large = (drawn(configuration, measured(configuration, octets)) for octets in (10, 99_999))
     assert small != large
     assert re.sub(r"[\d.]+ KB", "", small) == re.sub(r"[\d.]+ KB", "", large)
@@ -301,12 +307,12 @@ def test_compiled_modules_stand_in_for_an_image(tmp_path: Path) -> None:
 
 def test_code_belongs_to_the_device_that_alone_needs_it() -> None:
     configuration = configured(EXAMPLES / "echo", "hvt")
-    owned = modules_by_kind(configuration.graph, configuration.trees)
-    assert "libos/wire/dhcp.py" in owned["libos.net.service.dhcp"]
-    assert "libos/driver/virtio_net_hw.py" in owned["libos.driver.virtio_net"]
-    assert {"libos/net/tcp/input.py", "libos/net/tcp/__init__.py"} <= set(owned["libos.net.tcp"])
-    assert "libos/net/tcp/cubic.py" in owned["libos.net.tcp.cubic"]
-    everything = [name for names in owned.values() for name in names]
+    mine = owned(configuration)
+    assert "libos/wire/dhcp.py" in mine["libos.net.service.dhcp"]
+    assert "libos/driver/virtio_net_hw.py" in mine["libos.driver.virtio_net"]
+    assert {"libos/net/tcp/input.py", "libos/net/tcp/__init__.py"} <= set(mine["libos.net.tcp"])
+    assert "libos/net/tcp/cubic.py" in mine["libos.net.tcp.cubic"]
+    everything = [name for names in mine.values() for name in names]
     assert len(everything) == len(set(everything))
     # What several stand on is nobody's.
     assert not {"libos/wire/ethernet.py", "libos/app/args.py", "asyncio/core.py", "main.py"} & set(everything)
