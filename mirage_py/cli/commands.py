@@ -64,8 +64,8 @@ def configure_command(
 
 @cli.command(cls=ApplicationCommand)
 @application_options
-@click.option("--dot", "as_dot", is_flag=True, help="Print the graph for Graphviz.")
-@click.option("--svg", metavar="FILE", help="Draw the graph into FILE (needs Graphviz).")
+@click.option("--dot", "as_dot", is_flag=True, help="Print the graph in the language of Graphviz.")
+@click.option("--svg", metavar="FILE", help="Draw the graph into FILE, with what each device takes of the image.")
 @common_options
 @click.pass_context
 def describe(

@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""The device graph for human eyes: a tree, a drawing for Graphviz, and the answers to `mirage-py query`."""
+"""The device graph for human eyes: a tree, text for Graphviz, a picture, and the answers to `mirage-py query`."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mirage_py.configure import ownership
 from mirage_py.configure.codegen import Configuration
 from mirage_py.configure.graph import Decision, Graph, Placed, all_keys
 from mirage_py.configure.keys import Key
 from mirage_py.support.errors import UserError
 
 IMAGE_QUERIES = ("name", "keys", "devices")
-
-_DOT_TIMEOUT_S = 60
 
 
 @dataclass
@@ -102,22 +99,23 @@ def _quoted(text: str) -> str:
 
 
 def svg(configuration: Configuration) -> str:
-    """The drawing as SVG. Raises UserError where Graphviz is not installed, or fails."""
-    tool = shutil.which("dot")
-    if tool is None:
-        raise UserError("the SVG is drawn by Graphviz, which is not here", "install graphviz, or use --dot")
-    try:
-        done = subprocess.run(
-            [tool, "-Tsvg"],
-            input=dot(configuration),
-            capture_output=True,
-            text=True,
-            timeout=_DOT_TIMEOUT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UserError(f"Graphviz failed: {error}", "use --dot") from error
-    return done.stdout
+    """The picture as SVG, with the octets of each device where this configuration is built. Raises UserError."""
+    from mirage_py.build import sizes
+    from mirage_py.cli import picture
+
+    request = configuration.request
+    modules = (
+        sizes.module(module.name, module.path, module.origin, request.directory)
+        for module in configuration.resolution.modules
+    )
+    measured = sizes.measure(
+        request.output_directory,
+        request.output_directory / configuration.image,
+        configuration.note,
+        [module.name for module in configuration.resolution.modules],
+        [module for module in modules if module is not None],
+    )
+    return picture.draw(configuration, measured, ownership.modules_by_kind(configuration.graph, configuration.trees))
 
 
 # --- query ---------------------------------------------------------------------------------------------------------

@@ -67,7 +67,6 @@ def report() -> list[Finding]:
         _kvm,
         _tun,
         _net_admin,
-        _graphviz,
     ]
     return [check() for check in checks]
 
@@ -245,9 +244,3 @@ def _net_admin() -> Finding:
         return Finding(name, OK, "CAP_NET_ADMIN: TAP devices can be made")
     detail = "no CAP_NET_ADMIN: TAP devices that are there and yours can be used, but none can be made"
     return Finding(name, WARNING, detail, "run as root, or once: sudo ip tuntap add tap0 mode tap user $USER")
-
-
-def _graphviz() -> Finding:
-    if shutil.which("dot") is None:
-        return Finding("graphviz", WARNING, "not installed; describe draws no SVG", _install("graphviz"))
-    return Finding("graphviz", OK, shutil.which("dot") or "")

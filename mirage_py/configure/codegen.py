@@ -72,6 +72,10 @@ class Configuration:
     resolution: Resolution
     features: tuple[str, ...]
     plan: Plan
+    trees: Trees
+    # Where the image goes below the output directory, and what it says about itself.
+    image: str
+    note: Mapping[str, Any]
 
     @property
     def target(self) -> str:
@@ -140,7 +144,17 @@ def configure(
     documents = _Documents(request, registration, graph, features, resolution)
     texts = (documents.makefile(), main, documents.manifest(), documents.config(), documents.link())
     files = tuple(File(path, text) for path, text in zip(GENERATED_FILES, texts, strict=True))
-    return Configuration(request, registration, graph, resolution, features, Plan(request.output_directory, files))
+    return Configuration(
+        request,
+        registration,
+        graph,
+        resolution,
+        features,
+        Plan(request.output_directory, files),
+        trees,
+        documents.image,
+        documents.note(),
+    )
 
 
 def recorded_request(output: Path) -> Request:
@@ -466,16 +480,20 @@ class _Documents:
                 "target": self.graph.context.target,
                 "features": list(self.features),
                 "output": self.image,
-                "note": {
-                    "format": generated.FORMAT,
-                    **self._choices(),
-                    "devices": self._hardware(),
-                    "ports": self._ports(),
-                    "memory_mb": self.registration.memory_mb,
-                    "keys": self._runtime_keys(),
-                },
+                "note": self.note(),
             }
         )
+
+    def note(self) -> dict[str, Any]:
+        """What the image says about itself."""
+        return {
+            "format": generated.FORMAT,
+            **self._choices(),
+            "devices": self._hardware(),
+            "ports": self._ports(),
+            "memory_mb": self.registration.memory_mb,
+            "keys": self._runtime_keys(),
+        }
 
     def _choices(self) -> dict[str, Any]:
         kinds = {placed.kind.name for placed in self.graph.devices}

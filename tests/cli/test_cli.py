@@ -287,15 +287,6 @@ register("hello", unikernel("hello.Hello", console(), choose(by, {"a": clock(), 
     assert "[--which a, or b]" in printed("describe")
 
 
-def test_describe_svg_needs_graphviz(hello: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("dot"):
-        printed("describe", "--svg", "graph.svg")
-        assert "<svg" in (hello / "graph.svg").read_text()
-    monkeypatch.setenv("PATH", str(hello))
-    assert "install graphviz, or use --dot" in refused("describe", "--svg", "other.svg")
-    assert not (hello / "other.svg").exists()
-
-
 @pytest.mark.parametrize("what", ["name", "packages", "files", "keys", "devices", "Makefile"])
 def test_query_answers_as_text_and_as_json(hello: Path, what: str) -> None:
     assert printed("query", what).strip()
