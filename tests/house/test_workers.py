@@ -20,7 +20,8 @@ def test_grouped(number):
 def test_tests_of_a_group_run_on_one_worker(tmp_path):
     file, workers = tmp_path / "test_groups.py", tmp_path / "workers"
     file.write_text(TESTS)
-    (tmp_path / "pytest.ini").touch()  # else pytest looks for one in every folder above
+    # Or one that lies in a folder above is taken, which may ask for plugins.
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider", str(file)]
     # Nothing but xdist: what else is installed takes most of the time.
     command += ["-p", "xdist.plugin", "-p", "xdist.looponfail"]
