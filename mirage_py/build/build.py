@@ -41,6 +41,8 @@ class Application:
     name: str
     target: str
     features: tuple[str, ...]
+    # The runtime's own modules, in C, that it imports.
+    builtins: tuple[str, ...]
     # Where the image goes, and what it says about itself.
     image: Path
     note: dict[str, Any]
@@ -96,6 +98,7 @@ def load(output: Path, micropython: Path) -> Application:
             name=config["name"],
             target=link["target"],
             features=tuple(link["features"]),
+            builtins=tuple(link["builtins"]),
             image=output / link["output"],
             note=link["note"],
             modules=tuple(
@@ -164,7 +167,7 @@ def _tell_sizes(application: Application, progress: Progress) -> None:
 
 
 def _build_key(application: Application, engine: Runtime, modules: Sequence[frozen.Source]) -> str:
-    parts = [engine.key, application.note, [[source.module.name, source.digest] for source in modules], _FROZEN_FLAGS]
+    parts = [engine.key, application.note, application.builtins, [[source.module.name, source.digest] for source in modules], _FROZEN_FLAGS]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -226,6 +229,7 @@ def _link(application: Application, engine: Runtime, compiled: Sequence[Path]) -
     # Libraries come behind the objects that need them.
     libraries = [flag for flag in ldflags if flag.startswith("-l")]
     options = [flag for flag in ldflags if not flag.startswith("-l")]
+    options += runtime.module_flags(application.builtins, application.features)
     _compiler(application, engine, [*options, note_s, frozen_o, engine.archive, *libraries, "-o", linked])
     return linked
 

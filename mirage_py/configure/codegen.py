@@ -458,6 +458,7 @@ class _Documents:
                 "format": CONFIG_FORMAT,
                 "target": self.graph.context.target,
                 "features": list(self.features),
+                "builtins": sorted(self.resolution.builtins),
                 "output": self.image,
                 "note": {
                     "format": CONFIG_FORMAT,

@@ -4,10 +4,8 @@
 
 PLATFORM_SRC_C := $(addprefix hvt/,start.c memory.c paging.c console.c irq.c fault.c clock.c entropy.c acpi.c power.c pci.c \
 	libc/mem.c libc/string.c libc/stdlib.c)
-# math.c completes MicroPython's libm.
-ifneq ($(filter float,$(FEATURES)),)
+# Completes MicroPython's libm.
 PLATFORM_SRC_C += hvt/libc/math.c
-endif
 PLATFORM_SRC_S := $(addprefix hvt/,entry.S vectors.S)
 
 # No red zone: an interrupt uses the stack it comes upon. The compiler's own headers stay, the system's do not.

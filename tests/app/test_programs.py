@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mirage_py.build import frozen, runtime
-from mirage_py.configure.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
+from mirage_py.configure.resolver import APPLICATION, BUILTIN, MICROPYTHON, Trees, resolve_imports
 from mirage_py.support import paths
 from tests.conftest import Guest
 from tests.contract import images
@@ -32,7 +32,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def obtain(program: str) -> Path:
         if program not in built:
-            built[program] = link(program, ["float", "net", "socket"], tmp_path_factory.mktemp(program))
+            built[program] = link(program, ["net", "socket"], tmp_path_factory.mktemp(program))
         return built[program]
 
     return obtain
@@ -66,6 +66,7 @@ def link(program: str, features: Sequence[str], folder: Path) -> Path:
     frozen_c, image = folder / "frozen_content.c", folder / "image"
     frozen.freeze(compiled, engine, frozen_c)
     command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", frozen_c, engine.archive]
+    command += runtime.module_flags(BUILTIN, ())
     subprocess.run([*command, *engine.flags("ldflags"), "-o", image], cwd=engine.working_directory, check=True)
     return image
 

@@ -30,7 +30,7 @@ TIMEOUT_S = 60
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    engine = images.obtain("unix", ["float", "net", "socket"])
+    engine = images.obtain("unix", ["net", "socket"])
     sources = [images.APPS / "main.py", *sorted(set(images.APPS.glob("*.py")) - {images.APPS / "main.py"})]
     return images.link(engine, sources, tmp_path_factory.mktemp("c_module"))
 
@@ -42,10 +42,10 @@ def run(image: Path, *args: object, **options: Any) -> subprocess.CompletedProce
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("target", "features"), [("unix", "float net repl socket"), ("hvt", "float net repl"), ("hvt", "")]
+    ("target", "features"), [("unix", "net repl socket"), ("hvt", "net repl"), ("hvt", "net compiler"), ("hvt", "")]
 )
 def test_compiles_without_a_warning(tmp_path: Path, target: str, features: str) -> None:
-    source = images.obtain("unix", ["float", "net", "socket"]).source
+    source = images.obtain("unix", ["net", "socket"]).source
     command = ["make", "-C", paths.targets_dir(), "-j2", f"TARGET={target}", f"FEATURES={features}"]
     command += [f"MPY_DIR={source}", f"BUILD={tmp_path}", "WERROR=-Werror"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
@@ -57,7 +57,7 @@ def test_another_micropython_is_noticed(tmp_path: Path) -> None:
     """The changes to MicroPython's collector are made to the file that they were written for, or not at all."""
     common = paths.targets_dir() / "common"
     command = [sys.executable, common / "patch_micropython.py", common / "changes" / "gc.c.txt"]
-    source = images.obtain("unix", ["float", "net", "socket"]).source / "py" / "gc.c"
+    source = images.obtain("unix", ["net", "socket"]).source / "py" / "gc.c"
     original, copy = tmp_path / "gc.c", tmp_path / "copy.c"
     for text, code in ((source.read_text(), 0), (source.read_text().replace("n_free == 1", "n_free == 2"), 1)):
         original.write_text(text)
@@ -70,7 +70,7 @@ def test_another_micropython_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_repl(tmp_path: Path) -> None:
-    engine = images.obtain("unix", ["float", "net", "repl", "socket"])
+    engine = images.obtain("unix", ["net", "repl", "socket"])
     (tmp_path / "main.py").write_text("print('main ran')\n")
     image = images.link(engine, [tmp_path / "main.py"], tmp_path)
     typed = "6 * 7\rimport _mirage\rx = _mirage.TARGET\r\x04x\r_mirage.exit(9)\rimport _mirage\r_mirage.exit(5)\r"
