@@ -27,7 +27,7 @@
 void mirage_refuse_machine_code(void);
 #define MP_PLAT_ALLOC_EXEC(min_size, ptr, size) mirage_refuse_machine_code()
 #define MP_PLAT_FREE_EXEC(ptr, size) ((void)0)
-#define MICROPY_PY_BUILTINS_INPUT (MIRAGE_FEATURE_REPL)
+#define MICROPY_PY_BUILTINS_INPUT (0) /* it would hold the event loop */
 #define MICROPY_PY_BUILTINS_HELP (MIRAGE_FEATURE_REPL)
 #define MICROPY_PY_BUILTINS_HELP_MODULES (MIRAGE_FEATURE_REPL)
 #define MICROPY_PY_BUILTINS_EXECFILE (0)

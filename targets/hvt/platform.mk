@@ -6,6 +6,9 @@ PLATFORM_SRC_C := $(addprefix hvt/,start.c memory.c paging.c console.c irq.c fau
 	libc/mem.c libc/string.c libc/stdlib.c)
 # Completes MicroPython's libm.
 PLATFORM_SRC_C += hvt/libc/math.c
+ifneq ($(filter repl,$(FEATURES)),)
+PLATFORM_SRC_C += hvt/com2.c
+endif
 PLATFORM_SRC_S := $(addprefix hvt/,entry.S vectors.S)
 
 # No red zone: an interrupt uses the stack it comes upon. The compiler's own headers stay, the system's do not.

@@ -139,6 +139,10 @@ def wait(deadline_ns):
             world.now_ns = max(world.now_ns, deadline_ns)
 
 
+def watch_steps(queue):
+    """The queue that the loop takes its tasks from: the C module names a task that holds it for long."""
+
+
 def entropy(buf):
     for index in range(len(buf)):
         world.entropy_seed = (world.entropy_seed * 6364136223846793005 + 1442695040888963407) % (1 << 64)
