@@ -167,7 +167,13 @@ def _tell_sizes(application: Application, progress: Progress) -> None:
 
 
 def _build_key(application: Application, engine: Runtime, modules: Sequence[frozen.Source]) -> str:
-    parts = [engine.key, application.note, application.builtins, [[source.module.name, source.digest] for source in modules], _FROZEN_FLAGS]
+    parts = [
+        engine.key,
+        application.note,
+        application.builtins,
+        [[source.module.name, source.digest] for source in modules],
+        _FROZEN_FLAGS,
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

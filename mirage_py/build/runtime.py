@@ -68,7 +68,8 @@ class Runtime:
 
 # Modules in C that an image has where something imports them (targets/common/changes/objmodule.c.txt).
 _ON_DEMAND = (
-    "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "math", "os", "random", "re", "struct",
+    "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "math", "os", "random", "re",
+    "struct",
 )  # fmt: skip
 # What may import whatever it likes while it runs.
 _IMPORTS_ANYTHING = frozenset({"compiler", "repl"})

@@ -29,7 +29,10 @@ class Port:
 
 @dataclass(frozen=True)
 class Image:
-    """A built application: where it is and what it needs to run. cards: the PCI devices that it drives."""
+    """A built application: where it is and what it needs to run.
+
+    cards: the PCI devices that it drives. has_repl: it has a prompt on its second serial line.
+    """
 
     path: Path
     name: str
@@ -38,6 +41,7 @@ class Image:
     cards: tuple[Card, ...] = ()
     memory_mb: int = DEFAULT_MEMORY_MB
     ports: list[Port] = field(default_factory=list)
+    has_repl: bool = False
     keys: frozenset[str] = frozenset()
     defaults: dict[str, str] = field(default_factory=dict)
 
@@ -68,6 +72,7 @@ def from_document(path: Path, document: dict[str, Any]) -> Image:
         cards=cards.from_note(document.get("hardware") or document.get("devices", ())),
         memory_mb=int(document.get("memory_mb") or DEFAULT_MEMORY_MB),
         ports=_ports(document),
+        has_repl=bool(document.get("repl") or "repl" in document.get("features", ())),
         keys=frozenset(key["name"] for key in runtime),
         defaults={key["name"]: str(key["default"]) for key in runtime if key.get("default") is not None},
     )

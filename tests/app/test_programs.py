@@ -6,6 +6,7 @@ A program runs its checks one after the other and prints a line for each; a test
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -105,6 +106,14 @@ def test_stack_over_system_sockets(run: Callable[..., str]) -> None:
 @pytest.mark.parametrize("link", ["plain", "offloads"])
 def test_stack_over_our_own(run: Callable[..., str], link: str) -> None:
     assert_passed(run("direct_checks", link))
+
+
+def test_task_that_holds_the_loop_is_named(run: Callable[..., str]) -> None:
+    lines = [line for line in run("loop_checks").splitlines() if line.startswith("loop: warning")]
+    assert [re.sub(r"2\.\d s", "2 s", line) for line in lines] == [
+        "loop: warning: the task outer_ends > inner held the loop for 2 s",
+        "loop: warning: the task outer_goes_on > inner held the loop for 2 s",
+    ]
 
 
 def test_streams(run: Callable[..., str]) -> None:
