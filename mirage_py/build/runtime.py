@@ -66,7 +66,7 @@ class Runtime:
         return [line for line in text.splitlines() if line]
 
 
-# Modules in C that an image has where something imports them (targets/common/changes/objmodule.c.txt).
+# Modules in C that an image has where something imports them (objmodule.c, as changed in targets/common/changes).
 _ON_DEMAND = (
     "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "math", "os", "random", "re",
     "struct",

@@ -80,7 +80,7 @@ def test_prompt_beside_the_application(tmp_path: Path) -> None:
     typed = "6 * 7\rx = 8\r\x04x\rimport sys\rsys.exit(3)\r1 / 0\rimport main\rmain.answer\rmain.answer = 0\r"
     done = subprocess.run([image], input=typed, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 5
-    assert done.stdout.startswith("MicroPython v1.25.0")
+    assert done.stdout.startswith("\nMicroPython v1.25.0")
     for text in (">>> 6 * 7\n42\n", ">>> x\n8\n", "ZeroDivisionError: divide by zero", ">>> main.answer\n42\n"):
         assert text in done.stdout
     assert done.stdout.endswith("main ended\n")
