@@ -31,7 +31,9 @@ class Port:
 class Image:
     """A built application: where it is and what it needs to run.
 
-    cards: the PCI devices that it drives. has_repl: it has a prompt on its second serial line.
+    cards: the PCI devices that it drives. memory_mb: what it is given; minimum_memory_mb: with less it does not start.
+    has_power_button: it ends in order when the machine's is pressed.
+    has_repl: it has a prompt on its second serial line.
     """
 
     path: Path
@@ -40,6 +42,8 @@ class Image:
     net: str = "none"
     cards: tuple[Card, ...] = ()
     memory_mb: int = DEFAULT_MEMORY_MB
+    minimum_memory_mb: int = 1
+    has_power_button: bool = False
     ports: list[Port] = field(default_factory=list)
     has_repl: bool = False
     keys: frozenset[str] = frozenset()
@@ -71,6 +75,8 @@ def from_document(path: Path, document: dict[str, Any]) -> Image:
         net=net,
         cards=cards.from_note(document.get("hardware") or document.get("devices", ())),
         memory_mb=int(document.get("memory_mb") or DEFAULT_MEMORY_MB),
+        minimum_memory_mb=int(document.get("minimum_memory_mb") or 1),
+        has_power_button=document.get("power_button") is True,
         ports=_ports(document),
         has_repl=bool(document.get("repl") or "repl" in document.get("features", ())),
         keys=frozenset(key["name"] for key in runtime),

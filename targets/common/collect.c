@@ -56,12 +56,13 @@ uint32_t mirage_wait_collecting(uint64_t deadline_ns) {
         uint64_t due_ns = allocated >= MUCH ? 0 : ended_ns + MAX((uint64_t)INTERVAL_NS, INTERVAL_TIMES * took_ns);
         quiet_ns = MAX(quiet_ns, due_ns);
         if (quiet_ns < deadline_ns) {
-            uint32_t fired = plat_wait(quiet_ns);
-            if (fired != 0 || MP_STATE_THREAD(mp_pending_exception) != MP_OBJ_NULL || plat_monotonic_ns() < quiet_ns) {
+            uint32_t fired = mirage_plat_wait(quiet_ns);
+            if (fired != 0 || MP_STATE_THREAD(mp_pending_exception) != MP_OBJ_NULL || mirage_stop_is_due()
+                || plat_monotonic_ns() < quiet_ns) {
                 return fired;
             }
             gc_collect();
         }
     }
-    return plat_wait(deadline_ns);
+    return mirage_plat_wait(deadline_ns);
 }

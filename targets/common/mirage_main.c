@@ -12,22 +12,6 @@
 
 #include "modmirage.h"
 
-/* SystemExit(143), made at start: a signal handler cannot allocate. */
-MP_REGISTER_ROOT_POINTER(mp_obj_t mirage_terminate_exception);
-
-#define SPINS_TICKS (1u << 30) /* a quarter of a second or more, whatever the processor */
-
-static volatile bool was_spinning;
-
-void mirage_interrupt(int exit_code) {
-    was_spinning = __builtin_ia32_rdtsc() - mirage_idle_ticks > SPINS_TICKS;
-    if (exit_code == MIRAGE_EXIT_INTERRUPTED) {
-        mp_sched_keyboard_interrupt();
-    } else if (MP_STATE_VM(mirage_terminate_exception) != MP_OBJ_NULL) {
-        mp_sched_exception(MP_STATE_VM(mirage_terminate_exception));
-    }
-}
-
 /* CPython's meaning of SystemExit's argument. */
 static int exit_code_of(mp_obj_t value) {
     if (value == mp_const_none) {
@@ -45,7 +29,7 @@ static int exit_code_of(mp_obj_t value) {
 static int code_and_report(mp_obj_t exception) {
     const mp_obj_type_t *type = mp_obj_get_type(exception);
     bool is_interrupt = mp_obj_is_subclass_fast(MP_OBJ_FROM_PTR(type), MP_OBJ_FROM_PTR(&mp_type_KeyboardInterrupt));
-    if ((is_interrupt || exception == MP_STATE_VM(mirage_terminate_exception)) && was_spinning) {
+    if ((is_interrupt || exception == MP_STATE_VM(mirage_stop_exception)) && mirage_was_spinning) {
         mp_obj_print_exception(&mp_plat_print, exception); /* what kept it from ending by itself */
     }
     if (mp_obj_is_subclass_fast(MP_OBJ_FROM_PTR(type), MP_OBJ_FROM_PTR(&mp_type_SystemExit))) {
@@ -77,8 +61,7 @@ static int run_main(void) {
     if (nlr_push(&nlr) != 0) {
         return report(MP_OBJ_FROM_PTR(nlr.ret_val));
     }
-    mp_obj_t terminate_code = MP_OBJ_NEW_SMALL_INT(MIRAGE_EXIT_TERMINATED);
-    MP_STATE_VM(mirage_terminate_exception) = mp_obj_exception_make_new(&mp_type_SystemExit, 1, 0, &terminate_code);
+    mirage_stop_start();
     mp_obj_t import_args[] = {MP_OBJ_NEW_QSTR(MP_QSTR_main)};
     mp_builtin___import__(MP_ARRAY_SIZE(import_args), import_args);
     mp_handle_pending(true);

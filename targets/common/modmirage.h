@@ -24,6 +24,12 @@ void mirage_steps_pause(void);
 MP_DECLARE_CONST_FUN_OBJ_1(mirage_watch_steps_obj);
 /* The function of a coroutine, NULL for anything else; and what it awaits, or MP_OBJ_NULL. */
 const struct _mp_obj_fun_bc_t *mirage_coroutine_function(mp_obj_t coroutine, mp_obj_t *awaited);
+/* stop.c: once the interpreter runs; whether _mirage.wait() has Terminated to raise; that it does. */
+void mirage_stop_start(void);
+bool mirage_stop_is_due(void);
+__attribute__((noreturn)) void mirage_raise_stop(void);
+extern const mp_obj_type_t mp_type_Terminated;
+MP_DECLARE_CONST_FUN_OBJ_1(mirage_defer_stop_obj);
 
 /* A number of octets, an offset or a small number; saves the call in the usual case. */
 static inline mp_int_t mirage_int(mp_obj_t value) {

@@ -7,12 +7,15 @@
 
 #include "port_abi.h"
 
+/* plat_wait(); a request to end goes to mirage_interrupt(). */
+uint32_t mirage_plat_wait(uint64_t deadline_ns);
 /* Waits like plat_wait(), keeping what fired for the next _mirage.wait(). */
 void mirage_wait_until(uint64_t deadline_ns);
 /* The same, as MICROPY_INTERNAL_WFE: timeout_ms < 0 means until something happens. */
 void mirage_idle(long timeout_ms);
 /* When it last waited, on the time stamp counter: what is interrupted soon after does not spin. */
 extern volatile uint64_t mirage_idle_ticks;
+extern volatile bool mirage_was_spinning; /* when it was last interrupted */
 /* What mirage_wait_until() kept; and takes it out. */
 uint32_t mirage_take_kept_sources(void);
 void mirage_keep_sources(uint32_t sources);

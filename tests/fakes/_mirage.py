@@ -24,6 +24,10 @@ class Exit(BaseException):
         self.code = code
 
 
+class Terminated(SystemExit):
+    """What wait() raises for an event loop that asked for it, when the machine is asked to end."""
+
+
 class World:
     """Everything a test can look at or change behind the C module's functions."""
 
@@ -141,6 +145,15 @@ def wait(deadline_ns):
 
 def watch_steps(queue):
     """The queue that the loop takes its tasks from: the C module names a task that holds it for long."""
+
+
+def pause(deadline_ns):
+    """For drivers: no request to end arrives there."""
+    return wait(deadline_ns)
+
+
+def defer_stop(is_deferred):
+    pass
 
 
 def entropy(buf):
