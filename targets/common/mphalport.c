@@ -10,7 +10,9 @@
 uint8_t mirage_member_names[MIRAGE_NAMES / 8];
 uint8_t mirage_table_names[MIRAGE_NAMES / 8];
 
-volatile uint64_t mirage_idle_ticks;
+#if MIRAGE_FEATURE_REPL
+bool mirage_repl_speaks;
+#endif
 static uint32_t kept_sources;
 
 static char console_buffer[64];

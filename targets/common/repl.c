@@ -14,7 +14,6 @@
 
 #define OCTETS_AT_ONCE 64
 
-bool mirage_repl_speaks;
 static bool is_started;
 
 void mirage_repl_reset(void) {

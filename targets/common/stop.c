@@ -28,6 +28,7 @@ void mirage_stop_start(void) {
 
 #define SPINS_TICKS (1u << 30) /* a quarter of a second or more, whatever the processor */
 
+volatile uint64_t mirage_idle_ticks;
 volatile bool mirage_was_spinning;
 
 void mirage_interrupt(int exit_code) {

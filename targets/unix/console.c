@@ -59,7 +59,7 @@ void plat_console_write(const char *data, size_t len_bytes) {
 static struct termios found_mode;
 static bool is_raw;
 
-static void take_terminal(void) {
+void unix_console_take(void) {
     if (!is_raw && tcgetattr(STDIN_FILENO, &found_mode) == 0) {
         struct termios raw = found_mode;
         cfmakeraw(&raw);
@@ -95,10 +95,5 @@ int unix_console_read(char *data, size_t len_bytes) {
 #if MIRAGE_FEATURE_REPL
 void plat_repl_write(const char *data, size_t len_bytes) {
     plat_console_write(data, len_bytes);
-}
-
-int plat_repl_read(char *data, size_t len_bytes) {
-    take_terminal();
-    return plat_console_read(data, len_bytes);
 }
 #endif
