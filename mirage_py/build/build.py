@@ -43,6 +43,8 @@ class Application:
     name: str
     target: str
     features: tuple[str, ...]
+    # The runtime's own modules, in C, that it imports.
+    builtins: tuple[str, ...]
     # Where the image goes, and what it says about itself.
     image: Path
     note: dict[str, Any]
@@ -69,12 +71,16 @@ def load(output: Path, micropython: Path) -> Application:
     Raises UserError when nothing is, or it was written by another version, or is damaged.
     """
     config = generated.read(output, "config.json", _CONFIG)
-    link = generated.read(output, "link.json", {"target": str, "features": list, "output": str, "note": dict})
+    link = generated.read(
+        output, "link.json", {"target": str, "features": list, "builtins": list, "output": str, "note": dict}
+    )
     manifest = generated.read(output, "manifest.json", {"modules": list})
     mirage = output / generated.FOLDER
     generated.check(mirage / "config.json", config["request"], {"directory": str})
-    if link["target"] not in TARGETS or not all(isinstance(feature, str) for feature in link["features"]):
-        raise generated.damaged(mirage / "link.json", "there is no such target, or no such feature")
+    if link["target"] not in TARGETS or not all(
+        isinstance(name, str) for name in [*link["features"], *link["builtins"]]
+    ):
+        raise generated.damaged(mirage / "link.json", "there is no such target, feature or module")
     origins = {
         "libos": paths.guest_dir(),
         "app": output / config["request"]["directory"],
@@ -92,6 +98,7 @@ def load(output: Path, micropython: Path) -> Application:
         name=config["name"],
         target=link["target"],
         features=tuple(link["features"]),
+        builtins=tuple(link["builtins"]),
         image=output / link["output"],
         note=link["note"],
         modules=tuple(modules),
@@ -153,7 +160,13 @@ def _tell_sizes(application: Application, progress: Progress) -> None:
 
 
 def _build_key(application: Application, engine: Runtime, modules: Sequence[frozen.Source]) -> str:
-    parts = [engine.key, application.note, [[source.module.name, source.digest] for source in modules], _FROZEN_FLAGS]
+    parts = [
+        engine.key,
+        application.note,
+        application.builtins,
+        [[source.module.name, source.digest] for source in modules],
+        _FROZEN_FLAGS,
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -215,6 +228,7 @@ def _link(application: Application, engine: Runtime, compiled: Sequence[Path]) -
     # Libraries come behind the objects that need them.
     libraries = [flag for flag in ldflags if flag.startswith("-l")]
     options = [flag for flag in ldflags if not flag.startswith("-l")]
+    options += runtime.module_flags(application.builtins, application.features)
     _compiler(application, engine, [*options, note_s, frozen_o, engine.archive, *libraries, "-o", linked])
     return linked
 

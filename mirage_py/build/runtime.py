@@ -66,6 +66,24 @@ class Runtime:
         return [line for line in text.splitlines() if line]
 
 
+# Modules in C that an image has where something imports them (objmodule.c, as changed in targets/common/changes).
+_ON_DEMAND = (
+    "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "math", "os", "random", "re",
+    "struct",
+)  # fmt: skip
+# What may import whatever it likes while it runs.
+_IMPORTS_ANYTHING = frozenset({"compiler", "repl"})
+
+
+def module_flags(builtins: Iterable[str], features: Iterable[str]) -> list[str]:
+    """The linker's flags that bring the modules in C which an image imports.
+
+    builtins: their names; others, which every runtime has, may be among them. features: as for `obtain`.
+    """
+    names = _ON_DEMAND if not _IMPORTS_ANYTHING.isdisjoint(features) else sorted(set(_ON_DEMAND) & set(builtins))
+    return [f"-Wl,-u,mp_module_{name}" for name in names]
+
+
 def clean_environment(temporary: Path) -> dict[str, str]:
     """What compilers get to see of the environment: nothing that would change what they produce."""
     return {

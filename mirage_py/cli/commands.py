@@ -52,6 +52,9 @@ def configure_command(
     plan = configuration.plan
     for text in configuration.resolution.absent:
         settings.progress().detail(text)
+    if not settings.quiet:
+        for text in configuration.warnings():
+            click.echo(f"mirage-py: warning: {text}", err=True)
     for path, state in (plan.states() if dry_run else plan.apply()).items():
         if dry_run or settings.verbose:
             click.echo(f"{'would be ' if dry_run else ''}{state}: {plan.output / path}")

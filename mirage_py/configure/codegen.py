@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mirage_py import __version__
-from mirage_py.configure import config_file
+from mirage_py.configure import config_file, coroutines
 from mirage_py.configure.device import HVT, LOCAL_NAME, NUMBER, ORDER, TARGET, TARGETS, USER_COUNT, Kind
-from mirage_py.configure.devices.loop import event_loop
+from mirage_py.configure.devices.loop import REPL, REPL_FEATURE, event_loop
 from mirage_py.configure.devices.network import NIC
 from mirage_py.configure.devices.signatures import DNS, HAPPY_EYEBALLS, IPV4, IPV6, NETWORK, STACK
 from mirage_py.configure.devices.stack import NET, generic_stack
@@ -37,6 +37,8 @@ GENERATED_FILES = ("Makefile", _MAIN, "mirage/manifest.json", CONFIG_PATH, "mira
 _STREAMS_NAMES = frozenset({"open_connection", "start_server"})
 _STREAMS_MODULE = "libos.app.streams"
 _STREAMS_FUNCTION = "install"
+_REPL_MODULE = "libos.hal.repl"
+_REPL_CLASS = "Repl"
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ class Configuration:
     def target(self) -> str:
         return self.graph.context.target
 
+    def warnings(self) -> list[str]:
+        """What is no error, and hardly meant: a line each."""
+        return coroutines.warnings(self.resolution, Trees(self.request.directory, paths.guest_dir()))
+
     @property
     def summary(self) -> str:
         """One line: what was configured, and what was chosen."""
@@ -100,11 +106,12 @@ def choose_target(given: str | None) -> str:
 def keys_of(registration: config_file.Registration | None, config: Path) -> dict[str, tuple[Key, list[str]]]:
     """Every key that `configure` takes for this application: name -> (key, titles of what has it).
 
-    --net and --nic are always among them, so that one command line fits applications with and without a network.
+    --net and --nic are always among them, so that one command line fits applications with and without a network; --repl
+    is every application's.
     """
     with config_file.explained(config.absolute()):
         own = all_keys(registration.root) if registration else {}
-    return {**{key.name: (key, []) for key in (NET, NIC)}, **own}
+    return {**{key.name: (key, []) for key in (NET, NIC, REPL)}, **own}
 
 
 def make_graph(request: Request, registration: config_file.Registration) -> Graph:
@@ -115,6 +122,7 @@ def make_graph(request: Request, registration: config_file.Registration) -> Grap
         if name not in known:
             raise UserError(f"--{name}: this application has no such key", f"its keys: {', '.join(sorted(known))}", 2)
         values[name] = known[name][0].parse(text)
+    values.pop(REPL.name, None)
     context = Context(choose_target(request.target), values)
     with config_file.explained(request.config.absolute()):
         own = all_keys(registration.root)
@@ -137,10 +145,11 @@ def configure(
     registration = registration or config_file.load(request.config)
     graph = make_graph(request, registration)
     trees = Trees(request.directory, paths.guest_dir())
-    main, resolution = _Main(registration, graph, trees).generate()
+    has_repl = REPL.name in request.values and REPL.parse(request.values[REPL.name]) is True
+    main, resolution = _Main(registration, graph, trees, has_repl=has_repl).generate()
     if own_main is not None:
         resolution = resolve_imports(own_main, trees)
-    features = tuple(sorted(graph.features() | resolution.features))
+    features = tuple(sorted(graph.features() | resolution.features | ({REPL_FEATURE} if has_repl else set())))
     documents = _Documents(request, registration, graph, features, resolution)
     texts = (documents.makefile(), main, documents.manifest(), documents.config(), documents.link())
     files = tuple(File(path, text) for path, text in zip(GENERATED_FILES, texts, strict=True))
@@ -202,7 +211,10 @@ def remove_generated(output: Path) -> list[Path]:
 class _Main:
     """The generated main.py."""
 
-    def __init__(self, registration: config_file.Registration, graph: Graph, trees: Trees) -> None:
+    def __init__(
+        self, registration: config_file.Registration, graph: Graph, trees: Trees, *, has_repl: bool = False
+    ) -> None:
+        self.has_repl = has_repl
         self.registration = registration
         self.graph = graph
         self.trees = trees
@@ -223,6 +235,9 @@ class _Main:
         if streams:
             imports[_STREAMS_MODULE] = [_STREAMS_FUNCTION]
             devices.append(f"{_STREAMS_FUNCTION}({', '.join(self._stack_for_streams())})")
+        if self.has_repl:
+            imports[_REPL_MODULE] = [_REPL_CLASS]
+            devices.append(f"{self.graph.of_kind('event_loop')[0].local}.attach({_REPL_CLASS}())")
         for (module, name), shown in self.names.items():
             imports.setdefault(module, []).append(name if shown == name else f"{name} as {shown}")
         # What drives hardware finds it missing or broken when it starts: a line, not a traceback.
@@ -309,6 +324,7 @@ class _Main:
             "DeviceError",
             "AddressError",
             _STREAMS_FUNCTION,
+            _REPL_CLASS,
             *self.names.values(),
         }
         if (module, name) not in self.names:
@@ -479,6 +495,7 @@ class _Documents:
                 "format": generated.FORMAT,
                 "target": self.graph.context.target,
                 "features": list(self.features),
+                "builtins": sorted(self.resolution.builtins),
                 "output": self.image,
                 "note": self.note(),
             }
@@ -492,6 +509,7 @@ class _Documents:
             "devices": self._hardware(),
             "ports": self._ports(),
             "memory_mb": self.registration.memory_mb,
+            **({"repl": True} if REPL_FEATURE in self.features else {}),
             "keys": self._runtime_keys(),
         }
 

@@ -31,9 +31,8 @@ _EXTENSIBLE = frozenset({
     "struct", "time",
 })  # fmt: skip
 BUILTIN = _EXTENSIBLE | {"__main__", "_asyncio", "_mirage", "builtins", "gc", "math", "micropython", "sys"}
-_FLOAT_MODULES = frozenset({"json", "math", "random", "ujson", "urandom"})
 _CATCHES = ("ImportError", "Exception", "BaseException")
-_COMPILER_CALLS = frozenset({"compile", "eval", "exec"})
+_COMPILER_NAMES = frozenset({"compile", "eval", "exec"})
 
 # MicroPython's asyncio: file -> the files that it imports, and the names that asyncio/__init__.py loads when first
 # asked. tests/configure/test_resolver.py compares both with the source.
@@ -71,8 +70,8 @@ class Module:
 @dataclass
 class Resolution:
     """What a walk found. modules: by name. builtins: C modules imported. features: what the code itself needs of the
-    runtime ("float", "repl"). asyncio_names: names of asyncio that the application's own modules use. absent: imports
-    of nothing that the image may do without, as "FILE:LINE: ..."."""
+    runtime ("compiler"). asyncio_names: names of asyncio that the application's own modules use. absent: imports of
+    nothing that the image may do without, as "FILE:LINE: ..."."""
 
     modules: list[Module] = field(default_factory=list)
     builtins: set[str] = field(default_factory=set)
@@ -267,8 +266,6 @@ class _Walk:
         if shadow is not None and shadow[1]:
             raise UserError(f"{shadow[1]} has the name of a module of the runtime", f"give {shadow[1]} another name")
         self.builtins.add(name)
-        if name in _FLOAT_MODULES:
-            self.features.add("float")
         return True
 
     def _offer_asyncio(self, dotted: str) -> bool:
@@ -301,11 +298,8 @@ class _Walk:
             self._imports(tree.body, _Text(place, file, below), optional=False)
         except RecursionError as error:
             raise _too_deep(file) from error
-        for node in nodes:
-            if _needs_float(node):
-                self.features.add("float")
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _COMPILER_CALLS:
-                self.features.add("repl")
+        if _names_compiler(nodes):
+            self.features.add("compiler")
         self._use_asyncio(_asyncio_uses(nodes), place)
 
     def _use_asyncio(self, names: Iterable[str], place: _Place) -> None:
@@ -440,12 +434,30 @@ def _dynamic_import(node: ast.AST) -> str | None:
     return None
 
 
-def _needs_float(node: ast.AST) -> bool:
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, float)
-    if isinstance(node, ast.BinOp | ast.AugAssign):
-        return isinstance(node.op, ast.Div)
-    return isinstance(node, ast.Name) and node.id == "float"
+def _names_compiler(nodes: Iterable[ast.AST]) -> bool:
+    """Whether a module may get hold of eval, exec or compile, by whatever name it calls them then.
+
+    What this does not see (a name put together at run time) raises there, as a missing name does: it never computes
+    something else.
+    """
+    has_builtins = False
+    texts: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            if node.id in _COMPILER_NAMES and isinstance(node.ctx, ast.Load):
+                return True
+        elif isinstance(node, ast.Attribute):
+            texts.add(node.attr)
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, str):
+                texts.add(node.value)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module == "builtins":
+                texts.update(alias.name for alias in node.names)
+                has_builtins = True
+        elif isinstance(node, ast.Import):
+            has_builtins |= any(alias.name == "builtins" for alias in node.names)
+    return has_builtins and not texts.isdisjoint(_COMPILER_NAMES)
 
 
 def _asyncio_uses(nodes: list[ast.AST]) -> Iterator[str]:

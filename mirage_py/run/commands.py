@@ -108,7 +108,12 @@ def plan(image: Image, run_options: RunOptions, links: Mapping[str, link.Link]) 
             f"{given}: {image.name} does not start with so little memory",
             f"give it {image.minimum_memory_mb} MiB or more",
         )
-    kind = machines.choose_machine(run_options.machine, needs_pci=bool(image.cards))
+    if image.has_repl and run_options.machine == "microvm":
+        raise UserError(
+            "--machine microvm: it has one serial line, and the prompt wants a second",
+            "choose q35 or pc, or configure anew",
+        )
+    kind = machines.choose_machine(run_options.machine, needs_pci=bool(image.cards) or image.has_repl)
     nets = network.plan(image, run_options, links)
     absent = [cards.named(image.cards, name, f"--without {name}") for name in run_options.without]
     if absent and not any("device" in word for word in run_options.qemu_args):
@@ -135,6 +140,7 @@ def plan(image: Image, run_options: RunOptions, links: Mapping[str, link.Link]) 
         slots=slots,
         boot_args=[word for net in nets for word in net.guest_args] + run_options.guest_args,
         gdb=run_options.gdb,
+        prompt=state.state_dir() / f"{image.name}.{os.getpid()}.prompt" if image.has_repl else None,
         rng_slot=_rng_slot(image, run_options, slots),
         extra=run_options.qemu_args,
     )
@@ -175,6 +181,8 @@ def _announce(machine: qemu.Machine) -> None:
     for forward in (forward for net in machine.networks for forward in net.forwards):
         if forward.warning is not None:
             _say(f"mirage-py: warning: {forward.warning}")
+    if machine.prompt is not None:
+        _say(f"prompt: socat -,raw,echo=0,escape=0x1d UNIX-CONNECT:{shlex.quote(str(machine.prompt))} (Ctrl-] leaves)")
     if machine.rng_slot is not None:
         _say("a virtio-rng is attached, for a -cpu without RDRAND")
     if machine.gdb is not None:
@@ -216,6 +224,10 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
             tap.bring_up(net.tap, host)
         elif not tap.is_up(net.tap):
             _say(f"mirage-py: warning: {net.tap} is down; `sudo ip link set {net.tap} up`")
+
+    if machine.prompt is not None:
+        machine.prompt.parent.mkdir(parents=True, exist_ok=True)
+        stack.callback(machine.prompt.unlink, missing_ok=True)
 
     def command(console_fd: int, monitor_fd: int) -> list[str]:
         return qemu.command(

@@ -33,6 +33,7 @@ class Image:
 
     cards: the PCI devices that it drives. memory_mb: what it is given; minimum_memory_mb: with less it does not start.
     has_power_button: it ends in order when the machine's is pressed.
+    has_repl: it has a prompt on its second serial line.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Image:
     minimum_memory_mb: int = 1
     has_power_button: bool = False
     ports: list[Port] = field(default_factory=list)
+    has_repl: bool = False
     keys: frozenset[str] = frozenset()
     defaults: dict[str, str] = field(default_factory=dict)
 
@@ -76,6 +78,7 @@ def from_document(path: Path, document: dict[str, Any]) -> Image:
         minimum_memory_mb=int(document.get("minimum_memory_mb") or 1),
         has_power_button=document.get("power_button") is True,
         ports=_ports(document),
+        has_repl=bool(document.get("repl") or "repl" in document.get("features", ())),
         keys=frozenset(key["name"] for key in runtime),
         defaults={key["name"]: str(key["default"]) for key in runtime if key.get("default") is not None},
     )

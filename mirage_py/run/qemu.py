@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mirage_py.run import network as networks
 from mirage_py.run import vfio_user
@@ -26,7 +27,7 @@ class Machine:
     """Everything that a QEMU command line is made of.
 
     networks: of the cards that are to be attached. slots: card's name -> its slot on bus 0. gdb: port, None for none.
-    boot_args: all of the guest's. rng_slot: of a virtio-rng, None for none.
+    boot_args: all of the guest's. rng_slot: of a virtio-rng, prompt: the socket of its prompt; None for none.
     """
 
     qemu: str
@@ -39,6 +40,7 @@ class Machine:
     slots: dict[str, int] = field(default_factory=dict)
     boot_args: list[str] = field(default_factory=list)
     gdb: int | None = None
+    prompt: Path | None = None
     rng_slot: int | None = None
     extra: list[str] = field(default_factory=list)
 
@@ -67,6 +69,9 @@ def command(
     line += ["-machine", kind, "-accel", machine.accelerator, "-cpu", machine.cpu]
     line += ["-m", f"{machine.memory_mb}M"]
     line += ["-chardev", console, "-serial", "chardev:console"]
+    if machine.prompt is not None:
+        path = _escape(machine.prompt)
+        line += ["-chardev", f"socket,id=prompt,path={path},server=on,wait=off", "-serial", "chardev:prompt"]
     if monitor is not None:
         line += ["-chardev", monitor, "-qmp", "chardev:monitor"]
     line += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4", "-device", "pvpanic"]

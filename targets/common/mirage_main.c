@@ -9,37 +9,8 @@
 #include "py/mphal.h"
 #include "py/mpstate.h"
 #include "py/runtime.h"
-#include "shared/runtime/gchelper.h"
-
-#if MIRAGE_FEATURE_REPL
-#include "shared/runtime/pyexec.h"
-#endif
 
 #include "modmirage.h"
-
-/*
- * When to collect. Next-fit allocation goes through all of a heap before it comes back to where it began, and memory
- * that no cache has seen for long costs more to fill than a small collection to make. So one is made after as much has
- * been allocated as is in use, but not before GC_PACE_BYTES; a program that calls gc.threshold() has its own way.
- */
-#define GC_PACE_BYTES ((size_t)4 << 20)
-
-extern size_t mirage_gc_used_blocks; /* patch_micropython.py: what the last collection left */
-static size_t gc_pace_blocks;
-
-static void set_gc_pace(void) {
-    if (MP_STATE_MEM(gc_alloc_threshold) == gc_pace_blocks) {
-        gc_pace_blocks = MAX(GC_PACE_BYTES / MICROPY_BYTES_PER_GC_BLOCK, mirage_gc_used_blocks);
-        MP_STATE_MEM(gc_alloc_threshold) = gc_pace_blocks;
-    }
-}
-
-void gc_collect(void) {
-    gc_collect_start();
-    gc_helper_collect_regs_and_stack();
-    gc_collect_end();
-    set_gc_pace();
-}
 
 /* CPython's meaning of SystemExit's argument. */
 static int exit_code_of(mp_obj_t value) {
@@ -57,10 +28,14 @@ static int exit_code_of(mp_obj_t value) {
 
 static int code_and_report(mp_obj_t exception) {
     const mp_obj_type_t *type = mp_obj_get_type(exception);
+    bool is_interrupt = mp_obj_is_subclass_fast(MP_OBJ_FROM_PTR(type), MP_OBJ_FROM_PTR(&mp_type_KeyboardInterrupt));
+    if ((is_interrupt || exception == MP_STATE_VM(mirage_stop_exception)) && mirage_was_spinning) {
+        mp_obj_print_exception(&mp_plat_print, exception); /* what kept it from ending by itself */
+    }
     if (mp_obj_is_subclass_fast(MP_OBJ_FROM_PTR(type), MP_OBJ_FROM_PTR(&mp_type_SystemExit))) {
         return exit_code_of(mp_obj_exception_get_value(exception));
     }
-    if (mp_obj_is_subclass_fast(MP_OBJ_FROM_PTR(type), MP_OBJ_FROM_PTR(&mp_type_KeyboardInterrupt))) {
+    if (is_interrupt) {
         return MIRAGE_EXIT_INTERRUPTED;
     }
     mp_obj_print_exception(&mp_plat_print, exception);
@@ -68,6 +43,9 @@ static int code_and_report(mp_obj_t exception) {
 }
 
 static int report(mp_obj_t exception) {
+    #if MIRAGE_FEATURE_REPL
+    mirage_repl_reset(); /* the end is told on the console */
+    #endif
     nlr_buf_t nlr;
     if (nlr_push(&nlr) != 0) { /* its __str__ raised, or there was no memory for it */
         mp_print_str(&mp_plat_print, "(an exception that cannot be printed)\n");
@@ -77,25 +55,6 @@ static int report(mp_obj_t exception) {
     nlr_pop();
     return code;
 }
-
-#if MIRAGE_FEATURE_REPL
-#define SOFT_RESET (-1)
-
-/* Until Ctrl-D, or the end of the input. */
-static int run_repl(void) {
-    nlr_buf_t nlr;
-    if (nlr_push(&nlr) != 0) {
-        mp_obj_t type = MP_OBJ_FROM_PTR(mp_obj_get_type(MP_OBJ_FROM_PTR(nlr.ret_val)));
-        return type == MP_OBJ_FROM_PTR(&mp_type_EOFError) ? MIRAGE_EXIT_OK : report(MP_OBJ_FROM_PTR(nlr.ret_val));
-    }
-    int end;
-    do {
-        end = pyexec_mode_kind == PYEXEC_MODE_RAW_REPL ? pyexec_raw_repl() : pyexec_friendly_repl();
-    } while (end == 0);
-    nlr_pop();
-    return SOFT_RESET;
-}
-#endif
 
 static int run_main(void) {
     nlr_buf_t nlr;
@@ -115,8 +74,8 @@ static int run(int argc, char **argv) {
     size_t heap_bytes;
     plat_heap(&heap, &heap_bytes);
     gc_init(heap, (char *)heap + heap_bytes);
-    gc_pace_blocks = MP_STATE_MEM(gc_alloc_threshold);
-    set_gc_pace();
+    mirage_collect_start();
+    mirage_idle_ticks = __builtin_ia32_rdtsc();
     mp_init();
     mirage_set_args(argc, argv);
     return run_main();
@@ -127,16 +86,7 @@ int mirage_main(int argc, char **argv) {
     size_t stack_bytes;
     plat_stack(&stack_top, &stack_bytes);
     mp_cstack_init_with_top(stack_top, stack_bytes);
-    int code = run(argc, argv);
-    #if MIRAGE_FEATURE_REPL
-    while ((code = run_repl()) == SOFT_RESET) {
-        /* What MicroPython's test runner waits for, in these words. */
-        mp_hal_stdout_tx_str("MPY: soft reboot\r\n");
-        mp_deinit();
-        run(argc, argv);
-    }
-    #endif
-    return code;
+    return run(argc, argv);
 }
 
 /* --- what MicroPython asks of a port ------------------------------------------------------------------------------ */

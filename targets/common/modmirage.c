@@ -71,16 +71,18 @@ static MP_DEFINE_CONST_FUN_OBJ_0(mirage_wall_ns_obj, mirage_wall_ns);
 
 static uint32_t wait_for_sources(mp_obj_t deadline_in) {
     mp_int_t deadline_ns = mirage_int(deadline_in);
+    mirage_steps_pause();
     uint32_t fired = mirage_take_kept_sources();
     if (fired != 0) {
         return fired | mirage_plat_wait(0);
     }
-    return mirage_plat_wait(deadline_ns < 0 ? PLAT_NO_DEADLINE : (uint64_t)deadline_ns);
+    return mirage_wait_collecting(deadline_ns < 0 ? PLAT_NO_DEADLINE : (uint64_t)deadline_ns);
 }
 
 /* wait(deadline_ns) -> set of sources that fired, as bits. deadline_ns < 0: none. Allocates nothing. See defer_stop(). */
 static mp_obj_t mirage_wait(mp_obj_t deadline_in) {
     uint32_t fired = wait_for_sources(deadline_in);
+    mirage_idle_ticks = __builtin_ia32_rdtsc();
     if (MP_STATE_THREAD(mp_pending_exception) != MP_OBJ_NULL || mirage_stop_is_due()) {
         mirage_keep_sources(fired);
         mp_handle_pending(true);
@@ -147,6 +149,7 @@ static const mp_rom_map_elem_t mirage_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_now_ms), MP_ROM_PTR(&mirage_now_ms_obj)},
     {MP_ROM_QSTR(MP_QSTR_wall_ns), MP_ROM_PTR(&mirage_wall_ns_obj)},
     {MP_ROM_QSTR(MP_QSTR_wait), MP_ROM_PTR(&mirage_wait_obj)},
+    {MP_ROM_QSTR(MP_QSTR_watch_steps), MP_ROM_PTR(&mirage_watch_steps_obj)},
     {MP_ROM_QSTR(MP_QSTR_pause), MP_ROM_PTR(&mirage_pause_obj)},
     {MP_ROM_QSTR(MP_QSTR_defer_stop), MP_ROM_PTR(&mirage_defer_stop_obj)},
     {MP_ROM_QSTR(MP_QSTR_Terminated), MP_ROM_PTR(&mp_type_Terminated)},
@@ -154,6 +157,9 @@ static const mp_rom_map_elem_t mirage_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_exit), MP_ROM_PTR(&mirage_exit_obj)},
     {MP_ROM_QSTR(MP_QSTR_memory), MP_ROM_PTR(&mirage_memory_obj)},
 
+    #if MIRAGE_FEATURE_REPL
+    {MP_ROM_QSTR(MP_QSTR_repl_poll), MP_ROM_PTR(&mirage_repl_poll_obj)},
+    #endif
     #if MIRAGE_FEATURE_NET
     {MP_ROM_QSTR(MP_QSTR_checksum), MP_ROM_PTR(&mirage_checksum_obj)},
     {MP_ROM_QSTR(MP_QSTR_copy), MP_ROM_PTR(&mirage_copy_obj)},

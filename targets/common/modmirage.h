@@ -11,6 +11,19 @@
 
 void mirage_set_args(int argc, char **argv);
 
+#if MIRAGE_FEATURE_REPL
+void mirage_repl_reset(void);
+MP_DECLARE_CONST_FUN_OBJ_0(mirage_repl_poll_obj);
+#endif
+
+void mirage_collect_start(void); /* when there is a heap */
+
+/* steps.c. The task that runs `coroutine` goes on, taken from this queue; nothing of the loop's does until the next. */
+void mirage_step(mp_obj_t queue, mp_obj_t coroutine);
+void mirage_steps_pause(void);
+MP_DECLARE_CONST_FUN_OBJ_1(mirage_watch_steps_obj);
+/* The function of a coroutine, NULL for anything else; and what it awaits, or MP_OBJ_NULL. */
+const struct _mp_obj_fun_bc_t *mirage_coroutine_function(mp_obj_t coroutine, mp_obj_t *awaited);
 /* stop.c: once the interpreter runs; whether _mirage.wait() has Terminated to raise; that it does. */
 void mirage_stop_start(void);
 bool mirage_stop_is_due(void);

@@ -20,14 +20,14 @@
 #define MICROPY_PERSISTENT_CODE_LOAD (0)
 #define MICROPY_READER_VFS (0)
 #define MICROPY_VFS (0)
-#define MICROPY_ENABLE_COMPILER (MIRAGE_FEATURE_REPL)
+#define MICROPY_ENABLE_COMPILER (MIRAGE_FEATURE_COMPILER)
 #define MICROPY_HELPER_REPL (MIRAGE_FEATURE_REPL)
-#define MICROPY_REPL_EVENT_DRIVEN (0)
+#define MICROPY_REPL_EVENT_DRIVEN (MIRAGE_FEATURE_REPL)
 /* Memory is never writable and executable: machine code is compiled ahead, by mpy-cross, and not by a REPL. */
 void mirage_refuse_machine_code(void);
 #define MP_PLAT_ALLOC_EXEC(min_size, ptr, size) mirage_refuse_machine_code()
 #define MP_PLAT_FREE_EXEC(ptr, size) ((void)0)
-#define MICROPY_PY_BUILTINS_INPUT (MIRAGE_FEATURE_REPL)
+#define MICROPY_PY_BUILTINS_INPUT (0) /* it would hold the event loop */
 #define MICROPY_PY_BUILTINS_HELP (MIRAGE_FEATURE_REPL)
 #define MICROPY_PY_BUILTINS_HELP_MODULES (MIRAGE_FEATURE_REPL)
 #define MICROPY_PY_BUILTINS_EXECFILE (0)
@@ -51,7 +51,7 @@ void mirage_refuse_machine_code(void);
 
 #define MICROPY_LONGINT_IMPL (MICROPY_LONGINT_IMPL_MPZ)
 #define MPZ_DIG_SIZE (32)
-#define MICROPY_FLOAT_IMPL (MIRAGE_FEATURE_FLOAT ? MICROPY_FLOAT_IMPL_DOUBLE : MICROPY_FLOAT_IMPL_NONE)
+#define MICROPY_FLOAT_IMPL (MICROPY_FLOAT_IMPL_DOUBLE)
 #define MICROPY_PY_BUILTINS_COMPLEX (0)
 #define MICROPY_ERROR_REPORTING (MICROPY_ERROR_REPORTING_NORMAL)
 #define MICROPY_ENABLE_SOURCE_LINE (1)
@@ -80,7 +80,6 @@ void mirage_refuse_machine_code(void);
 uint32_t mirage_random_seed(void);
 #define MICROPY_PY_RANDOM_SEED_INIT_FUNC (mirage_random_seed())
 #define MICROPY_PY_HASHLIB_SHA1 (0)
-#define MICROPY_PY_MATH (MIRAGE_FEATURE_FLOAT)
 #define MICROPY_PY_MATH_SPECIAL_FUNCTIONS (0)
 #define MICROPY_PY_MATH_FACTORIAL (0)
 #define MICROPY_PY_CMATH (0)

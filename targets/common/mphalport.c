@@ -10,6 +10,9 @@
 uint8_t mirage_member_names[MIRAGE_NAMES / 8];
 uint8_t mirage_table_names[MIRAGE_NAMES / 8];
 
+#if MIRAGE_FEATURE_REPL
+bool mirage_repl_speaks;
+#endif
 static uint32_t kept_sources;
 
 static char console_buffer[64];
@@ -29,6 +32,7 @@ uint32_t mirage_plat_wait(uint64_t deadline_ns) {
 
 void mirage_wait_until(uint64_t deadline_ns) {
     kept_sources |= mirage_plat_wait(deadline_ns);
+    mirage_idle_ticks = __builtin_ia32_rdtsc();
     mp_handle_pending(true);
 }
 
@@ -52,6 +56,7 @@ static void delay_ns(uint64_t duration_ns) {
         #if MIRAGE_TARGET_UNIX
         /* Its sources are level-triggered: plat_wait() would not sleep beside a readable one. */
         plat_sleep(deadline_ns);
+        mirage_idle_ticks = __builtin_ia32_rdtsc();
         mp_handle_pending(true);
         #else
         mirage_wait_until(deadline_ns);
@@ -95,30 +100,39 @@ uint32_t mirage_random_seed(void) {
 
 /* --- console ------------------------------------------------------------------------------------------------------ */
 
-mp_uint_t mp_hal_stdout_tx_strn(const char *str, size_t len) {
+static void write_out(const char *str, size_t len) {
+    #if MIRAGE_FEATURE_REPL
+    if (mirage_repl_speaks) {
+        plat_repl_write(str, len);
+        return;
+    }
+    #endif
     plat_console_write(str, len);
+}
+
+mp_uint_t mp_hal_stdout_tx_strn(const char *str, size_t len) {
+    write_out(str, len);
     return len;
 }
 
 void mp_hal_stdout_tx_strn_cooked(const char *str, size_t len) {
     #if MIRAGE_FEATURE_REPL
-    /* The terminal is raw while the REPL has it. */
     size_t first = 0;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len && mirage_repl_speaks; i++) {
         if (str[i] == '\n') {
-            plat_console_write(str + first, i - first);
-            plat_console_write("\r\n", 2);
+            plat_repl_write(str + first, i - first);
+            plat_repl_write("\r\n", 2);
             first = i + 1;
         }
     }
-    plat_console_write(str + first, len - first);
-    #else
-    plat_console_write(str, len);
+    str += first;
+    len -= first;
     #endif
+    write_out(str, len);
 }
 
 void mp_hal_stdout_tx_str(const char *str) {
-    plat_console_write(str, strlen(str));
+    write_out(str, strlen(str));
 }
 
 int mirage_console_peek(void) {

@@ -13,9 +13,24 @@ uint32_t mirage_plat_wait(uint64_t deadline_ns);
 void mirage_wait_until(uint64_t deadline_ns);
 /* The same, as MICROPY_INTERNAL_WFE: timeout_ms < 0 means until something happens. */
 void mirage_idle(long timeout_ms);
+/* When it last waited, on the time stamp counter: what is interrupted soon after does not spin. */
+extern volatile uint64_t mirage_idle_ticks;
+extern volatile bool mirage_was_spinning; /* when it was last interrupted */
 /* What mirage_wait_until() kept; and takes it out. */
 uint32_t mirage_take_kept_sources(void);
 void mirage_keep_sources(uint32_t sources);
+
+/* Memory of the heap for octets, with no objects in them (changes/gc.c.txt). Raises MemoryError. */
+void *mirage_new_octets(size_t n_bytes);
+void *mirage_renew_octets(void *octets, size_t n_bytes); /* larger */
+size_t mirage_gc_allocated(void);
+
+/* plat_wait(), which collects when nothing has happened for a while and it is worth it. */
+uint32_t mirage_wait_collecting(uint64_t deadline_ns);
+
+#if MIRAGE_FEATURE_REPL
+extern bool mirage_repl_speaks; /* what is printed is the prompt's */
+#endif
 
 /* Console input passes through one small buffer, so that sys.stdin can be polled without taking anything. */
 int mirage_console_read(char *data, size_t len_bytes);

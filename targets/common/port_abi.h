@@ -75,6 +75,11 @@ size_t plat_ram_bytes(void);
 /* Bounds of the C stack, for the collector and for the stack-limit check. */
 void plat_stack(void **top, size_t *len_bytes);
 
+/* --- with a prompt: where it is typed and answered --------------------------------------------------------------- */
+
+void plat_repl_write(const char *data, size_t len_bytes);
+int plat_repl_read(char *data, size_t len_bytes); /* as plat_console_read() */
+
 /* --- hvt only: PCI, devices, interrupts ---------------------------------------------------------------------- */
 
 /* bdf: bus << 8 | device << 3 | function. size: 1, 2 or 4; offset is aligned to it. Through ECAM where there is one, else

@@ -26,7 +26,13 @@ void mirage_stop_start(void) {
     is_deferred = is_asked = is_told = false;
 }
 
+#define SPINS_TICKS (1u << 30) /* a quarter of a second or more, whatever the processor */
+
+volatile uint64_t mirage_idle_ticks;
+volatile bool mirage_was_spinning;
+
 void mirage_interrupt(int exit_code) {
+    mirage_was_spinning = __builtin_ia32_rdtsc() - mirage_idle_ticks > SPINS_TICKS;
     if (exit_code == MIRAGE_EXIT_INTERRUPTED) {
         mp_sched_keyboard_interrupt();
     } else if (MP_STATE_VM(mirage_stop_exception) != MP_OBJ_NULL) {

@@ -4,9 +4,10 @@
 
 PLATFORM_SRC_C := $(addprefix hvt/,start.c memory.c paging.c console.c apic.c irq.c fault.c clock.c wall.c entropy.c acpi.c button.c power.c pci.c \
 	libc/mem.c libc/string.c libc/stdlib.c)
-# math.c completes MicroPython's libm.
-ifneq ($(filter float,$(FEATURES)),)
+# Completes MicroPython's libm.
 PLATFORM_SRC_C += hvt/libc/math.c
+ifneq ($(filter repl,$(FEATURES)),)
+PLATFORM_SRC_C += hvt/com2.c
 endif
 PLATFORM_SRC_S := $(addprefix hvt/,entry.S vectors.S)
 

@@ -59,11 +59,12 @@ void plat_console_write(const char *data, size_t len_bytes) {
 static struct termios found_mode;
 static bool is_raw;
 
-static void take_terminal(void) {
+void unix_console_take(void) {
     if (!is_raw && tcgetattr(STDIN_FILENO, &found_mode) == 0) {
         struct termios raw = found_mode;
         cfmakeraw(&raw);
-        raw.c_lflag |= ISIG; /* Ctrl-C stays a signal */
+        raw.c_lflag |= ISIG;  /* Ctrl-C stays a signal */
+        raw.c_oflag |= OPOST; /* the application prints there too */
         is_raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
     }
 }
@@ -80,9 +81,6 @@ void unix_console_end(void) {
 
 int unix_console_read(char *data, size_t len_bytes) {
     unix_console_flush();
-    #if MIRAGE_FEATURE_REPL
-    take_terminal();
-    #endif
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
     if (poll(&in, 1, 0) <= 0) {
         return 0;
@@ -93,3 +91,9 @@ int unix_console_read(char *data, size_t len_bytes) {
     }
     return n > 0 ? (int)n : -1;
 }
+
+#if MIRAGE_FEATURE_REPL
+void plat_repl_write(const char *data, size_t len_bytes) {
+    plat_console_write(data, len_bytes);
+}
+#endif

@@ -26,6 +26,7 @@ int unix_socket_ready(int *fd);
 void unix_socket_forget(int fd);
 
 void unix_console_flush(void);
+void unix_console_take(void); /* the terminal, for a prompt */
 void unix_console_end(void);
 /* What has been typed; 0 when nothing, -1 at end of input. */
 int unix_console_read(char *data, size_t len_bytes);

@@ -249,3 +249,10 @@ void plat_sleep(uint64_t deadline_ns) {
         take_wake();
     }
 }
+
+#if MIRAGE_FEATURE_REPL
+int plat_repl_read(char *data, size_t len_bytes) {
+    unix_console_take();
+    return plat_console_read(data, len_bytes);
+}
+#endif

@@ -6,6 +6,7 @@ A program runs its checks one after the other and prints a line for each; a test
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mirage_py.build import frozen, runtime
-from mirage_py.configure.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
+from mirage_py.configure.resolver import APPLICATION, BUILTIN, MICROPYTHON, Trees, resolve_imports
 from mirage_py.support import paths
 from tests.conftest import Guest
 from tests.contract import images
@@ -32,7 +33,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def obtain(program: str) -> Path:
         if program not in built:
-            built[program] = link(program, ["float", "net", "socket"], tmp_path_factory.mktemp(program))
+            built[program] = link(program, ["net", "socket"], tmp_path_factory.mktemp(program))
         return built[program]
 
     return obtain
@@ -66,6 +67,7 @@ def link(program: str, features: Sequence[str], folder: Path) -> Path:
     frozen_c, image = folder / "frozen_content.c", folder / "image"
     frozen.freeze(compiled, engine, frozen_c)
     command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", frozen_c, engine.archive]
+    command += runtime.module_flags(BUILTIN, ())
     subprocess.run([*command, *engine.flags("ldflags"), "-o", image], cwd=engine.working_directory, check=True)
     return image
 
@@ -104,6 +106,14 @@ def test_stack_over_system_sockets(run: Callable[..., str]) -> None:
 @pytest.mark.parametrize("link", ["plain", "offloads"])
 def test_stack_over_our_own(run: Callable[..., str], link: str) -> None:
     assert_passed(run("direct_checks", link))
+
+
+def test_task_that_holds_the_loop_is_named(run: Callable[..., str]) -> None:
+    lines = [line for line in run("loop_checks").splitlines() if line.startswith("loop: warning")]
+    assert [re.sub(r"2\.\d s", "2 s", line) for line in lines] == [
+        "loop: warning: the task outer_ends > inner held the loop for 2 s",
+        "loop: warning: the task outer_goes_on > inner held the loop for 2 s",
+    ]
 
 
 def test_streams(run: Callable[..., str]) -> None:

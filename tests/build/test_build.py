@@ -546,7 +546,7 @@ def test_the_key_depends_on_everything_that_the_runtime_does() -> None:
     keys = {
         runtime.runtime_key("unix", ["net"], "digest", "gcc 12"),
         runtime.runtime_key("hvt", ["net"], "digest", "gcc 12"),
-        runtime.runtime_key("unix", ["net", "float"], "digest", "gcc 12"),
+        runtime.runtime_key("unix", ["net", "socket"], "digest", "gcc 12"),
         runtime.runtime_key("unix", ["net"], "other", "gcc 12"),
         runtime.runtime_key("unix", ["net"], "digest", "gcc 14"),
     }

@@ -530,7 +530,7 @@ register("cup", unikernel("cup.Clock", OTHER(), clock()))
 def test_unknown_key_lists_the_known(echo: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"--colour: .*; its keys: accept-router-advertisements, congestion, dhcp, .*, nic, port, stats",
+        match=r"--colour: .*; its keys: accept-router-advertisements, congestion, dhcp, .*, nic, port, repl, stats",
     ):
         configure(request_for(echo, colour="blue"))
 

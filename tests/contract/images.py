@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mirage_py.build import frozen, runtime
+from mirage_py.configure.resolver import BUILTIN
 from mirage_py.support.cache import Cache
 from mirage_py.support.errors import UserError
 from tests.conftest import REQUIRE_ALL
@@ -38,5 +39,6 @@ def link(engine: runtime.Runtime, sources: Sequence[Path], folder: Path) -> Path
     frozen_c, image = folder / "frozen_content.c", folder / "image"
     frozen.freeze(compiled, engine, frozen_c)
     command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", frozen_c, engine.archive]
+    command += runtime.module_flags(BUILTIN, ())
     subprocess.run([*command, *engine.flags("ldflags"), "-o", image], cwd=engine.working_directory, check=True)
     return image

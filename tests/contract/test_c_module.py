@@ -30,7 +30,7 @@ TIMEOUT_S = 60
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    engine = images.obtain("unix", ["float", "net", "socket"])
+    engine = images.obtain("unix", ["net", "socket"])
     sources = [images.APPS / "main.py", *sorted(set(images.APPS.glob("*.py")) - {images.APPS / "main.py"})]
     return images.link(engine, sources, tmp_path_factory.mktemp("c_module"))
 
@@ -42,10 +42,10 @@ def run(image: Path, *args: object, **options: Any) -> subprocess.CompletedProce
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("target", "features"), [("unix", "float net repl socket"), ("hvt", "float net repl"), ("hvt", "")]
+    ("target", "features"), [("unix", "net repl socket"), ("hvt", "net repl"), ("hvt", "net compiler"), ("hvt", "")]
 )
 def test_compiles_without_a_warning(tmp_path: Path, target: str, features: str) -> None:
-    source = images.obtain("unix", ["float", "net", "socket"]).source
+    source = images.obtain("unix", ["net", "socket"]).source
     command = ["make", "-C", paths.targets_dir(), "-j2", f"TARGET={target}", f"FEATURES={features}"]
     command += [f"MPY_DIR={source}", f"BUILD={tmp_path}", "WERROR=-Werror"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
@@ -57,7 +57,7 @@ def test_another_micropython_is_noticed(tmp_path: Path) -> None:
     """The changes to MicroPython's collector are made to the file that they were written for, or not at all."""
     common = paths.targets_dir() / "common"
     command = [sys.executable, common / "patch_micropython.py", common / "changes" / "gc.c.txt"]
-    source = images.obtain("unix", ["float", "net", "socket"]).source / "py" / "gc.c"
+    source = images.obtain("unix", ["net", "socket"]).source / "py" / "gc.c"
     original, copy = tmp_path / "gc.c", tmp_path / "copy.c"
     for text, code in ((source.read_text(), 0), (source.read_text().replace("n_free == 1", "n_free == 2"), 1)):
         original.write_text(text)
@@ -69,17 +69,33 @@ def test_another_micropython_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_repl(tmp_path: Path) -> None:
-    engine = images.obtain("unix", ["float", "net", "repl", "socket"])
-    (tmp_path / "main.py").write_text("print('main ran')\n")
+def test_prompt_beside_the_application(tmp_path: Path) -> None:
+    """What is typed runs; neither Ctrl-D, sys.exit() nor an exception ends the application; its end ends the prompt."""
+    engine = images.obtain("unix", ["net", "repl", "socket"])
+    (tmp_path / "main.py").write_text(
+        "import _mirage, sys, time\nanswer = 42\nwhile answer:\n    _mirage.repl_poll()\n    time.sleep_ms(1)\n"
+        "print('main ended')\nsys.exit(5)\n"
+    )
     image = images.link(engine, [tmp_path / "main.py"], tmp_path)
-    typed = "6 * 7\rimport _mirage\rx = _mirage.TARGET\r\x04x\r_mirage.exit(9)\rimport _mirage\r_mirage.exit(5)\r"
+    typed = "6 * 7\rx = 8\r\x04x\rimport sys\rsys.exit(3)\r1 / 0\rimport main\rmain.answer\rmain.answer = 0\r"
     done = subprocess.run([image], input=typed, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 5
-    assert done.stdout.startswith("main ran\nMicroPython v1.25.0")
-    # Ctrl-D starts afresh: main runs again, and nothing is left of what was defined.
-    for text in (">>> 6 * 7\n42\n", "MPY: soft reboot\nmain ran", "NameError: name 'x' isn't defined"):
+    assert done.stdout.startswith("\nMicroPython v1.25.0")
+    for text in (">>> 6 * 7\n42\n", ">>> x\n8\n", "ZeroDivisionError: divide by zero", ">>> main.answer\n42\n"):
         assert text in done.stdout
+    assert done.stdout.endswith("main ended\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "code"), [("pass", 0), ("sys.exit(3)", 3), ("raise ValueError", 1)])
+def test_the_compiler_brings_no_prompt(tmp_path: Path, how: str, code: int) -> None:
+    engine = images.obtain("unix", ["compiler", "net", "socket"])
+    (tmp_path / "main.py").write_text(f"import sys\nprint(eval('1 + 2'))\n{how}\n")
+    image = images.link(engine, [tmp_path / "main.py"], tmp_path)
+    done = run(image)
+    assert done.returncode == code
+    assert done.stdout.startswith("3\n")
+    assert ">>>" not in done.stdout
 
 
 # --- the fake ---------------------------------------------------------------------------------------------------------
@@ -92,7 +108,7 @@ def test_names_are_the_fakes() -> None:
     source = (FAKES / "_mirage.py").read_text()
     in_fake = set(re.findall(r"^def ([a-z]\w*)\(", source, re.MULTILINE)) - {"reset"}
     # The socket functions have a fake of their own, where their driver is tested.
-    assert {name for name in in_c if not name.startswith("sock_")} == in_fake
+    assert {name for name in in_c if not name.startswith(("sock_", "repl_"))} == in_fake
 
 
 def test_buffers_behave_as_the_fakes(image: Path) -> None:
@@ -189,9 +205,18 @@ def test_exception_that_cannot_be_printed(image: Path) -> None:
 def test_signal_unwinds_and_ends(image: Path, spawn: Callable[..., Guest], how: str, number: int, code: int) -> None:
     guest = spawn([image, "process", how])
     guest.expect("ready")
+    if how == "busy":
+        time.sleep(2)
     guest.process.send_signal(number)
     assert guest.wait(10) == code
-    assert guest.output == "ready\nunwound\n"
+    assert guest.output.startswith("ready\nunwound\n")
+    traceback = guest.output.removeprefix("ready\nunwound\n")
+    if how == "busy":
+        # What runs and does not end is told; where it waits, there is nothing to tell.
+        assert traceback.startswith('Traceback (most recent call last):\n  File "main.py", line ')
+        assert traceback.splitlines()[-1].startswith("KeyboardInterrupt" if number == signal.SIGINT else "SystemExit")
+    else:
+        assert traceback == ""
 
 
 def test_keyboard_interrupt_can_be_caught(image: Path, spawn: Callable[..., Guest]) -> None:

@@ -143,6 +143,10 @@ def wait(deadline_ns):
             world.now_ns = max(world.now_ns, deadline_ns)
 
 
+def watch_steps(queue):
+    """The queue that the loop takes its tasks from: the C module names a task that holds it for long."""
+
+
 def pause(deadline_ns):
     """For drivers: no request to end arrives there."""
     return wait(deadline_ns)

@@ -3,6 +3,7 @@
 
 from mirage_py.configure.device import Device, Kind
 from mirage_py.configure.devices.signatures import LOOP
+from mirage_py.configure.keys import CONFIGURE, Key
 
 EVENT_LOOP = Kind(
     name="event_loop",
@@ -11,6 +12,15 @@ EVENT_LOOP = Kind(
     implementation="libos.hal.loop.EventLoop",
     doc="asyncio's event loop on the platform's wait",
 )
+
+REPL = Key(
+    "repl",
+    type="bool",
+    doc="a MicroPython prompt beside the application: on COM2 (hvt), on the terminal (unix)",
+    stage=CONFIGURE,
+)
+# What the runtime needs for it.
+REPL_FEATURE = "repl"
 
 
 def event_loop() -> Device:

@@ -198,6 +198,34 @@ async def cancelled_flag_wait_is_forgotten():
     assert not loop._streams
 
 
+async def task_that_holds_the_loop_is_named():
+    """On the console, as test_programs.py looks for: one that ends in that step, one that goes on, none in time."""
+
+    def spin(duration_ms):
+        end_ms = clock.now_ms() + duration_ms
+        while clock.now_ms() < end_ms:
+            pass
+
+    async def inner(again):
+        await asyncio.sleep_ms(1)
+        spin(2100)
+        if again:
+            await asyncio.sleep_ms(1)
+
+    async def outer_ends():
+        await inner(False)
+
+    async def outer_goes_on():
+        await inner(True)
+
+    async def quick():
+        spin(300)
+
+    for one in (outer_ends, outer_goes_on, quick):
+        await asyncio.create_task(one())
+    await asyncio.sleep_ms(2200)
+
+
 async def busy_tasks_do_not_starve_services():
     service = Service()
     loop.attach(service)
@@ -308,6 +336,7 @@ CHECKS = (
     event_and_lock,
     flag_set_from_another_task,
     cancelled_flag_wait_is_forgotten,
+    task_that_holds_the_loop_is_named,
     busy_tasks_do_not_starve_services,
     wake_ups_stay_on_from_sleep_to_sleep_and_go_off_with_busy_tasks,
     busy_service_does_not_starve_tasks,

@@ -102,15 +102,136 @@ async def closed_server_accepts_no_more():
         raise AssertionError("no OSError")
 
 
+async def several_tasks_write_and_drain():
+    """What they wrote goes out in that order, whole, though the peer reads slowly."""
+
+    async def serve(reader, writer):
+        async def one(letter):
+            for number in range(20):
+                writer.write(b"%s%02d" % (letter, number) + b"." * 99996 + b"\n")
+                await writer.drain()
+
+        await asyncio.gather(one(b"A"), one(b"B"), one(b"C"))
+        await writer.aclose()
+
+    async with await asyncio.start_server(serve, HOST, 7206):
+        reader, writer = await asyncio.open_connection(HOST, 7206)
+        await asyncio.sleep_ms(100)
+        found = []
+        while line := await reader.readline():
+            assert len(line) == 100000
+            found.append(line[:3])
+        assert sorted(found) == sorted(b"%s%02d" % (k, n) for k in (b"A", b"B", b"C") for n in range(20))
+        for letter in b"ABC":
+            assert [n for n in found if n[0] == letter] == sorted(n for n in found if n[0] == letter)
+        await writer.wait_closed()
+
+
+async def cancelled_drain_loses_nothing():
+    """What a cancelled task had in hand is sent by the next one."""
+
+    async def serve(reader, writer):
+        writer.write(b"x" * 12000000)
+        try:
+            await asyncio.wait_for_ms(writer.drain(), 50)
+        except asyncio.TimeoutError:
+            pass
+        else:
+            raise AssertionError("all of it was taken")
+        writer.write(b"the end\n")
+        await writer.drain()
+        await writer.aclose()
+
+    async with await asyncio.start_server(serve, HOST, 7207):
+        reader, writer = await asyncio.open_connection(HOST, 7207)
+        await asyncio.sleep_ms(200)
+        total = 0
+        last = b""
+        while data := await reader.read(65536):
+            total += len(data)
+            last = (last + data)[-8:]
+        assert (total, last) == (12000008, b"the end\n"), (total, last)
+        await writer.wait_closed()
+
+
+async def forgotten_connection_ends_when_the_peer_goes():
+    """And the console says so, once for a port."""
+    log.lines = []
+    forgotten = []
+
+    async def serve(reader, writer):
+        await reader.readline()
+        writer.write(b"hello\n")
+        await writer.drain()
+        forgotten.append(writer)
+
+    async with await asyncio.start_server(serve, HOST, 7208):
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection(HOST, 7208)
+            await writer.awrite(b"hi\n")
+            assert await reader.readline() == b"hello\n"
+            assert not forgotten[-1]._closed.is_set()
+            await writer.awrite(b"more that nobody reads\n")
+            await writer.aclose()
+        await asyncio.sleep_ms(1200)
+        assert [writer._closed.is_set() for writer in forgotten] == [True] * 3
+    assert len([line for line in log.lines if "without writer.close()" in line]) == 1, log.lines
+
+
+async def half_closed_peer_gets_what_another_task_writes():
+    async def later(writer):
+        writer.write(b"first ")
+        await asyncio.sleep_ms(1500)
+        writer.write(b"later")
+        await writer.wait_closed()
+
+    async def serve(reader, writer):
+        await reader.read()
+        asyncio.create_task(later(writer))
+
+    async with await asyncio.start_server(serve, HOST, 7209):
+        reader, writer = await asyncio.open_connection(HOST, 7209)
+        writer._flow.shutdown_write()
+        assert await reader.read() == b"first later"
+        await writer.wait_closed()
+
+
+async def callback_that_is_no_coroutine_is_told():
+    log.lines = []
+
+    def serve(reader, writer):
+        pass
+
+    async with await asyncio.start_server(serve, HOST, 7210):
+        try:
+            reader, _writer = await asyncio.open_connection(HOST, 7210)
+            assert await reader.read() == b""
+        except OSError:
+            pass  # it is reset at once
+    assert any("the handler of" in line for line in log.lines), log.lines
+
+
 async def classes_have_their_names():
     assert asyncio.StreamReader is asyncio.StreamWriter
+
+
+class Lines(Log):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        super().__init__("error", Console())
+        self.lines = []
+
+    def _write(self, source, level, text):
+        self.lines.append(text)
 
 
 loop = EventLoop()
 sockets = Sockets()
 loop.attach(sockets)
 take_ports(sockets)
-install(SocketStack(sockets, loop, Log("error", Console())))
+log = Lines()
+install(SocketStack(sockets, loop, log))
 loop.run(
     run_all(
         (
@@ -119,6 +240,11 @@ loop.run(
             readinto_fills_a_buffer,
             stream_outlives_the_callback_that_gave_it_away,
             closed_server_accepts_no_more,
+            several_tasks_write_and_drain,
+            cancelled_drain_loses_nothing,
+            forgotten_connection_ends_when_the_peer_goes,
+            half_closed_peer_gets_what_another_task_writes,
+            callback_that_is_no_coroutine_is_told,
             classes_have_their_names,
         )
     )

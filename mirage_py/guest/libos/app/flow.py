@@ -15,6 +15,8 @@ WRITE_TWICE = "another task is writing to this flow"
 class Waiters:
     """The task that waits to read, and the one that waits to write. Base of the flows."""
 
+    unsent = b""  # what a write() that was cancelled did not take
+
     def __init__(self):
         self.reader = None
         self.writer = None
@@ -84,10 +86,18 @@ class Alarm:
             core._task_queue.push(task)
 
 
+def started(function, *args):
+    """The coroutine that an async function makes of these arguments. TypeError where it is none: it has run already."""
+    coroutine = function(*args)
+    if not hasattr(coroutine, "send"):
+        raise TypeError("not a coroutine: write `async def`")
+    return coroutine
+
+
 async def serve(flow, handler, log):
     """Runs handler(flow): the flow is closed when it returns, aborted when it raises."""
     try:
-        await handler(flow)
+        await started(handler, flow)
     except OSError as error:
         # Told before the peer learns of it: who sees the reset finds the reason on the console.
         if flow.error is None:
@@ -103,6 +113,14 @@ async def serve(flow, handler, log):
         raise
     else:
         await flow.close()
+
+
+def warn_of_listeners(stack):
+    """start() has returned, and with it the image ends, though somebody may still connect."""
+    ports = stack.tcp.ports()
+    if ports:
+        text = "start() has returned, and listening on port %d ends with it: `await stack.listen()` serves on"
+        stack.log.warning("app", text % ports[0])
 
 
 def guarded(callback, log):

@@ -6,7 +6,7 @@ from asyncio import core
 from errno import ECONNABORTED, EOPNOTSUPP, ETIMEDOUT
 from time import ticks_add, ticks_diff, ticks_ms
 
-from .flow import READ_TWICE, Alarm, Waiters, guarded, serve
+from .flow import READ_TWICE, Alarm, Waiters, guarded, serve, warn_of_listeners
 from .stats import Stats
 
 _CONNECT_TIMEOUT_MS = 30000
@@ -81,8 +81,17 @@ class SocketFlow(Waiters):
                 raise
             if count > 0:
                 start += count
-            else:
+                continue
+            try:
                 await self.wait_writable()
+            except core.CancelledError:
+                self.unsent = bytes(memoryview(data)[start:])
+                raise
+
+    def read_now(self, n):
+        if self._fd < 0:
+            raise OSError(ECONNABORTED)
+        return self._sockets.recv(self._fd, n)
 
     def shutdown_write(self):
         if self._fd >= 0:
@@ -185,6 +194,9 @@ class _Tcp:
     def __init__(self, stack):
         self._stack = stack
         self._listeners = {}
+
+    def ports(self):
+        return sorted(self._listeners)
 
     def listen(self, port, handler, backlog=128):
         stack = self._stack
@@ -322,12 +334,16 @@ class SocketStack:
         }
         self.tcp = _Tcp(self)
         self.udp = _Udp(self)
+        loop.returned.append(self._warn_of_listeners)
         if stats is not None:
             Stats(self, loop, log.console, stats)
 
     async def wait_until_up(self, timeout_ms=None):
         """True: the system has its addresses."""
         return True
+
+    def _warn_of_listeners(self):
+        warn_of_listeners(self)
 
     def is_settled(self):
         """True: nothing more will be known."""

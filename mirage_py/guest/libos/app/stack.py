@@ -7,7 +7,7 @@ from errno import ECONNABORTED, ETIMEDOUT
 from time import ticks_add, ticks_ms
 
 from .device_log import DeviceLog
-from .flow import READ_TWICE, Alarm, Waiters, guarded, serve
+from .flow import READ_TWICE, Alarm, Waiters, guarded, serve, warn_of_listeners
 from .stats import Stats
 
 _CONNECT_TIMEOUT_MS = 30000
@@ -64,8 +64,22 @@ class Flow(Waiters):
         count = conn.write(data)
         total = len(data)
         while count < total:
-            await self.wait_writable()
+            try:
+                await self.wait_writable()
+            except core.CancelledError:
+                self.unsent = bytes(memoryview(data)[count:])
+                raise
             count += conn.write(data, count)
+
+    def read_now(self, n):
+        """What read() would return without waiting; None where it would wait. Raises OSError as read() does."""
+        conn = self._conn
+        data = conn.read(n)
+        if data or conn.is_eof:
+            return data
+        if conn.error is not None or self._is_closed:
+            raise OSError(conn.error or ECONNABORTED)
+        return b"" if conn.state == 0 else None
 
     def shutdown_write(self):
         """Sends the end after what was written; reading goes on."""
@@ -118,6 +132,10 @@ class _Tcp:
     def __init__(self, stack):
         self._stack = stack
         self._tcp = stack.netstack.tcp
+
+    def ports(self):
+        """Those that are listened on."""
+        return sorted(self._tcp.listeners)
 
     def listen(self, port, handler, backlog=128):
         """Runs `handler(flow)` (async def) in a task of its own for each connection to `port`.
@@ -221,6 +239,7 @@ class Stack:
         self.tcp = _Tcp(self)
         self.udp = _Udp(self)
         self.more_counters = {}
+        loop.returned.append(self._warn_of_listeners)
         if addressing is not None:
             loop.exits.append(addressing.release)
         DeviceLog(netstack.device, log)
@@ -230,6 +249,9 @@ class Stack:
     async def wait_until_up(self, timeout_ms=None):
         """Returns True when there is an address to connect from; False when timeout_ms have passed without one."""
         return self.addressing is None or await self.addressing.wait_until_up(timeout_ms)
+
+    def _warn_of_listeners(self):
+        warn_of_listeners(self)
 
     def is_settled(self):
         """False while an answer of DHCP may come: then name servers may be named soon."""

@@ -6,8 +6,13 @@ drain() sends; reader and writer are one object; hosts are numeric addresses, un
 """
 
 import asyncio
+from asyncio import core
+
+from .flow import started
 
 _READ_BYTES = 65536
+# How often the server looks whether the peer of a connection has gone that its callback left open.
+_LOOK_MS = 500
 
 
 class Stream:
@@ -17,6 +22,9 @@ class Stream:
         self._flow = flow
         self._received = b""  # beyond what readline() or readexactly() returned
         self._unsent = []
+        self._is_sending = False  # a task is in flow.write()
+        self._sent = None  # wakes the others that drain
+        self._user = None  # the task that used this last
         self._is_closing = False
         self._closed = asyncio.Event()
 
@@ -69,6 +77,7 @@ class Stream:
         return b"".join(parts)
 
     async def _some(self, n):
+        self._user = core.cur_task
         data = self._received
         if not data:
             return await self._flow.read(n)
@@ -82,6 +91,7 @@ class Stream:
 
     def write(self, buf):
         """Buffers; drain() sends."""
+        self._user = core.cur_task
         if isinstance(buf, str):
             buf = buf.encode()
         elif not isinstance(buf, bytes):
@@ -89,11 +99,32 @@ class Stream:
         self._unsent.append(buf)
 
     async def drain(self):
-        """Sends what was written; returns when the send buffer has taken it. Always lets other tasks run."""
+        """Sends what was written; returns when the send buffer has taken it. Always lets other tasks run.
+
+        Several tasks may write and drain: what they wrote goes out in that order. OSError for all of them when the
+        connection fails.
+        """
+        while self._is_sending:
+            # Another task sends, and what was written here may be in its hands.
+            if self._sent is None:
+                self._sent = asyncio.Event()
+            await self._sent.wait()
+            if self._flow.error is not None:
+                raise OSError(self._flow.error)
         if self._unsent:
             data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
             self._unsent = []
-            await self._flow.write(data)
+            self._is_sending = True
+            try:
+                await self._flow.write(data)
+            except core.CancelledError:
+                self._unsent.insert(0, self._flow.unsent)  # some of it may be another task's
+                raise
+            finally:
+                self._is_sending = False
+                if self._sent is not None:
+                    self._sent.set()
+                    self._sent = None
         await asyncio.sleep_ms(0)
 
     def close(self):
@@ -110,11 +141,35 @@ class Stream:
             await self._flow.close()
             self._closed.set()
 
-    async def until_closed(self):
-        """For the server: a callback that returns may have given the stream to another task."""
+    async def until_closed(self, forgotten):
+        """For the server: a callback that returns may have given the stream to another task, or have forgotten it.
+
+        forgotten: called when it was, and is closed now because the peer has gone.
+        """
         if self._is_closing:
             await self.wait_closed()
-        await self._closed.wait()
+        while not self._closed.is_set():
+            await asyncio.sleep_ms(_LOOK_MS)
+            if not self._closed.is_set() and self._is_forgotten() and self._has_peer_gone():
+                forgotten()
+                await self.wait_closed()
+
+    def _is_forgotten(self):
+        """Whether the callback's task was the last that used this, or another one that has ended, and none is at it."""
+        user = self._user
+        is_left = user is None or user is core.cur_task or user.done()
+        return is_left and self._flow.reader is None and not self._is_sending
+
+    def _has_peer_gone(self):
+        if len(self._received) >= _READ_BYTES:
+            return False  # nobody may ever read it, and the peer waits
+        try:
+            data = self._flow.read_now(_READ_BYTES)
+        except OSError:
+            return True
+        if data:
+            self._received += data
+        return data == b""
 
     async def __aenter__(self):
         return self
@@ -169,15 +224,23 @@ def install(stack, connector=None):
     Done once by the generated main, before the application starts.
     """
 
-    async def start_server(callback, _host, port, backlog=5, ssl=None):
+    async def start_server(callback, _host, port, backlog=128, ssl=None):
         """Runs callback(reader, writer) for each connection to `port`, of whatever local address."""
         if ssl is not None:
             raise NotImplementedError("ssl")
 
+        is_told = []
+
+        def forgotten():
+            if not is_told:
+                is_told.append(True)
+                text = "port %d: the callback returned without writer.close(): closed, as the peer has gone"
+                stack.log.warning("tcp", text % port)
+
         async def handler(flow):
             stream = Stream(flow)
-            await callback(stream, stream)
-            await stream.until_closed()
+            await started(callback, stream, stream)
+            await stream.until_closed(forgotten)
 
         stack.tcp.listen(port, handler, backlog)
         return Server(stack, port)

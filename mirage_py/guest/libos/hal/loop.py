@@ -47,6 +47,7 @@ class EventLoop:
         self.map = []  # the services; asyncio.core looks whether it is empty
         self.sleeps = 0
         self._is_armed = False  # services wake us, or did
+        self.returned = []  # called without arguments when run()'s coroutine has returned, before `exits`
         self.exits = []  # called with now_ms when run() ends in order; their work still leaves
         self._steps = 0
         self._streams = []  # [stream, reading task or None, writing task or None]
@@ -85,6 +86,8 @@ class EventLoop:
             self._leave()
             raise
         # Not after other exceptions: what is broken would break again, and hide how it began.
+        for tell in self.returned:
+            tell()
         self._leave()
         return value
 
@@ -105,6 +108,7 @@ class EventLoop:
                 service.poll(_mirage.now_ms())
 
     def _run(self, main_task):
+        _mirage.watch_steps(core._task_queue)
         excs = (core.CancelledError, Exception)
         now_ms = _mirage.now_ms()
         steps = 0
