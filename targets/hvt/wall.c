@@ -73,10 +73,11 @@ static uint64_t cmos_seconds(void) {
     uint64_t century = value[6] >= 19 && value[6] <= 29 ? value[6] : 20;
     bool is_time = value[0] < 60 && value[1] < 60 && value[2] < 24;
     bool is_date = value[3] >= 1 && value[3] <= 31 && value[4] >= 1 && value[4] <= 12;
-    if (!same || !is_time || !is_date) {
+    uint64_t year = century * 100 + value[5];
+    if (!same || !is_time || !is_date || year < 1970) { /* whose clock says less, has none */
         return 0;
     }
-    uint64_t days = days_from_civil(century * 100 + value[5], value[4], value[3]);
+    uint64_t days = days_from_civil(year, value[4], value[3]);
     return ((days * 24 + value[2]) * 60 + value[1]) * 60 + value[0];
 }
 

@@ -218,6 +218,14 @@ def test_wall_time_is_the_cmos_clocks(start: Run, machine: str, busy: str) -> No
     assert finish(start("wall", busy, "-M", machine)).endswith("SUCCESS\n")
 
 
+@pytest.mark.timing
+def test_wall_time_of_a_clock_before_1970_counts_from_there(start: Run) -> None:
+    # A QEMU that is told a year beyond 2038 may come to this as well.
+    walls = re.findall(r"wall (\d+)", finish(start("time", "", "-M", "q35", "-rtc", "base=1965-06-01T00:00:00")))
+    assert len(walls) == 2
+    assert all(int(wall_ms) < 60_000 for wall_ms in walls)
+
+
 def press(path: Path) -> None:
     """Presses the power button of the machine whose monitor listens at `path`."""
     with socket.socket(socket.AF_UNIX) as monitor:
