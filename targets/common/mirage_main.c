@@ -17,9 +17,6 @@
 
 #include "modmirage.h"
 
-/* SystemExit(143), made at start: a signal handler cannot allocate. */
-MP_REGISTER_ROOT_POINTER(mp_obj_t mirage_terminate_exception);
-
 /*
  * When to collect. Next-fit allocation goes through all of a heap before it comes back to where it began, and memory
  * that no cache has seen for long costs more to fill than a small collection to make. So one is made after as much has
@@ -42,14 +39,6 @@ void gc_collect(void) {
     gc_helper_collect_regs_and_stack();
     gc_collect_end();
     set_gc_pace();
-}
-
-void mirage_interrupt(int exit_code) {
-    if (exit_code == MIRAGE_EXIT_INTERRUPTED) {
-        mp_sched_keyboard_interrupt();
-    } else if (MP_STATE_VM(mirage_terminate_exception) != MP_OBJ_NULL) {
-        mp_sched_exception(MP_STATE_VM(mirage_terminate_exception));
-    }
 }
 
 /* CPython's meaning of SystemExit's argument. */
@@ -113,8 +102,7 @@ static int run_main(void) {
     if (nlr_push(&nlr) != 0) {
         return report(MP_OBJ_FROM_PTR(nlr.ret_val));
     }
-    mp_obj_t terminate_code = MP_OBJ_NEW_SMALL_INT(MIRAGE_EXIT_TERMINATED);
-    MP_STATE_VM(mirage_terminate_exception) = mp_obj_exception_make_new(&mp_type_SystemExit, 1, 0, &terminate_code);
+    mirage_stop_start();
     mp_obj_t import_args[] = {MP_OBJ_NEW_QSTR(MP_QSTR_main)};
     mp_builtin___import__(MP_ARRAY_SIZE(import_args), import_args);
     mp_handle_pending(true);

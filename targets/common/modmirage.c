@@ -11,7 +11,7 @@
 #include "py/mphal.h"
 
 #if MIRAGE_FEATURE_SOCKET
-#include "unix_wait.h"
+#include "unix.h"
 #endif
 
 static int arg_count;
@@ -20,24 +20,6 @@ static char **arg_values;
 void mirage_set_args(int argc, char **argv) {
     arg_count = argc;
     arg_values = argv;
-}
-
-/* --- buffers and bounds ------------------------------------------------------------------------------------------- */
-
-__attribute__((noreturn)) void mirage_raise_bounds(void) {
-    mp_raise_ValueError(MP_ERROR_TEXT("out of bounds"));
-}
-
-uint8_t *mirage_range(mp_obj_t buf, mp_obj_t start_in, mp_obj_t len_in, mp_uint_t flags) {
-    mp_buffer_info_t info;
-    mp_get_buffer_raise(buf, &info, flags);
-    mp_int_t start = mirage_int(start_in);
-    mp_int_t len_bytes = mirage_int(len_in);
-    /* As unsigned numbers, negative ones are larger than any buffer. */
-    if ((size_t)start > info.len || (size_t)len_bytes > info.len - (size_t)start) {
-        mirage_raise_bounds();
-    }
-    return (uint8_t *)info.buf + start;
 }
 
 /* --- functions ---------------------------------------------------------------------------------------------------- */
@@ -87,22 +69,34 @@ static mp_obj_t mirage_wall_ns(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(mirage_wall_ns_obj, mirage_wall_ns);
 
-/* wait(deadline_ns) -> set of sources that fired, as bits. deadline_ns < 0: none. Allocates nothing. */
-static mp_obj_t mirage_wait(mp_obj_t deadline_in) {
+static uint32_t wait_for_sources(mp_obj_t deadline_in) {
     mp_int_t deadline_ns = mirage_int(deadline_in);
     uint32_t fired = mirage_take_kept_sources();
     if (fired != 0) {
-        fired |= plat_wait(0);
-    } else {
-        fired = plat_wait(deadline_ns < 0 ? PLAT_NO_DEADLINE : (uint64_t)deadline_ns);
+        return fired | mirage_plat_wait(0);
     }
-    if (MP_STATE_THREAD(mp_pending_exception) != MP_OBJ_NULL) {
+    return mirage_plat_wait(deadline_ns < 0 ? PLAT_NO_DEADLINE : (uint64_t)deadline_ns);
+}
+
+/* wait(deadline_ns) -> set of sources that fired, as bits. deadline_ns < 0: none. Allocates nothing. See defer_stop(). */
+static mp_obj_t mirage_wait(mp_obj_t deadline_in) {
+    uint32_t fired = wait_for_sources(deadline_in);
+    if (MP_STATE_THREAD(mp_pending_exception) != MP_OBJ_NULL || mirage_stop_is_due()) {
         mirage_keep_sources(fired);
         mp_handle_pending(true);
+        mirage_raise_stop();
     }
     return MP_OBJ_NEW_SMALL_INT(fired);
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(mirage_wait_obj, mirage_wait);
+
+/* pause(deadline_ns): the same for drivers, in the middle of whose work no request to end arrives */
+static mp_obj_t mirage_pause(mp_obj_t deadline_in) {
+    uint32_t fired = wait_for_sources(deadline_in);
+    mp_handle_pending(true);
+    return MP_OBJ_NEW_SMALL_INT(fired);
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(mirage_pause_obj, mirage_pause);
 
 /* entropy(buf): fills it. OSError(EIO) where the machine has no source. */
 static mp_obj_t mirage_entropy(mp_obj_t buf) {
@@ -153,6 +147,9 @@ static const mp_rom_map_elem_t mirage_globals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_now_ms), MP_ROM_PTR(&mirage_now_ms_obj)},
     {MP_ROM_QSTR(MP_QSTR_wall_ns), MP_ROM_PTR(&mirage_wall_ns_obj)},
     {MP_ROM_QSTR(MP_QSTR_wait), MP_ROM_PTR(&mirage_wait_obj)},
+    {MP_ROM_QSTR(MP_QSTR_pause), MP_ROM_PTR(&mirage_pause_obj)},
+    {MP_ROM_QSTR(MP_QSTR_defer_stop), MP_ROM_PTR(&mirage_defer_stop_obj)},
+    {MP_ROM_QSTR(MP_QSTR_Terminated), MP_ROM_PTR(&mp_type_Terminated)},
     {MP_ROM_QSTR(MP_QSTR_entropy), MP_ROM_PTR(&mirage_entropy_obj)},
     {MP_ROM_QSTR(MP_QSTR_exit), MP_ROM_PTR(&mirage_exit_obj)},
     {MP_ROM_QSTR(MP_QSTR_memory), MP_ROM_PTR(&mirage_memory_obj)},

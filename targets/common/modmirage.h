@@ -11,6 +11,13 @@
 
 void mirage_set_args(int argc, char **argv);
 
+/* stop.c: once the interpreter runs; whether _mirage.wait() has Terminated to raise; that it does. */
+void mirage_stop_start(void);
+bool mirage_stop_is_due(void);
+__attribute__((noreturn)) void mirage_raise_stop(void);
+extern const mp_obj_type_t mp_type_Terminated;
+MP_DECLARE_CONST_FUN_OBJ_1(mirage_defer_stop_obj);
+
 /* A number of octets, an offset or a small number; saves the call in the usual case. */
 static inline mp_int_t mirage_int(mp_obj_t value) {
     return mp_obj_is_small_int(value) ? MP_OBJ_SMALL_INT_VALUE(value) : mp_obj_get_int(value);

@@ -18,8 +18,17 @@ static size_t console_count;
 
 /* --- waiting ------------------------------------------------------------------------------------------------------ */
 
+uint32_t mirage_plat_wait(uint64_t deadline_ns) {
+    uint32_t fired = plat_wait(deadline_ns);
+    if (fired >> PLAT_SOURCE_STOP) {
+        fired &= ~(1u << PLAT_SOURCE_STOP);
+        mirage_interrupt(MIRAGE_EXIT_TERMINATED);
+    }
+    return fired;
+}
+
 void mirage_wait_until(uint64_t deadline_ns) {
-    kept_sources |= plat_wait(deadline_ns);
+    kept_sources |= mirage_plat_wait(deadline_ns);
     mp_handle_pending(true);
 }
 

@@ -7,6 +7,8 @@
 
 #include "port_abi.h"
 
+/* plat_wait(); a request to end goes to mirage_interrupt(). */
+uint32_t mirage_plat_wait(uint64_t deadline_ns);
 /* Waits like plat_wait(), keeping what fired for the next _mirage.wait(). */
 void mirage_wait_until(uint64_t deadline_ns);
 /* The same, as MICROPY_INTERNAL_WFE: timeout_ms < 0 means until something happens. */

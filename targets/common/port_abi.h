@@ -31,10 +31,14 @@
 int mirage_main(int argc, char **argv);
 
 /*
- * Raises an exception in the running Python code: KeyboardInterrupt for MIRAGE_EXIT_INTERRUPTED, SystemExit(143) for
- * MIRAGE_EXIT_TERMINATED. May be called from a signal or interrupt handler; plat_wait() then returns early.
+ * Raises an exception in the running Python code: KeyboardInterrupt for MIRAGE_EXIT_INTERRUPTED; Terminated, a
+ * SystemExit(143), for MIRAGE_EXIT_TERMINATED. An event loop that asked for it gets the first of the latter when it
+ * waits, and not in the middle of anything. May be called from a signal handler; the platform then makes plat_wait()
+ * return early.
  */
 void mirage_interrupt(int exit_code);
+/* A while after MIRAGE_EXIT_TERMINATED: when the loop has not come to wait by now, Terminated is raised where it is. */
+void mirage_stop_overdue(void);
 
 /* --- every platform ------------------------------------------------------------------------------------------ */
 
@@ -50,11 +54,13 @@ uint64_t plat_wall_ns(void);      /* since 1970-01-01 UTC */
 /*
  * Sleeps until plat_monotonic_ns() >= deadline_ns, or an event. Returns the set of sources that fired since the last
  * call: bit PLAT_SOURCE_CONSOLE for console input (for certain only after plat_console_read() found nothing), bit s for a
- * source s handed out by plat_irq_alloc() or plat_fd_watch(). An event that came before the call is never lost: the
+ * source s handed out by plat_irq_alloc() or plat_fd_watch(), bit PLAT_SOURCE_STOP when the machine is asked to end (a power
+ * button), for mirage_interrupt(MIRAGE_EXIT_TERMINATED) to be called. An event that came before the call is never lost: the
  * call then returns at once. 0 means the deadline passed, or that mirage_interrupt() was called.
  */
 #define PLAT_SOURCE_CONSOLE 0
-#define PLAT_SOURCE_MAX 31
+#define PLAT_SOURCE_MAX 30
+#define PLAT_SOURCE_STOP 31
 uint32_t plat_wait(uint64_t deadline_ns);
 
 bool plat_entropy(uint8_t *data, size_t len_bytes); /* false: the machine has no source of entropy */

@@ -16,14 +16,8 @@
 #define FADT_DSDT 40
 #define FADT_SMI_CMD 48
 #define FADT_ACPI_ENABLE 52
-#define FADT_PM1A_CNT 64
 #define FADT_PM1B_CNT 68
-#define FADT_FLAGS 112
 #define FADT_X_DSDT 140
-#define FADT_SLEEP_CONTROL 244
-#define FADT_BYTES_1 116 /* of revision 1, but the flags, which all have */
-#define FADT_BYTES_SLEEP 256
-#define HW_REDUCED_ACPI (1u << 20)
 #define GAS_MEMORY 0
 #define GAS_IO 1
 #define PM1_SCI_EN 1
@@ -39,17 +33,7 @@
 
 static uint64_t rsdp_addr;
 
-static uint16_t get16(const uint8_t *p) {
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-static uint32_t get32(const uint8_t *p) {
-    return get16(p) | (uint32_t)get16(p + 2) << 16;
-}
-static uint64_t get64(const uint8_t *p) {
-    return get32(p) | (uint64_t)get32(p + 4) << 32;
-}
-
-static bool bytes_equal(const uint8_t *a, const char *b, size_t len_bytes) {
+bool hvt_bytes_equal(const uint8_t *a, const char *b, size_t len_bytes) {
     for (size_t i = 0; i < len_bytes; i++) {
         if (a[i] != (uint8_t)b[i]) {
             return false;
@@ -66,14 +50,14 @@ static const uint8_t *find_rsdp(void) {
     static const char signature[] = "RSD PTR ";
     if (rsdp_addr != 0) {
         const uint8_t *rsdp = (const uint8_t *)rsdp_addr;
-        return hvt_map_readable(rsdp_addr, HEADER_BYTES) && bytes_equal(rsdp, signature, 8) ? rsdp : NULL;
+        return hvt_map_readable(rsdp_addr, HEADER_BYTES) && hvt_bytes_equal(rsdp, signature, 8) ? rsdp : NULL;
     }
     if (!hvt_map_readable(BIOS_AREA, BIOS_AREA_END - BIOS_AREA)) {
         return NULL;
     }
     for (uint64_t at = BIOS_AREA; at < BIOS_AREA_END; at += 16) {
         const uint8_t *p = (const uint8_t *)at;
-        if (bytes_equal(p, signature, 8)) {
+        if (hvt_bytes_equal(p, signature, 8)) {
             uint8_t sum = 0;
             for (int i = 0; i < RSDP_BYTES; i++) {
                 sum = (uint8_t)(sum + p[i]);
@@ -91,7 +75,7 @@ static const uint8_t *map_table(uint64_t phys_addr, size_t *len_bytes) {
         return NULL;
     }
     const uint8_t *table = (const uint8_t *)phys_addr;
-    *len_bytes = get32(table + 4);
+    *len_bytes = get_le32(table + 4);
     if (*len_bytes < HEADER_BYTES || *len_bytes > TABLE_BYTES_MAX || !hvt_map_readable(phys_addr, *len_bytes)) {
         return NULL;
     }
@@ -103,15 +87,15 @@ const uint8_t *hvt_acpi_table(const char *signature, size_t min_len_bytes, size_
     if (rsdp == NULL) {
         return NULL;
     }
-    bool is_xsdt = rsdp[RSDP_REVISION] >= 2 && get64(rsdp + RSDP_XSDT) != 0;
+    bool is_xsdt = rsdp[RSDP_REVISION] >= 2 && get_le64(rsdp + RSDP_XSDT) != 0;
     size_t root_bytes = 0, entry_bytes = is_xsdt ? 8 : 4;
-    const uint8_t *root = map_table(is_xsdt ? get64(rsdp + RSDP_XSDT) : get32(rsdp + RSDP_RSDT), &root_bytes);
+    const uint8_t *root = map_table(is_xsdt ? get_le64(rsdp + RSDP_XSDT) : get_le32(rsdp + RSDP_RSDT), &root_bytes);
     if (root == NULL) {
         return NULL;
     }
     for (size_t at = HEADER_BYTES; at + entry_bytes <= root_bytes; at += entry_bytes) {
-        const uint8_t *table = map_table(is_xsdt ? get64(root + at) : get32(root + at), len_bytes);
-        if (table != NULL && bytes_equal(table, signature, 4) && *len_bytes >= min_len_bytes) {
+        const uint8_t *table = map_table(is_xsdt ? get_le64(root + at) : get_le32(root + at), len_bytes);
+        if (table != NULL && hvt_bytes_equal(table, signature, 4) && *len_bytes >= min_len_bytes) {
             return table;
         }
     }
@@ -136,7 +120,7 @@ static bool find_s5(const uint8_t *dsdt, size_t len_bytes, uint8_t *typ_a, uint8
     const uint8_t *end = dsdt + len_bytes;
     for (const uint8_t *p = dsdt + HEADER_BYTES; p + 8 < end; p++) {
         bool is_named = p[-1] == AML_NAME || (p[-1] == '\\' && p[-2] == AML_NAME);
-        if (!is_named || !bytes_equal(p, "_S5_", 4) || p[4] != AML_PACKAGE) {
+        if (!is_named || !hvt_bytes_equal(p, "_S5_", 4) || p[4] != AML_PACKAGE) {
             continue;
         }
         const uint8_t *at = p + 5;
@@ -151,8 +135,9 @@ static bool find_s5(const uint8_t *dsdt, size_t len_bytes, uint8_t *typ_a, uint8
     return false;
 }
 
-static void enable_acpi(const uint8_t *fadt, uint16_t pm1a_port) {
-    uint32_t smi_port = get32(fadt + FADT_SMI_CMD);
+void hvt_acpi_enable(const uint8_t *fadt) {
+    uint32_t smi_port = get_le32(fadt + FADT_SMI_CMD);
+    uint16_t pm1a_port = (uint16_t)get_le32(fadt + FADT_PM1A_CNT);
     if (smi_port == 0 || fadt[FADT_ACPI_ENABLE] == 0 || (inw(pm1a_port) & PM1_SCI_EN)) {
         return;
     }
@@ -163,12 +148,17 @@ static void enable_acpi(const uint8_t *fadt, uint16_t pm1a_port) {
 }
 
 static void write_sleep_control(const uint8_t *gas, uint8_t value) {
-    uint64_t addr = get64(gas + 4);
+    uint64_t addr = get_le64(gas + 4);
     if (gas[0] == GAS_IO) {
         outb((uint16_t)addr, value);
     } else if (gas[0] == GAS_MEMORY && plat_map_mmio(addr, 1) != NULL) {
         *(volatile uint8_t *)addr = value;
     }
+}
+
+const uint8_t *hvt_acpi_dsdt(const uint8_t *fadt, size_t fadt_bytes, size_t *len_bytes) {
+    uint64_t addr = fadt_bytes >= FADT_X_DSDT + 8 ? get_le64(fadt + FADT_X_DSDT) : 0;
+    return map_table(addr != 0 ? addr : get_le32(fadt + FADT_DSDT), len_bytes);
 }
 
 bool hvt_acpi_power_off(void) {
@@ -177,23 +167,22 @@ bool hvt_acpi_power_off(void) {
     if (fadt == NULL) {
         return false;
     }
-    uint64_t dsdt_addr = fadt_bytes >= FADT_X_DSDT + 8 ? get64(fadt + FADT_X_DSDT) : 0;
-    const uint8_t *dsdt = map_table(dsdt_addr != 0 ? dsdt_addr : get32(fadt + FADT_DSDT), &dsdt_bytes);
+    const uint8_t *dsdt = hvt_acpi_dsdt(fadt, fadt_bytes, &dsdt_bytes);
     uint8_t typ_a = 0, typ_b = 0;
     if (dsdt == NULL || !find_s5(dsdt, dsdt_bytes, &typ_a, &typ_b)) {
         return false;
     }
-    if (get32(fadt + FADT_FLAGS) & HW_REDUCED_ACPI) {
+    if (get_le32(fadt + FADT_FLAGS) & HW_REDUCED_ACPI) {
         if (fadt_bytes < FADT_BYTES_SLEEP) {
             return false;
         }
         write_sleep_control(fadt + FADT_SLEEP_CONTROL, (uint8_t)(typ_a << SLEEP_TYP_BIT | SLEEP_EN));
     } else {
-        uint16_t pm1a_port = (uint16_t)get32(fadt + FADT_PM1A_CNT), pm1b_port = (uint16_t)get32(fadt + FADT_PM1B_CNT);
+        uint16_t pm1a_port = (uint16_t)get_le32(fadt + FADT_PM1A_CNT), pm1b_port = (uint16_t)get_le32(fadt + FADT_PM1B_CNT);
         if (pm1a_port == 0) {
             return false;
         }
-        enable_acpi(fadt, pm1a_port);
+        hvt_acpi_enable(fadt);
         outw(pm1a_port, (uint16_t)(typ_a << PM1_SLP_TYP_BIT | PM1_SLP_EN));
         if (pm1b_port != 0) {
             outw(pm1b_port, (uint16_t)(typ_b << PM1_SLP_TYP_BIT | PM1_SLP_EN));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clock.c: monotonic time from the TSC or the KVM clock, wall time from the KVM clock or the CMOS clock.
+ * clock.c: monotonic time from the TSC or the KVM clock.
  *
  * The rate of the TSC, best source first: the KVM clock gives it; CPUID leaf 0x40000010 or 0x15 names it (not under
  * TCG, whose TSC follows the host's whatever CPUID says); else it is measured for half a millisecond against the
@@ -9,7 +9,6 @@
  */
 #include "hvt.h"
 
-#define NS_PER_S 1000000000UL
 #define MSR_KVM_WALL_CLOCK_NEW 0x4b564d00
 #define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01
 #define KVM_FEATURE_CLOCKSOURCE2 (1u << 3)
@@ -20,15 +19,6 @@
 #define PIT_COUNTER0 0x40
 #define PIT_CONTROL 0x43
 #define SAMPLES 8
-#define CMOS_INDEX 0x70
-#define CMOS_DATA 0x71
-#define CMOS_STATUS_A 0x0a
-#define CMOS_STATUS_B 0x0b
-#define STATUS_A_UIP 0x80
-#define STATUS_B_BINARY 0x04
-#define STATUS_B_24H 0x02
-#define CMOS_CENTURY 0x32
-#define CMOS_TRIES 1000
 
 /* Documentation/virt/kvm/x86/msr.rst */
 typedef struct {
@@ -50,8 +40,6 @@ static uint64_t tsc_start;
 static uint64_t tsc_mul;                            /* ns per TSC tick, 32.32 */
 static uint64_t lapic_mul = (1UL << 32) / LAPIC_TICK_NS; /* LAPIC ticks per ns, 32.32 */
 static uint64_t last_ns;
-static uint64_t wall_offset_ns;
-static bool have_wall_offset;
 
 static uint64_t scale(uint64_t value, uint64_t mul_32_32) {
     return (uint64_t)((unsigned __int128)value * mul_32_32 >> 32);
@@ -207,73 +195,10 @@ uint64_t plat_monotonic_ns(void) {
     return last_ns;
 }
 
-static uint8_t cmos_read(uint8_t reg) {
-    outb(CMOS_INDEX, reg);
-    return inb(CMOS_DATA);
-}
-
-static uint64_t days_from_civil(uint64_t year, uint64_t month, uint64_t day) {
-    /* Days since 1970-01-01 in the Gregorian calendar, counting years from March, so that the leap day comes last. */
-    year -= month <= 2;
-    uint64_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    return year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719468;
-}
-
-/* Seconds since 1970 from the CMOS clock (Motorola MC146818A), taken as UTC. 0 where there is none. */
-static uint64_t cmos_seconds(void) {
-    static const uint8_t regs[] = {0x00, 0x02, 0x04, 0x07, 0x08, 0x09, CMOS_CENTURY};
-    uint8_t value[ARRAY_LEN(regs)], again[ARRAY_LEN(regs)];
-    uint8_t status_b = cmos_read(CMOS_STATUS_B);
-    bool same = false;
-    /* An update in between would mix two times: read until two readings agree. */
-    for (int tries = 0; tries < CMOS_TRIES && !same; tries++) {
-        if (cmos_read(CMOS_STATUS_A) & STATUS_A_UIP) {
-            continue;
-        }
-        same = true;
-        for (size_t i = 0; i < ARRAY_LEN(regs); i++) {
-            value[i] = cmos_read(regs[i]);
-        }
-        for (size_t i = 0; i < ARRAY_LEN(regs); i++) {
-            again[i] = cmos_read(regs[i]);
-            same = same && again[i] == value[i];
-        }
-    }
-    bool pm = (value[2] & 0x80) != 0 && !(status_b & STATUS_B_24H);
-    value[2] &= 0x7f;
-    for (size_t i = 0; i < ARRAY_LEN(regs) && !(status_b & STATUS_B_BINARY); i++) {
-        value[i] = (uint8_t)((value[i] >> 4) * 10 + (value[i] & 15));
-    }
-    if (!(status_b & STATUS_B_24H)) {
-        value[2] = (uint8_t)(value[2] % 12 + (pm ? 12 : 0));
-    }
-    uint64_t century = value[6] >= 19 && value[6] <= 29 ? value[6] : 20;
-    bool is_time = value[0] < 60 && value[1] < 60 && value[2] < 24;
-    bool is_date = value[3] >= 1 && value[3] <= 31 && value[4] >= 1 && value[4] <= 12;
-    if (!same || !is_time || !is_date) {
-        return 0;
-    }
-    uint64_t days = days_from_civil(century * 100 + value[5], value[4], value[3]);
-    return ((days * 24 + value[2]) * 60 + value[1]) * 60 + value[0];
-}
-
-static uint64_t find_wall_offset_ns(void) {
+uint64_t hvt_kvm_wall_offset_ns(void) {
+    static kvm_wall_t wall __attribute__((aligned(16)));
     if (have_kvm_clock) {
-        static kvm_wall_t wall __attribute__((aligned(16)));
         wrmsr(MSR_KVM_WALL_CLOCK_NEW, (uint64_t)&wall);
-        if (wall.version != 0) {
-            return wall.sec * NS_PER_S + wall.nsec; /* the moment at which the KVM clock was zero */
-        }
     }
-    uint64_t seconds = cmos_seconds();
-    /* Somewhere in that second: the middle is wrong by half of one at most. */
-    return seconds == 0 ? 0 : seconds * NS_PER_S + NS_PER_S / 2 - plat_monotonic_ns();
-}
-
-uint64_t plat_wall_ns(void) {
-    if (!have_wall_offset) {
-        wall_offset_ns = find_wall_offset_ns();
-        have_wall_offset = true;
-    }
-    return wall_offset_ns + plat_monotonic_ns();
+    return wall.version != 0 ? wall.sec * NS_PER_S + wall.nsec : 0;
 }

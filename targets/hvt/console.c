@@ -157,10 +157,3 @@ void hvt_print_dec(uint64_t value) {
     } while (value != 0);
     plat_console_write(digits + at, sizeof(digits) - at);
 }
-
-void hvt_die(const char *message, int exit_code) {
-    hvt_print("mirage: ");
-    hvt_print(message);
-    hvt_print("\n");
-    plat_exit(exit_code);
-}

@@ -12,6 +12,17 @@
 #define MSR_EFER 0xc0000080
 #define EFER_LME 0x100
 #define EFER_NXE 0x800
+#define COOKIE 0x6d697261
+#define COM1 0x3f8
+#define COM1_LSR (COM1 + 5)
+#define LSR_THRE 0x20
+#define LSR_TEMT 0x40
+#define WAIT_TURNS 1000000 /* of a wait that must end where nothing answers */
+#define DEBUG_EXIT_PORT 0xf4
+#define PVPANIC_PORT 0x505
+#define PVPANIC_PANICKED 1
+#define SKIPPED 1 /* the digit that a small number has not */
+#define EXIT_UNAVAILABLE 69 /* MIRAGE_EXIT_NO_MEMORY */
 #define BOOT_PML4 hvt_stack_bottom
 #define BOOT_PDPT (hvt_stack_bottom + 0x1000)
 #define BOOT_PD (hvt_stack_bottom + 0x2000)
@@ -28,6 +39,21 @@
     .global hvt_entry
 hvt_entry:
     cld
+    /* Before anything else: is this a machine that can run what follows, down to the stack? No stack until then. */
+    movl $COOKIE, hvt_stack_top - 4
+    movl $too_little_memory, %esi
+    cmpl $COOKIE, hvt_stack_top - 4
+    jne refuse
+    movl %ebx, %ebp
+    movl $0x80000000, %eax
+    cpuid
+    movl $no_long_mode, %esi
+    cmpl $0x80000001, %eax
+    jb refuse
+    movl $0x80000001, %eax
+    cpuid
+    testl $(1 << 29), %edx /* long mode */
+    jz refuse
     movl $hvt_stack_top, %esp
 
     movl $(BOOT_PDPT + 3), BOOT_PML4
@@ -40,9 +66,6 @@ hvt_entry:
     cmpl $512, %ecx
     jne 1b
 
-    movl %ebx, %esi
-    movl $0x80000001, %eax
-    cpuid
     movl $EFER_LME, %edi
     testl $(1 << 20), %edx /* NX */
     jz 2f
@@ -69,12 +92,62 @@ hvt_entry:
     movl %eax, %fs
     movl %eax, %gs
     movl $hvt_stack_top, %esp
+    movl %ebp, %ebx
     xorl %ebp, %ebp
     fninit
     ldmxcsr hvt_mxcsr(%rip)
-    movl %esi, %edi
+    movl %ebx, %edi
     call hvt_start
     ud2
+
+    /* Ends with the line at %esi. In 32-bit mode, with registers only; the way out is that of power.c, less ACPI. */
+    .code32
+refuse:
+    lodsb
+    testb %al, %al
+    jz 3f
+    cmpb $SKIPPED, %al
+    je refuse
+    movb %al, %ah
+    movl $WAIT_TURNS, %ecx
+    movl $COM1_LSR, %edx
+1:  inb %dx, %al
+    testb $LSR_THRE, %al
+    loopz 1b
+    movb %ah, %al
+    movl $COM1, %edx
+    outb %al, %dx
+    jmp refuse
+3:  movl $WAIT_TURNS, %ecx
+    movl $COM1_LSR, %edx
+4:  inb %dx, %al
+    testb $LSR_TEMT, %al
+    loopz 4b
+    movl $EXIT_UNAVAILABLE, %eax
+    movl $DEBUG_EXIT_PORT, %edx
+    outl %eax, %dx
+    movl $WAIT_TURNS, %ecx
+5:  pause
+    loop 5b
+    movl $PVPANIC_PORT, %edx
+    inb %dx, %al
+    cmpb $0xff, %al
+    je 6f
+    movb $PVPANIC_PANICKED, %al
+    outb %al, %dx
+6:  lidt no_idt
+    int3
+    jmp 6b
+
+    /* Beside the code: of the pages of an image that does not fit, the first may be all there is. */
+no_idt:
+    .long 0, 0
+too_little_memory:
+    .ascii "mirage: too little memory: give the machine "
+    .byte hvt_minimum_tens, hvt_minimum_ones
+    .asciz " MiB (-m, or --memory)\n"
+no_long_mode:
+    .asciz "mirage: this processor has no 64-bit mode: start a 64-bit machine (qemu-system-x86_64, -cpu max or host)\n"
 
     .section .rodata.entry, "a"
     .align 8

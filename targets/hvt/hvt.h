@@ -23,6 +23,7 @@
 
 extern char hvt_image_start[], hvt_text_end[], hvt_rodata_start[], hvt_rodata_end[], hvt_data_start[], hvt_data_end[];
 extern char hvt_guard_start[], hvt_stack_bottom[], hvt_stack_top[], hvt_image_end[];
+extern char hvt_minimum_mib[]; /* the address is the number: the least memory that the image starts with */
 
 /* --- the CPU -------------------------------------------------------------------------------------------------- */
 
@@ -92,8 +93,6 @@ void hvt_console_drain(void);        /* until the last byte has left, or a secon
 void hvt_print(const char *text);
 void hvt_print_hex(uint64_t value);
 void hvt_print_dec(uint64_t value);
-/* One line `mirage: MESSAGE`, then the machine ends with this code. */
-__attribute__((noreturn)) void hvt_die(const char *message, int exit_code);
 
 /* --- memory.c: the memory map and the shares made of it --------------------------------------------------------- */
 
@@ -105,7 +104,7 @@ typedef struct {
 #define MEMMAP_RAM 1
 #define MEMMAP_ACPI 3
 
-void hvt_memory_init(const hvt_memmap_t *map, size_t count);
+bool hvt_memory_init(const hvt_memmap_t *map, size_t count); /* false: there is too little */
 bool hvt_memory_is_ram(uint64_t phys_addr, uint64_t len_bytes); /* overlaps RAM by the memory map? */
 uint64_t hvt_memory_top(void);                                  /* end of the highest RAM */
 uint64_t hvt_memory_top_below_4g(void);
@@ -129,6 +128,22 @@ bool hvt_map_readable(uint64_t phys_addr, uint64_t len_bytes); /* any alignment:
 bool hvt_is_mapped(uint64_t virt_addr);
 uint64_t hvt_phys_limit(void);                          /* 1 << the CPU's number of physical address bits */
 
+/* --- apic.c ------------------------------------------------------------------------------------------------------ */
+
+void hvt_apic_init(uint32_t timer_vector, uint32_t spurious_vector); /* all lines of the I/O APIC masked */
+uint32_t hvt_lapic_id(void);
+void hvt_lapic_eoi(void);
+uint64_t hvt_lapic_ticks_left(void); /* the one-shot timer, counting down; for calibration */
+void hvt_lapic_start(uint32_t ticks);
+#define LAPIC_DIVISOR 16             /* of the bus clock, which QEMU and KVM fix at 1 GHz */
+uint32_t hvt_ioapic_lines(void);     /* 0: there is no I/O APIC */
+#define VECTOR_CMOS 0x32
+/* To this CPU. low_word: the vector, and: */
+void hvt_ioapic_route(uint32_t line, uint32_t low_word);
+#define IOAPIC_LEVEL (1u << 15)
+#define IOAPIC_ACTIVE_LOW (1u << 13)
+void hvt_ioapic_mask(uint32_t line);
+
 /* --- irq.c, vectors.S, fault.c ---------------------------------------------------------------------------------- */
 
 /* What vectors.S leaves on the stack. */
@@ -140,21 +155,54 @@ typedef struct {
 
 void hvt_descriptors_init(void);  /* the IDT and the TSS: from here on a fault makes a report */
 void hvt_irq_init(void);          /* LAPIC, I/O APIC; masks the 8259 */
-uint64_t hvt_lapic_ticks_left(void); /* the one-shot timer, counting down; for calibration */
-void hvt_lapic_start(uint32_t ticks);
-#define LAPIC_DIVISOR 16          /* of the bus clock, which QEMU and KVM fix at 1 GHz */
 
-/* --- clock.c -------------------------------------------------------------------------------------------------- */
+/* --- clock.c, wall.c -------------------------------------------------------------------------------------------------- */
 
+#define NS_PER_S 1000000000UL
 void hvt_clock_init(void);
+uint64_t hvt_kvm_wall_offset_ns(void);          /* wall time when the KVM clock was zero; 0: there is none */
+/* From the interrupt handler. is_now: it comes at the moment at which it happened. */
+void hvt_wall_second_begins(bool is_now);
+#define IRQ_CMOS 8
 uint64_t hvt_lapic_ticks(uint64_t duration_ns); /* how long in ticks of the LAPIC timer, rounded up */
 
-/* --- acpi.c, power.c, pci.c ------------------------------------------------------------------------------------- */
+/* --- acpi.c, button.c, power.c, pci.c ------------------------------------------------------------------------------------- */
 
 void hvt_acpi_init(uint64_t rsdp_phys_addr); /* 0: look for it in the BIOS area, when first asked */
 /* A table by signature, mapped, its length checked against min_len_bytes. NULL when there is none. */
 const uint8_t *hvt_acpi_table(const char *signature, size_t min_len_bytes, size_t *len_bytes);
 __attribute__((noreturn)) void hvt_power_off(int exit_code);
+/* One line `mirage: MESSAGE`, then the machine ends with this code. */
+__attribute__((noreturn)) void hvt_die(const char *message, int exit_code);
+/* Of the "FACP" table (ACPI 6.5, 5.2.9), which is FADT_BYTES_1 long at least: */
+#define FADT_BYTES_1 116 /* of revision 1, but the flags, which all have */
+#define FADT_BYTES_SLEEP 256
+#define FADT_SCI_INT 46
+#define FADT_PM1A_EVT 56
+#define FADT_PM1A_CNT 64
+#define FADT_PM1_EVT_LEN 88
+#define FADT_FLAGS 112
+#define FADT_SLEEP_CONTROL 244
+#define POWER_BUTTON_ELSEWHERE (1u << 4)
+#define HW_REDUCED_ACPI (1u << 20)
+const uint8_t *hvt_acpi_dsdt(const uint8_t *fadt, size_t fadt_bytes, size_t *len_bytes);
+void hvt_acpi_enable(const uint8_t *fadt); /* SCI instead of SMI (4.8.2.5) */
+bool hvt_bytes_equal(const uint8_t *a, const char *b, size_t len_bytes);
+static inline uint16_t get_le16(const uint8_t *p) {
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+static inline uint32_t get_le32(const uint8_t *p) {
+    return get_le16(p) | (uint32_t)get_le16(p + 2) << 16;
+}
+static inline uint64_t get_le64(const uint8_t *p) {
+    return get_le32(p) | (uint64_t)get_le32(p + 4) << 32;
+}
+
+/* The line of the I/O APIC where the power button's interrupt arrives, and its mode (IOAPIC_LEVEL ...). false: there is
+ * no button that we know. */
+bool hvt_button_init(uint32_t *line, uint32_t *mode);
+bool hvt_button_pressed(void); /* since the last call; from its interrupt handler */
+
 bool hvt_acpi_power_off(void); /* comes back when the machine has no ACPI, or did not mind it */
 
 #endif

@@ -19,7 +19,7 @@
 #define POOL_PAGES_MIN 48
 #define DMA_BYTES_MIN (256UL << 10)
 #define DMA_BYTES_MAX (16UL << 20)
-#define HEAP_BYTES_MIN (256UL << 10)
+#define HEAP_BYTES_MIN (448UL << 10) /* link.ld has it too; the modules of a network stack take 300 KiB */
 #define COOKIE 0x6d69726167652d70UL
 
 /* An application that wants another share for DMA defines this; 0 leaves it to us. */
@@ -125,7 +125,7 @@ static void map_image(void) {
     }
 }
 
-void hvt_memory_init(const hvt_memmap_t *map, size_t count) {
+bool hvt_memory_init(const hvt_memmap_t *map, size_t count) {
     memmap_count = count < MEMMAP_MAX ? count : MEMMAP_MAX;
     for (size_t i = 0; i < memmap_count; i++) {
         memmap[i] = map[i];
@@ -153,12 +153,17 @@ void hvt_memory_init(const hvt_memmap_t *map, size_t count) {
     if (mirage_dma_bytes == 0 && want > DMA_BYTES_MAX) {
         want = DMA_BYTES_MAX;
     }
+    /* In a small machine the heap comes first: without it nothing starts. */
+    uint64_t room = dma.start + HEAP_BYTES_MIN < main_range.end ? main_range.end - dma.start - HEAP_BYTES_MIN : 0;
+    if (mirage_dma_bytes == 0 && want > room) {
+        want = room & ~PAGE_MASK;
+    }
     if (want < DMA_BYTES_MIN) {
         want = DMA_BYTES_MIN;
     }
     dma.end = dma.start + ((want + PAGE_MASK) & ~PAGE_MASK);
     if (dma.end < dma.start || dma.end + HEAP_BYTES_MIN > main_range.end) {
-        hvt_die("the machine has too little memory; give it more (-m)", MIRAGE_EXIT_NO_MEMORY);
+        return false;
     }
 
     map_image();
@@ -170,6 +175,7 @@ void hvt_memory_init(const hvt_memmap_t *map, size_t count) {
     }
     hvt_paging_enable();
     zero_dma_after_restart(cookie_page);
+    return true;
 }
 
 bool hvt_memory_is_ram(uint64_t phys_addr, uint64_t len_bytes) {
@@ -180,6 +186,19 @@ bool hvt_memory_is_ram(uint64_t phys_addr, uint64_t len_bytes) {
         }
     }
     return false;
+}
+
+void *plat_map_mmio(uint64_t phys_addr, size_t len_bytes) {
+    uint64_t limit = hvt_phys_limit();
+    if (len_bytes == 0 || phys_addr >= limit || len_bytes > limit - phys_addr) {
+        return NULL;
+    }
+    uint64_t start = phys_addr & ~PAGE_MASK;
+    uint64_t end = (phys_addr + len_bytes + PAGE_MASK) & ~PAGE_MASK;
+    if (start == 0 || hvt_memory_is_ram(start, end - start)) {
+        return NULL;
+    }
+    return hvt_map(start, end - start, PAGE_WRITE | PAGE_UNCACHED | PAGE_NX) ? (void *)phys_addr : NULL;
 }
 
 static uint64_t top_below(uint64_t limit) {

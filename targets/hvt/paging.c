@@ -125,16 +125,3 @@ bool hvt_map_readable(uint64_t phys_addr, uint64_t len_bytes) {
     }
     return hvt_map(start, end - start, PAGE_NX);
 }
-
-void *plat_map_mmio(uint64_t phys_addr, size_t len_bytes) {
-    uint64_t limit = hvt_phys_limit();
-    if (len_bytes == 0 || phys_addr >= limit || len_bytes > limit - phys_addr) {
-        return NULL;
-    }
-    uint64_t start = phys_addr & ~PAGE_MASK;
-    uint64_t end = (phys_addr + len_bytes + PAGE_MASK) & ~PAGE_MASK;
-    if (start == 0 || hvt_memory_is_ram(start, end - start)) {
-        return NULL;
-    }
-    return hvt_map(start, end - start, PAGE_WRITE | PAGE_UNCACHED | PAGE_NX) ? (void *)phys_addr : NULL;
-}

@@ -2,7 +2,7 @@
 #
 # The hvt platform, for targets/Makefile and tests/guest/Makefile; both run in targets/. Paths are from there.
 
-PLATFORM_SRC_C := $(addprefix hvt/,start.c memory.c paging.c console.c irq.c fault.c clock.c entropy.c acpi.c power.c pci.c \
+PLATFORM_SRC_C := $(addprefix hvt/,start.c memory.c paging.c console.c apic.c irq.c fault.c clock.c wall.c entropy.c acpi.c button.c power.c pci.c \
 	libc/mem.c libc/string.c libc/stdlib.c)
 # math.c completes MicroPython's libm.
 ifneq ($(filter float,$(FEATURES)),)

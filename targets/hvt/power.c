@@ -15,6 +15,10 @@
 void hvt_power_off(int exit_code) {
     __asm__ volatile("cli");
     hvt_console_drain();
+    /* Whoever presses the power button wants what comes now: it is no failure. */
+    if (exit_code == MIRAGE_EXIT_TERMINATED) {
+        exit_code = MIRAGE_EXIT_OK;
+    }
     if (exit_code < 0 || exit_code > EXIT_CODE_MAX) {
         exit_code = EXIT_CODE_MAX;
     }
@@ -41,4 +45,11 @@ void hvt_power_off(int exit_code) {
 
 void plat_exit(int code) {
     hvt_power_off(code);
+}
+
+void hvt_die(const char *message, int exit_code) {
+    hvt_print("mirage: ");
+    hvt_print(message);
+    hvt_print("\n");
+    plat_exit(exit_code);
 }

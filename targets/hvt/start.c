@@ -77,6 +77,15 @@ static bool copy_command_line(uint64_t from) {
     return false;
 }
 
+static __attribute__((noreturn)) void die_of_memory(void) {
+    /* A memory map may be too full of holes, whatever its size. */
+    uint64_t minimum_mib = (uint64_t)hvt_minimum_mib, present_mib = plat_ram_bytes() >> 20;
+    hvt_print("mirage: too little memory: give the machine ");
+    hvt_print_dec(minimum_mib > present_mib ? minimum_mib : present_mib + 1);
+    hvt_print(" MiB (-m, or --memory)\n");
+    plat_exit(MIRAGE_EXIT_NO_MEMORY);
+}
+
 void hvt_start(const start_info_t *info) {
     hvt_console_init();
     hvt_descriptors_init();
@@ -87,7 +96,9 @@ void hvt_start(const start_info_t *info) {
     /* All of it lies in RAM that is about to get other uses. */
     bool fits = info->cmdline == 0 || copy_command_line(info->cmdline);
     hvt_acpi_init(info->rsdp);
-    hvt_memory_init((const hvt_memmap_t *)info->memmap, info->memmap_entries);
+    if (!hvt_memory_init((const hvt_memmap_t *)info->memmap, info->memmap_entries)) {
+        die_of_memory();
+    }
     hvt_irq_init();
     hvt_clock_init();
 

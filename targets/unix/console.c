@@ -5,7 +5,7 @@
  * with whoever started us; only a REPL takes a terminal for itself, and gives it back at the end.
  */
 
-#include "unix_wait.h"
+#include "unix.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -78,19 +78,17 @@ void unix_console_end(void) {
     #endif
 }
 
-int plat_console_read(char *data, size_t len_bytes) {
+int unix_console_read(char *data, size_t len_bytes) {
     unix_console_flush();
     #if MIRAGE_FEATURE_REPL
     take_terminal();
     #endif
     struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
     if (poll(&in, 1, 0) <= 0) {
-        unix_wait_for_console();
         return 0;
     }
     ssize_t n = read(STDIN_FILENO, data, len_bytes > 0x10000 ? 0x10000 : len_bytes);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        unix_wait_for_console();
         return 0;
     }
     return n > 0 ? (int)n : -1;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "modmirage.h"
-#include "unix_wait.h"
+#include "unix.h"
 
 #define PROTO_TCP 6
 #define PROTO_UDP 17

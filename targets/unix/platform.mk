@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # unix: a static Linux executable over the C library.
 
-PLATFORM_SRC_C := unix/platform.c unix/console.c unix/wait.c
+PLATFORM_SRC_C := unix/start.c unix/platform.c unix/console.c unix/wait.c
 ifneq ($(filter net,$(FEATURES)),)
 PLATFORM_SRC_C += unix/mod_tap.c
 endif

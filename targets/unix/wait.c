@@ -5,7 +5,7 @@
  * just before the sleep is not slept over.
  */
 
-#include "unix_wait.h"
+#include "unix.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -102,13 +102,22 @@ int plat_fd_watch(int fd, int events) {
     return free_source;
 }
 
-void unix_wait_for_console(void) {
+/* Console input becomes a source, once: it fires, and is silent until this is called again. */
+static void wait_for_console(void) {
     int operation = console_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     if (control(operation, STDIN_FILENO, EPOLLIN | EPOLLONESHOT, FOR_CONSOLE, 0) == 0) {
         console_registered = true;
     } else {
         console_always_ready = true;
     }
+}
+
+int plat_console_read(char *data, size_t len_bytes) {
+    int n = unix_console_read(data, len_bytes);
+    if (n == 0) {
+        wait_for_console();
+    }
+    return n;
 }
 
 /* --- sockets ------------------------------------------------------------------------------------------------------ */

@@ -32,7 +32,7 @@ def lines(command: list[str | Path]) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize(("program", "at_least"), [("interpreter", 300), ("handlers", 70)])
+@pytest.mark.parametrize(("program", "at_least"), [("interpreter", 300), ("handlers", 70), ("dates", 110)])
 def test_program_prints_the_same_on_our_interpreter_as_on_cpython(tmp_path: Path, program: str, at_least: int) -> None:
     ours, theirs = lines([link(program, tmp_path)]), lines([sys.executable, PROGRAMS / f"{program}.py"])
     for number, (our_line, their_line) in enumerate(zip(ours, theirs, strict=False)):

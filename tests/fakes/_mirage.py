@@ -24,6 +24,10 @@ class Exit(BaseException):
         self.code = code
 
 
+class Terminated(SystemExit):
+    """What wait() raises for an event loop that asked for it, when the machine is asked to end."""
+
+
 class World:
     """Everything a test can look at or change behind the C module's functions."""
 
@@ -137,6 +141,15 @@ def wait(deadline_ns):
             if deadline_ns < 0:
                 raise AssertionError("wait() without a deadline, and nothing that could end it")
             world.now_ns = max(world.now_ns, deadline_ns)
+
+
+def pause(deadline_ns):
+    """For drivers: no request to end arrives there."""
+    return wait(deadline_ns)
+
+
+def defer_stop(is_deferred):
+    pass
 
 
 def entropy(buf):

@@ -38,6 +38,9 @@ void *memmove(void *destination, const void *source, size_t n) {
         move_small(to, from, n);
         return to;
     }
+    if (to == from) {
+        return to; /* a slice of a bytearray assigned moves its unchanged end onto itself */
+    }
     if ((size_t)(to - from) >= n) { /* forwards is safe: `to` is below `from`, or beyond its end */
         v16 tail = *(const v16 *)(from + n - 16);
         char *last = to + n - 16;

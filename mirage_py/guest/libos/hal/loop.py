@@ -29,8 +29,15 @@ _NS_PER_MS = const(1000000)
 _POLL_REQUEST = const(3)  # MP_STREAM_POLL, the ioctl of stream objects
 _POLL_IN = const(1)
 _POLL_OUT = const(4)
+# How long start() may take to clean up when the application is asked to end.
+_STOP_GRACE_MS = const(5000)
 # How often streams that only their ioctl can be asked about are looked at while nothing else happens.
 _STREAM_POLL_MS = const(10)
+
+
+async def _raise_after_grace(reason):
+    await core.sleep_ms(_STOP_GRACE_MS)
+    raise reason
 
 
 class EventLoop:
@@ -62,15 +69,33 @@ class EventLoop:
         return _mirage.now_ms()
 
     def run(self, coroutine):
-        """Runs a coroutine, and the tasks that it starts, until it returns. Its value, or its exception, is ours."""
+        """Runs a coroutine, and the tasks that it starts, until it returns. Its value, or its exception, is ours.
+
+        Asked to end (SIGTERM, the power button), it is cancelled, as CPython's asyncio.run() does it: CancelledError at
+        the await where it is. When it has not ended five seconds later, or at the second request, SystemExit.
+        """
+        main_task = core.create_task(coroutine)
+        _mirage.defer_stop(True)
         try:
-            value = self._run(coroutine)
+            try:
+                value = self._run(main_task)
+            except _mirage.Terminated as reason:
+                value = self._stop(main_task, reason)
         except SystemExit:
             self._leave()
             raise
         # Not after other exceptions: what is broken would break again, and hide how it began.
         self._leave()
         return value
+
+    def _stop(self, main_task, reason):
+        core.cur_task = None  # or it might take the task for one that cancels itself
+        main_task.cancel()
+        core.create_task(_raise_after_grace(reason))
+        try:
+            return self._run(main_task)
+        except core.CancelledError:
+            raise reason
 
     def _leave(self):
         for leave in self.exits:
@@ -79,8 +104,7 @@ class EventLoop:
             for service in self.map:
                 service.poll(_mirage.now_ms())
 
-    def _run(self, coroutine):
-        main_task = core.create_task(coroutine)
+    def _run(self, main_task):
         excs = (core.CancelledError, Exception)
         now_ms = _mirage.now_ms()
         steps = 0

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* unix_wait.h: what the files of the unix platform share. One epoll set is behind everything that can be waited for. */
-#ifndef MIRAGE_UNIX_WAIT_H
-#define MIRAGE_UNIX_WAIT_H
+/* unix.h: what the files of the unix platform share. One epoll set is behind everything that can be waited for. */
+#ifndef MIRAGE_UNIX_H
+#define MIRAGE_UNIX_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,9 +18,6 @@ void unix_wait_start(void);
 /* From a signal handler: plat_wait() and plat_sleep() return. */
 void unix_wait_wake(void);
 
-/* Console input becomes a source, once: it fires, and is silent until this is called again. */
-void unix_wait_for_console(void);
-
 /* Edge-triggered: what a socket becomes ready for is queued once. events: PLAT_FD_*. 0, or -1 with errno. */
 int unix_socket_watch(int fd, int events);
 /* The next one: *fd and PLAT_FD_* events; 0 when none is queued. */
@@ -30,7 +27,11 @@ void unix_socket_forget(int fd);
 
 void unix_console_flush(void);
 void unix_console_end(void);
+/* What has been typed; 0 when nothing, -1 at end of input. */
+int unix_console_read(char *data, size_t len_bytes);
 
+/* Before plat_heap(), plat_dma() and plat_stack(). Exits with a message where the system refuses. */
+void unix_memory_start(void *stack_top, size_t stack_bytes);
 __attribute__((noreturn)) void unix_fatal(const char *what);
 
 #endif
