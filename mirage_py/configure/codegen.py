@@ -209,7 +209,8 @@ class _Main:
             imports.setdefault(module, []).append(name if shown == name else f"{name} as {shown}")
         # What drives hardware finds it missing or broken when it starts: a line, not a traceback.
         failures = []
-        if any(placed.kind.hardware is not None for placed in self.graph.devices):
+        has_hardware = any(placed.kind.hardware is not None for placed in self.graph.devices)
+        if has_hardware or (self.graph.context.target == HVT and self.graph.of_kind("random")):
             imports.setdefault("libos.hal.mmio", []).append("DeviceError")
             failures.append("DeviceError")
         # So does an address among the boot arguments that is none of a host, or does not go with another.

@@ -89,6 +89,7 @@ class Kind:
         goes on after the kind's name ("drives a PCI device").
     local: its name in the generated main.py, without number; the kind's own name unless given.
     is_service: the event loop polls it.
+    is_small: wants so little of what it is built on that USER_COUNT leaves it out.
     hardware: what a machine must attach for a device with these settings, as data for the image's note.
     """
 
@@ -106,6 +107,7 @@ class Kind:
     target_reason: str = ""
     local: str = ""
     is_service: bool = False
+    is_small: bool = False
     hardware: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:

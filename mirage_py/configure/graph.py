@@ -93,8 +93,8 @@ class Graph:
         return [placed for placed in self.devices if placed.kind.name == name]
 
     def users(self, placed: Placed) -> int:
-        """How many devices are built directly on this one."""
-        return sum(placed in other.arguments for other in self.devices)
+        """How many devices are built directly on this one, small ones left out."""
+        return sum(placed in other.arguments and not other.kind.is_small for other in self.devices)
 
     def number(self, placed: Placed, parameter: str) -> int:
         """Which of its like `placed` is, from 0: its setting `parameter`, else the first that is free, in order."""

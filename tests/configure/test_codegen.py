@@ -177,7 +177,7 @@ def test_config_says_every_choice() -> None:
         "format": 1,
     }
     assert config["ports"] == [{"proto": "tcp", "key": "port", "port": 8080}]
-    assert config["keys"]["configure"] == {"congestion": "cubic", "net": "direct", "nic": "virtio"}
+    assert config["keys"]["configure"] == {"congestion": "cubic", "entropy": "virtio", "net": "direct", "nic": "virtio"}
     assert [key["name"] for key in config["keys"]["runtime"]] == [
         "port",
         "ipv6",

@@ -54,6 +54,7 @@ def test_hvt_is_our_stack_on_a_virtio_card() -> None:
         "dma0",
         "net0",
         "ethernet0",
+        "rng0",
         "random0",
         "congestion0",
         "arp0",

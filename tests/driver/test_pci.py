@@ -243,3 +243,64 @@ def test_map_bar_outside_is_refused():
     for index, offset, length in ((0, 0, (1 << 17) + 4), (0, -4, 8), (1, 0, 4), (6, 0, 4), (3, 1 << 14, 4)):
         with pytest.raises(DeviceError):
             device.map_bar(index, offset, length, "I")
+
+
+def machine_with_other_roots():
+    """Bus 0 with a card, root 8 with one, and root 32 with one behind a bridge that the firmware numbered."""
+    machine = Machine({0x00: PciFunction(0x8086, 0x29C0, 0x0600), 0x08: nic()})
+    machine.add(0x800, nic())
+    bridge = machine.add(0x2000, PciBridge())
+    bridge.config[0x18:0x1B] = bytes((32, 33, 33))
+    machine.add(0x00, nic(), bridge)
+    return machine
+
+
+def test_other_root_buses_are_found_after_bus_0():
+    machine = machine_with_other_roots()
+    _mirage.reset(machine=machine)
+    bus = PciBus()
+    reads = machine.reads
+    assert bus.find(vendor=0x8086, device=0x10FB).slot == "00:01.0"
+    # They cost a machine that has what is wanted on bus 0 nothing.
+    assert machine.reads == reads
+    assert [bus.find(vendor=0x8086, device=0x10FB, index=n).slot for n in (1, 2)] == ["08:00.0", "21:00.0"]
+    assert bus.find(slot="21:00.0").parent.slot == "20:00.0"
+    with pytest.raises(DeviceError, match="number 3"):
+        bus.find(vendor=0x8086, device=0x10FB, index=3)
+    for index in range(3):
+        device = bus.find(vendor=0x8086, device=0x10FB, index=index)
+        device.enable()
+        assert device.map_bar(0, 0, 1 << 17, "I")[5] == 0
+    assert len({function.bar_address(0) for function in machine.every() if function.bar_sizes}) == 3
+
+
+def test_addresses_of_other_roots_are_kept_free():
+    machine = machine_with_other_roots()
+    here = machine.functions[0x08]
+    # The firmware had room for the card on root 8 only, and at the very place that comes first.
+    base = machine.windows[0][0]
+    machine.roots[8][0].set_bar(0, base)
+    machine.add(0x10, PciFunction(0x1234, 0x1111, 0x0300, bars={0: (4096, 0)})).set_bar(0, base + (1 << 24))
+    _mirage.reset(machine=machine)
+    PciBus().find(vendor=0x8086, device=0x10FB).enable()
+    assert here.bar_address(0) >= base + (1 << 17)
+
+
+def test_unnumbered_bridge_does_not_take_the_number_of_another_root():
+    machine = Machine({0x00: PciFunction(0x8086, 0x29C0, 0x0600)})
+    machine.add(0x100, nic())
+    bridge = machine.add(0x18, PciBridge())
+    machine.add(0x00, nic(), bridge)
+    _mirage.reset(machine=machine)
+    bus = PciBus()
+    assert [bus.find(vendor=0x8086, device=0x10FB, index=n).slot for n in (0, 1)] == ["02:00.0", "01:00.0"]
+
+
+@pytest.mark.parametrize("numbers", [(0, 3, 3), (0, 0, 0)])
+def test_two_bridges_with_one_number_do_not_make_a_circle(numbers):
+    machine = Machine({0x00: PciFunction(0x8086, 0x29C0, 0x0600)})
+    for devfn in (0x18, 0x20):
+        machine.add(0x00, nic(), machine.add(devfn, PciBridge())).config[0x3C] = 0
+        machine.functions[devfn].config[0x18:0x1B] = bytes(numbers)
+    _mirage.reset(machine=machine)
+    assert len(PciBus().devices) == (4 if numbers[1] else 5)

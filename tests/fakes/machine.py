@@ -212,28 +212,44 @@ class PciBridge(PciFunction):
 
 
 class Machine:
-    """PCI functions by bdf on bus 0; bridges hold those behind them. windows: {index: (base, len)} for pci_window()."""
+    """PCI functions by bdf on bus 0; bridges hold those behind them. windows: {index: (base, len)} for pci_window().
+
+    roots: {number: {devfn: function}}, buses that no bridge leads to. reads: how often configuration space was read.
+    """
 
     def __init__(self, functions=None, last_bus=255, windows=None):
         self.world = None
         self.functions = {}
+        self.roots = {}
+        self.reads = 0
         self.last_bus = last_bus
         self.windows = windows if windows is not None else {0: (0xC0000000, 0x20000000), 1: (1 << 36, 1 << 36)}
         for bdf, function in (functions or {}).items():
             self.add(bdf, function)
 
     def add(self, bdf, function, bridge=None):
-        (self.functions if bridge is None else bridge.functions)[bdf] = function
+        own = bridge.functions if bridge is not None else self.roots.setdefault(bdf >> 8, {})
+        if bridge is None and bdf >> 8 == 0:
+            own = self.functions
+        own[bdf & 0xFF] = function
         function.machine = self
         return function
 
     def every(self, functions=None):
+        if functions is None:
+            for others in self.roots.values():
+                yield from self.every(others)
         for function in list((self.functions if functions is None else functions).values()):
             yield function
             if isinstance(function, PciBridge):
                 yield from self.every(function.functions)
 
     def _find(self, bus, devfn, functions=None, own_bus=0):
+        if functions is None:
+            for number, others in self.roots.items():
+                found = self._find(bus, devfn, others, number)
+                if found is not None:
+                    return found
         functions = self.functions if functions is None else functions
         if bus == own_bus:
             return functions.get(devfn)
@@ -245,6 +261,7 @@ class Machine:
         return None
 
     def pci_read(self, bdf, offset, size):
+        self.reads += 1
         function = self._find(bdf >> 8, bdf & 0xFF)
         return (1 << 8 * size) - 1 if function is None else function.config_read(offset, size)
 
@@ -255,6 +272,9 @@ class Machine:
 
     def _decode(self, phys_addr, functions=None):
         hits = []
+        if functions is None:
+            for others in self.roots.values():
+                hits += self._decode(phys_addr, others)
         for function in (self.functions if functions is None else functions).values():
             hit = function.decodes(phys_addr)
             if hit is not None:

@@ -108,8 +108,9 @@ class VirtioPci:
             if cap_id != 9:
                 continue
             kind = pci_device.read(offset + 3, 1)
-            # The first of a kind is the one to use (4.1.4.1); a BAR number above 5 is reserved.
-            if kind not in structures and pci_device.read(offset + 4, 1) < 6:
+            # The first of a kind that we support is the one to use (4.1.4.1): it may be in a BAR that is none of
+            # memory (modern-pio-notify=on), and a BAR number above 5 is reserved.
+            if kind not in structures and self._is_memory(pci_device.read(offset + 4, 1)):
                 structures[kind] = offset
         if _CFG_COMMON not in structures or _CFG_NOTIFY not in structures:
             raise DeviceError("%s: no virtio 1 interface (a legacy device? disable-modern=off)" % self._where())
@@ -130,6 +131,10 @@ class VirtioPci:
 
     def _where(self):
         return "%s (%s)" % (self.name, self.pci_device.slot)
+
+    def _is_memory(self, index):
+        bar = self.pci_device.bars()[index] if index < 6 else None
+        return bar is not None and not bar.is_io
 
     def _map(self, capability, len_bytes, typecode):
         """A view of a structure's first `len_bytes`, or of all of it."""

@@ -24,6 +24,8 @@ OWNER_HOLDER = 0  # whoever took it from rx_batch() or alloc()
 OWNER_POOL = 1
 OWNER_DEVICE = 2
 
+_KEPT_BYTES = 1024
+
 
 class Frame:
     """One buffer holding an Ethernet frame, or a part of one.
@@ -198,13 +200,14 @@ class FramePool:
 class Dma:
     """The platform's DMA region, handed out piece by piece from its start.
 
-    users: how many drivers share it; each sizes its rings and buffers to `share_bytes`.
+    users: how many drivers share it; each sizes its rings and buffers to `share_bytes`. A little is kept for those who
+    want next to nothing, such as virtio-rng, and are not counted.
     """
 
     def __init__(self, users=1):
         self._memory, self._phys_addr = _mirage.dma_region()
         self.size_bytes = len(self._memory)
-        self.share_bytes = self.size_bytes // users
+        self.share_bytes = (self.size_bytes - _KEPT_BYTES) // users
         self.used_bytes = 0
 
     def region(self):

@@ -279,12 +279,19 @@ class PciDevice:
 
 
 class PciBus:
-    """All functions that the platform's configuration access reaches; `devices` in the order of their addresses."""
+    """All functions that the platform's configuration access reaches.
+
+    devices: those of bus 0 and behind its bridges, in the order of their addresses; then those of other root buses,
+    which no bridge leads to (QEMU's pxb and pxb-pcie, one for each NUMA node). Numbers of such have to be tried, 32
+    reads for each: this is done when something is looked for that is not below bus 0.
+    """
 
     def __init__(self):
         self.devices = []
         self._last_bus = _mirage.pci_last_bus()
         self._highest_bus = 0
+        self._seen = bytearray(256)  # by bus number: 1 when it was scanned
+        self._is_complete = self._last_bus < 0
         if self._last_bus >= 0:
             self._scan(0, None)
 
@@ -295,7 +302,10 @@ class PciBus:
         Returns a PciDevice. Raises DeviceError, naming what was looked for, when there is none.
         """
         left = index
-        for found in self.devices:
+        at = 0
+        while at < len(self.devices) or self._scan_other_roots():
+            found = self.devices[at]
+            at += 1
             if vendor is not None and found.vendor != vendor:
                 continue
             if (
@@ -313,7 +323,26 @@ class PciBus:
             left -= 1
         raise DeviceError("no PCI device %s" % _describe(vendor, device, class_code, slot, index))
 
+    def _scan_other_roots(self):
+        """Adds the functions of the root buses besides bus 0. True when there are some, and it was not done before."""
+        count = len(self.devices)
+        if self._is_complete:
+            return False
+        self._is_complete = True
+        for bus in range(1, self._last_bus + 1):
+            if not self._seen[bus] and self._answers(bus):
+                self._scan(bus, None)
+        return len(self.devices) > count
+
+    def _answers(self, bus):
+        for bdf in range(bus << 8, bus + 1 << 8, 8):
+            if _mirage.pci_read(bdf, VENDOR_ID, 2) != 0xFFFF:
+                return True
+        return False
+
     def _scan(self, bus, parent):
+        self._seen[bus] = 1
+        self._highest_bus = max(self._highest_bus, bus)
         bridges = []
         for slot in range(32):
             bdf = bus << 8 | slot << 3
@@ -335,12 +364,14 @@ class PciBus:
         secondary = bridge.read(SECONDARY_BUS, 1)
         if secondary:
             # A number that does not lead down would lead in a circle.
-            if bridge.bdf >> 8 < secondary <= self._last_bus:
+            if bridge.bdf >> 8 < secondary <= self._last_bus and not self._seen[secondary]:
                 self._scan(secondary, bridge)
             return
         # The firmware left the bridge unnumbered: the next bus is its, and all below it for now.
         secondary = self._highest_bus + 1
-        if secondary > self._last_bus or secondary > 255:
+        while secondary <= self._last_bus and self._answers(secondary):
+            secondary += 1  # another root has that number
+        if secondary > self._last_bus:
             return
         self._highest_bus = secondary
         bridge.write(PRIMARY_BUS, 1, bridge.bdf >> 8)
@@ -351,8 +382,11 @@ class PciBus:
 
     def assign_addresses(self):
         """Gives every memory BAR without an address one. Nothing that has one is moved."""
-        from .pci_assign import assign
+        from .pci_assign import assign, is_any_assigned
 
+        # Where a firmware was at work, it may have been on other roots too.
+        if is_any_assigned(self.devices):
+            self._scan_other_roots()
         assign(self.devices)
 
 

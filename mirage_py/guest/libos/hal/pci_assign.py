@@ -60,6 +60,15 @@ def assign(devices):
         _fill(space, devices, None, kind)
 
 
+def is_any_assigned(devices):
+    """Whether a memory BAR of `devices` has an address."""
+    for device in devices:
+        for bar in device.bars():
+            if bar is not None and not bar.is_io and bar.phys_addr:
+                return True
+    return False
+
+
 def _reserve_assigned(space, devices):
     for device in devices:
         for bar in device.bars():

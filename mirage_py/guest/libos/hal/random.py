@@ -1,27 +1,41 @@
 # SPDX-License-Identifier: MIT
-"""Random numbers from the machine's entropy source (getrandom, RDSEED/RDRAND), drawn in blocks."""
+"""Random numbers from the machine's entropy source (getrandom, RDSEED/RDRAND, a device), drawn in blocks."""
 
 import _mirage
 
+from .mmio import DeviceError
+
+NO_SOURCE = (
+    "no source of random numbers: this processor has no RDRAND, and there is no virtio-rng to ask; "
+    "use -cpu max or host, or add -device virtio-rng-pci"
+)
 _POOL_BYTES = 256
 
 
 class Random:
     """Unpredictable numbers, fit for sequence numbers, ports and keys.
 
-    Raises OSError when the machine has no source of entropy: predictable numbers in their place would be worse.
+    source: whose fill(bytearray) is asked where the processor has none, such as driver.virtio_rng; or None.
+    Raises DeviceError when the machine has no source of entropy: predictable numbers in their place would be worse.
     """
 
-    def __init__(self):
+    def __init__(self, source=None):
         self._pool = bytearray(_POOL_BYTES)
         self._used = _POOL_BYTES
-        self.u32()
+        self._fill = _mirage.entropy
+        try:
+            self.u32()
+        except OSError:
+            if source is None:
+                raise DeviceError(NO_SOURCE)
+            self._fill = source.fill
+            self.u32()
 
     def bytes(self, count):
         """`count` random octets."""
         if count > _POOL_BYTES:
             data = bytearray(count)
-            _mirage.entropy(data)
+            self._fill(data)
             return bytes(data)
         if self._used + count > _POOL_BYTES:
             self._refill()
@@ -50,5 +64,5 @@ class Random:
                 return number % limit
 
     def _refill(self):
-        _mirage.entropy(self._pool)
+        self._fill(self._pool)
         self._used = 0
