@@ -220,7 +220,7 @@ def _link(application: Application, engine: Runtime, compiled: Sequence[Path]) -
     note_s = folder / "image_note.s"
     linked = folder / "image.new"
     frozen.freeze(compiled, engine, frozen_c)
-    note_s.write_text(elf.note_assembly(application.note), encoding="ascii")
+    note_s.write_text(elf.note_assembly(application.note, is_machine=application.target == "hvt"), encoding="ascii")
     _compiler(application, engine, [*engine.flags("cflags"), *_FROZEN_FLAGS, "-c", frozen_c, "-o", frozen_o])
     ldflags = engine.flags("ldflags")
     # Libraries come behind the objects that need them.

@@ -91,18 +91,31 @@ def _parse_note(path: Path, content: bytes) -> dict[str, Any]:
     return document
 
 
-def note_assembly(document: dict[str, Any]) -> str:
-    """The note as a source for the assembler; the linker collects it from section .note.mirage."""
+def note_assembly(document: dict[str, Any], *, is_machine: bool = False) -> str:
+    """The note as a source for the assembler; the linker collects it from section .note.mirage.
+
+    is_machine: the image boots by itself: the note says that it hears a power button, and the linker's script, which
+        knows how many MiB of memory it needs (targets/hvt/link.ld), fills in the digits of `minimum_memory_mb`.
+    """
     content = json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-    rows = (content[start : start + 16] for start in range(0, len(content), 16))
-    octets = "\n".join(f"    .byte {','.join(map(str, row))}" for row in rows)
+    octets: list[int | str] = [*content]
+    if is_machine:
+        octets = [
+            *content[:-1],
+            *b',"power_button":true,"minimum_memory_mb":',
+            "hvt_minimum_blank",
+            "hvt_minimum_ones",
+            *b"}",
+        ]
+    rows = (octets[start : start + 16] for start in range(0, len(octets), 16))
+    lines = "\n".join(f"    .byte {','.join(map(str, row))}" for row in rows)
     return f"""\
     .section .note.mirage,"a",@note
     .p2align 2
-    .long {len(NOTE_NAME) + 1}, {len(content)}, {NOTE_TYPE}
+    .long {len(NOTE_NAME) + 1}, {len(octets)}, {NOTE_TYPE}
     .asciz "{NOTE_NAME}"
     .p2align 2
-{octets}
+{lines}
     .p2align 2
     .section .note.GNU-stack,"",@progbits
 """

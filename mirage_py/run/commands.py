@@ -25,6 +25,8 @@ from mirage_py.support.errors import UserError
 
 STOP_TIMEOUT_S = 10.0
 FOLLOW_INTERVAL_S = 0.1
+# Far from those that QEMU gives to devices that ask for none, and from the chipsets' own.
+_RNG_SLOTS = (0x1D, 0x1C, 0x1B, 0x1A)
 # Several guests that start at the same moment choose the same host ports.
 PORT_TRIES = 4
 
@@ -92,6 +94,13 @@ def plan(image: Image, run_options: RunOptions, links: Mapping[str, link.Link]) 
         for name in ("publish", "tap", "link", "pcap"):
             if getattr(run_options, name):
                 raise UserError(f"--{name}: {image.name} has no network interface", f"leave --{name} out")
+    memory_mb = run_options.memory_mb or image.memory_mb
+    if memory_mb < image.minimum_memory_mb:
+        given = f"--memory {memory_mb}" if run_options.memory_mb else f"memory_mb={memory_mb} in its config.py"
+        raise UserError(
+            f"{given}: {image.name} does not start with so little memory",
+            f"give it {image.minimum_memory_mb} MiB or more",
+        )
     kind = machines.choose_machine(run_options.machine, needs_pci=bool(image.cards))
     nets = network.plan(image, run_options, links)
     absent = [cards.named(image.cards, name, f"--without {name}") for name in run_options.without]
@@ -100,6 +109,7 @@ def plan(image: Image, run_options: RunOptions, links: Mapping[str, link.Link]) 
             f"{absent[0]} is missing: --without leaves it out, and no --qemu-arg attaches one",
             "add --qemu-arg=-device --qemu-arg=..., or leave --without out",
         )
+    slots = cards.place(image.cards, kind.partition(",")[0], [card.name for card in absent])
     # A dry run may be for another computer.
     binary = run_options.qemu or machines.DEFAULT_QEMU
     accelerator = machines.choose_accelerator(run_options.accel)
@@ -108,14 +118,22 @@ def plan(image: Image, run_options: RunOptions, links: Mapping[str, link.Link]) 
         accelerator=accelerator,
         cpu=machines.cpu_model(accelerator),
         kind=kind,
-        memory_mb=run_options.memory_mb or image.memory_mb,
+        memory_mb=memory_mb,
         image=image,
         networks=nets,
-        slots=cards.place(image.cards, kind.partition(",")[0], [card.name for card in absent]),
+        slots=slots,
         boot_args=[word for net in nets for word in net.guest_args] + run_options.guest_args,
         gdb=run_options.gdb,
+        rng_slot=_rng_slot(image, run_options, slots),
         extra=run_options.qemu_args,
     )
+
+
+def _rng_slot(image: Image, run_options: RunOptions, slots: Mapping[str, int]) -> int | None:
+    """Where a source of random numbers goes, when the user chose a processor that may have none."""
+    if not image.cards or not {"-cpu", "--cpu"}.intersection(run_options.qemu_args):
+        return None
+    return next((slot for slot in _RNG_SLOTS if slot not in slots.values()), None)
 
 
 def _can_read(fd: int) -> bool:
@@ -143,6 +161,8 @@ def _announce(machine: qemu.Machine) -> None:
             _say(f"{which}{net.link.path}, end {net.link.end}: {ends}")
         for forward in net.forwards:
             _say(str(forward))
+    if machine.rng_slot is not None:
+        _say("a virtio-rng is attached, for a -cpu without RDRAND")
     if machine.gdb is not None:
         _say(f"waiting for gdb: gdb -ex 'target remote 127.0.0.1:{machine.gdb}' {_symbols(machine.image.path)}")
 
@@ -199,6 +219,7 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
             Companion(model.what, model.process.pid, model.process.poll, model.why) for model in models.values()
         ],
         verify=_verification(machine),
+        has_power_button=machine.image.has_power_button,
     )
     stack.callback(session.kill)
     return session

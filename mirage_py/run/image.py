@@ -29,7 +29,11 @@ class Port:
 
 @dataclass(frozen=True)
 class Image:
-    """A built application: where it is and what it needs to run. cards: the PCI devices that it drives."""
+    """A built application: where it is and what it needs to run.
+
+    cards: the PCI devices that it drives. memory_mb: what it is given; minimum_memory_mb: with less it does not start.
+    has_power_button: it ends in order when the machine's is pressed.
+    """
 
     path: Path
     name: str
@@ -37,6 +41,8 @@ class Image:
     net: str = "none"
     cards: tuple[Card, ...] = ()
     memory_mb: int = DEFAULT_MEMORY_MB
+    minimum_memory_mb: int = 1
+    has_power_button: bool = False
     ports: list[Port] = field(default_factory=list)
     keys: frozenset[str] = frozenset()
     defaults: dict[str, str] = field(default_factory=dict)
@@ -67,6 +73,8 @@ def from_document(path: Path, document: dict[str, Any]) -> Image:
         net=net,
         cards=cards.from_note(document.get("hardware") or document.get("devices", ())),
         memory_mb=int(document.get("memory_mb") or DEFAULT_MEMORY_MB),
+        minimum_memory_mb=int(document.get("minimum_memory_mb") or 1),
+        has_power_button=document.get("power_button") is True,
         ports=_ports(document),
         keys=frozenset(key["name"] for key in runtime),
         defaults={key["name"]: str(key["default"]) for key in runtime if key.get("default") is not None},

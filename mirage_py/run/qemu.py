@@ -26,7 +26,7 @@ class Machine:
     """Everything that a QEMU command line is made of.
 
     networks: of the cards that are to be attached. slots: card's name -> its slot on bus 0. gdb: port, None for none.
-    boot_args: all of the guest's.
+    boot_args: all of the guest's. rng_slot: of a virtio-rng, None for none.
     """
 
     qemu: str
@@ -39,6 +39,7 @@ class Machine:
     slots: dict[str, int] = field(default_factory=dict)
     boot_args: list[str] = field(default_factory=list)
     gdb: int | None = None
+    rng_slot: int | None = None
     extra: list[str] = field(default_factory=list)
 
 
@@ -73,6 +74,8 @@ def command(
         line += vfio_user.memory_options(machine.memory_mb)
     for network in machine.networks:
         line += _card_options(network, machine.slots[network.card.name], tap_fds or {}, sockets or {})
+    if machine.rng_slot is not None:
+        line += ["-device", f"virtio-rng-pci,addr={machine.rng_slot:#x}"]
     if machine.gdb is not None:
         line += ["-gdb", f"tcp:127.0.0.1:{machine.gdb}"]
     if machine.gdb is not None or monitor is not None:

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from qemu.qmp import QMPClient
 
 QMP_TIMEOUT_S = 10.0
+# The guest's event loop gives its application five seconds.
+BUTTON_TIMEOUT_S = 6.0
+SILENCE_S = 1.0
 QUIT_TIMEOUT_S = 3.0
 TERMINATE_TIMEOUT_S = 3.0
 KILL_TIMEOUT_S = 5.0
@@ -100,8 +104,9 @@ class Session:
 
     Its console is a socket pair, its QMP monitor another. `command` gets the descriptors of the far ends, of the
     console and of the monitor, and answers with the command line. inherited: more descriptors for QEMU.
-    continues: the guest starts at once; False leaves that to gdb. verify: is shown the machine's PCI functions, with
-    QEMU's names for devices as owners, before the guest starts, and raises UserError where it must not.
+    continues: the guest starts at once; False leaves that to gdb. has_power_button: the guest ends when it is pressed.
+    verify: is shown the machine's PCI functions, with QEMU's names for devices as owners, before the guest starts, and
+        raises UserError where it must not.
     """
 
     def __init__(
@@ -112,6 +117,7 @@ class Session:
         continues: bool = True,
         companions: Sequence[Companion] = (),
         verify: Callable[[list[Function]], None] | None = None,
+        has_power_button: bool = False,
     ):
         """Start QEMU. Raises UserError when it cannot be executed."""
         self.console, console_far = socket.socketpair()
@@ -125,6 +131,7 @@ class Session:
         self._has_run = False
         self._is_locked_up = False
         self._continues = continues
+        self._has_power_button = has_power_button
         self._companions = list(companions)
         self._gone: Companion | None = None
         self._verify = verify
@@ -149,7 +156,10 @@ class Session:
             monitor_far.close()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Ask for the end, as if signal `number` had come; a second time: at once. Any thread may call it."""
+        """Ask for the end, as if signal `number` had come; a second time: at once. Any thread may call it.
+
+        Where there is a power button it is pressed. A guest that does not mind it is quit after BUTTON_TIMEOUT_S.
+        """
         if self._stop_signal is not None:
             with suppress(ProcessLookupError):
                 self.process.kill()
@@ -296,11 +306,22 @@ class Session:
 
         await self._stop_asked.wait()
         with suppress(QMPError, OSError, EOFError):
+            if self._can_press_button():
+                await client.execute("system_powerdown")
+                await asyncio.sleep(SILENCE_S)
+                if self._stop_signal == signal.SIGINT:
+                    print("mirage-py: the guest was asked to end; Ctrl-C again ends it at once", file=sys.stderr)
+                await asyncio.sleep(BUTTON_TIMEOUT_S - SILENCE_S)
             await client.execute("quit")
+
+    def _can_press_button(self) -> bool:
+        """Whether the guest waits for it: it runs, and nobody is in a hurry for another reason."""
+        return self._has_power_button and self._has_run and self._refusal is None and self._gone is None
 
     async def _end(self, ended: asyncio.Task[None]) -> None:
         """Wait for the orderly end, then help: SIGTERM, SIGKILL."""
-        await asyncio.wait({ended}, timeout=QUIT_TIMEOUT_S)
+        patience_s = QUIT_TIMEOUT_S + (BUTTON_TIMEOUT_S if self._can_press_button() else 0)
+        await asyncio.wait({ended}, timeout=patience_s)
         for number, timeout_s in ((signal.SIGTERM, TERMINATE_TIMEOUT_S), (signal.SIGKILL, KILL_TIMEOUT_S)):
             if ended.done():
                 return

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from mirage_py.build import elf
 from mirage_py.run import private_qemu
 from mirage_py.support.cache import Cache
 from tests.boot import guests
 from tests.boot.guests import APPS
+from tests.guest.test_guest import press
 
 pytestmark = [pytest.mark.build, pytest.mark.slow, pytest.mark.qemu]
 
@@ -69,3 +73,164 @@ def test_wrong_boot_argument_exits_64_with_one_line(image: Path) -> None:
     assert done.returncode == 64
     assert "--ipv4" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+# What QEMU is given besides, in place of the card that `run` attaches.
+CARD = "virtio-net-pci,netdev=n,disable-legacy=on,romfile="
+OTHER_PLACES = {
+    "pxb": ("pc", ["-device", "pxb,id=pxb0,bus_nr=8", "-device", f"{CARD},bus=pxb0"]),
+    "pxb-pcie": (
+        "q35",
+        [
+            *("-device", "pxb-pcie,id=pxb0,bus_nr=8", "-device", "pcie-root-port,id=rp0,bus=pxb0,chassis=1"),
+            *("-device", f"{CARD},bus=rp0"),
+        ],
+    ),
+    "pxb-pcie-without-firmware's-numbers": (
+        "q35",
+        [
+            *("-bios", "qboot.rom", "-device", "pxb-pcie,id=pxb0,bus_nr=8"),
+            *("-device", "pcie-root-port,id=rp0,bus=pxb0,chassis=1", "-device", f"{CARD},bus=rp0"),
+        ],
+    ),
+    "notifications by a port": ("q35", ["-device", f"{CARD},modern-pio-notify=on"]),
+}
+
+
+def boot(image: Path, machine: str, *arguments: str, cpu: str = "max", memory: str = "16M") -> list[str]:
+    """QEMU's command line, with a user-mode network called n."""
+    return [
+        *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg"),
+        *("-machine", machine, "-cpu", cpu, "-m", memory, "-serial", "stdio", "-netdev", "user,id=n"),
+        *("-device", "isa-debug-exit,iobase=0xf4,iosize=4", *arguments, "-kernel", str(image)),
+    ]
+
+
+def ended(command: list[str]) -> tuple[int, list[str]]:
+    """(QEMU's status, what it and the guest printed)."""
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("place", OTHER_PLACES)
+def test_card_is_found_wherever_it_is(image: Path, place: str) -> None:
+    machine, arguments = OTHER_PLACES[place]
+    with guests.started(boot(image, machine, *arguments), {7, 9}) as guest:
+        guests.wait_saying(guest, "by DHCP")
+
+
+@pytest.mark.parametrize("cpu", ["qemu64", "kvm64", "Nehalem,+aes"])
+def test_processor_without_rdrand_is_one_line(image: Path, cpu: str) -> None:
+    status, lines = ended(boot(image, "q35", "-device", CARD, cpu=cpu))
+    assert status == 1 << 1 | 1
+    assert [line for line in lines if "warning" not in line] == [
+        "probe: error: no source of random numbers: this processor has no RDRAND, and there is no virtio-rng to ask; "
+        "use -cpu max or host, or add -device virtio-rng-pci"
+    ]
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc", "microvm,pcie=on"])
+@pytest.mark.parametrize("device", ["virtio-rng-pci", "virtio-rng-pci,disable-legacy=on,max-bytes=64,period=50"])
+def test_random_numbers_from_a_device(image: Path, machine: str, device: str) -> None:
+    command = boot(image, machine, "-device", CARD, "-device", device, cpu="qemu64")
+    with guests.started(command, {7, 9}) as guest:
+        guests.wait_saying(guest, "by DHCP")
+
+
+def test_run_attaches_random_numbers_for_a_processor_of_the_users(image: Path) -> None:
+    with guests.start_hvt(image, {7, 9}, "--qemu-arg=-cpu", "--qemu-arg=kvm64") as guest:
+        assert "a virtio-rng is attached, for a -cpu without RDRAND" in guest.text()
+        assert guest.client("sizes")["wrong"] == []
+
+
+def test_processor_without_64_bits_is_one_line(image: Path) -> None:
+    status, lines = ended(boot(image, "q35", "-device", CARD, cpu="qemu32"))
+    assert status == 69 << 1 | 1
+    assert len([line for line in lines if "warning" not in line]) == 1
+    assert "no 64-bit mode" in lines[-1]
+
+
+def test_least_memory_is_in_the_note_and_kept(image: Path) -> None:
+    minimum = elf.read_note(image)["minimum_memory_mb"]
+    assert 2 <= minimum <= 4
+    status, lines = ended(boot(image, "q35", "-device", CARD, memory=f"{minimum - 1}M"))
+    assert status == 69 << 1 | 1
+    assert lines == [f"mirage: too little memory: give the machine {minimum} MiB (-m, or --memory)"]
+    done = subprocess.run(
+        [*guests.TOOL, "run", str(image), "--memory", str(minimum - 1)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"mirage-py: error: --memory {minimum - 1}: probe does not start with so little memory; "
+        f"give it {minimum} MiB or more\n"
+    )
+    with guests.start_hvt(image, {7, 9}, "--memory", str(minimum)) as guest:
+        guests.wait_saying(guest, "by DHCP")
+
+
+@pytest.fixture(scope="module", params=["unix", "hvt"])
+def ending(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What starts the application that is asked to end, on either target."""
+    image = guests.build(
+        APPS / "ending", tmp_path_factory.mktemp(f"ending-{request.param}") / "app", "-t", request.param
+    )
+    return [str(image)] if request.param == "unix" else [*guests.TOOL, "run", "--machine", "q35", str(image), "--"]
+
+
+@pytest.mark.parametrize(
+    ("then", "said", "code"),
+    [
+        ("nothing", ["asked to end"], 143),
+        ("clean", ["asked to end", "saved"], 143),
+        ("return", ["asked to end"], 0),
+        ("stay", ["asked to end"], 143),
+    ],
+)
+def test_application_is_asked_to_end_the_same_way_everywhere(
+    ending: list[str], then: str, said: list[str], code: int
+) -> None:
+    with guests.started([*ending, "--then", then], set()) as guest:
+        guests.wait_saying(guest, "serving")
+        time.sleep(0.3)
+        before = time.monotonic()
+        guest.process.send_signal(signal.SIGTERM)
+        status = guest.wait()
+        took_s = time.monotonic() - before
+    # `run` says, as for every signal, that it was ended by one.
+    assert status == (143 if "mirage_py" in ending else code)
+    assert [line for line in guest.text().splitlines() if "forwarding" not in line] == ["serving", *said]
+    assert took_s < 5 if then != "stay" else 4.5 < took_s < 9
+
+
+def test_application_that_spins_is_ended_too(ending: list[str]) -> None:
+    with guests.started([*ending, "--then", "spin"], set()) as guest:
+        guests.wait_saying(guest, "serving")
+        time.sleep(0.5)
+        guest.process.send_signal(signal.SIGTERM)
+        assert guest.wait(20) == 143
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc", "microvm", "microvm,pcie=on"])
+def test_power_button_without_our_tool(tmp_path: Path, machine: str) -> None:
+    """As virsh shutdown presses it; with a pvpanic, which must not be told of it, and no device for an exit code."""
+    image = guests.build(APPS / "ending", tmp_path / "app", "-t", "hvt")
+    monitor = tmp_path / "qmp"
+    command = [
+        *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", machine, "-cpu", "max", "-m", "16M"),
+        *("-accel", "tcg", "-serial", "stdio", "-device", "pvpanic", "-action", "panic=exit-failure"),
+        *("-qmp", f"unix:{monitor},server=on,wait=off", "-kernel", str(image), "-append", "--then clean"),
+    ]
+    with guests.started(command, set()) as guest:
+        guests.wait_saying(guest, "serving")
+        time.sleep(0.3)
+        press(monitor)
+        assert guest.wait(10) == 0
+    assert guest.text() == "serving\nasked to end\nsaved\n"

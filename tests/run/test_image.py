@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py.run.image import Port, load
+from mirage_py.run.image import Port, from_document, load
 from mirage_py.run.options import RunOptions
 from mirage_py.support.errors import UserError
 from tests.run.guest import tiny
@@ -83,3 +83,11 @@ def test_configuration_says_what_is_needed_without_a_note(tmp_path: Path) -> Non
 
 def test_elf_file_of_somebody_else() -> None:
     assert "not one that mirage-py built" in refusal(RunOptions(image=Path("/bin/true"))).cause
+
+
+def test_what_a_bootable_images_note_says_besides() -> None:
+    document = {**CONFIG, "minimum_memory_mb": 3, "power_button": True}
+    image = from_document(Path("echo.hvt"), document)
+    assert (image.minimum_memory_mb, image.has_power_button) == (3, True)
+    older = from_document(Path("echo.hvt"), CONFIG)
+    assert (older.minimum_memory_mb, older.has_power_button) == (1, False)

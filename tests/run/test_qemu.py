@@ -133,3 +133,9 @@ def test_end_of_a_qemu_that_failed(complaints: str, cause: str) -> None:
 def test_qemu_that_crashed() -> None:
     with pytest.raises(UserError, match="signal 11"):
         exit_code(End(-11, None, False, ""))
+
+
+def test_random_numbers_have_a_slot_of_their_own() -> None:
+    line = command(machine(networks=[plan(0)], slots={"pci0": 1}, rng_slot=0x1D))
+    assert "virtio-rng-pci,addr=0x1d" in after(line, "-device")
+    assert not [word for word in command(machine()) if "rng" in word]

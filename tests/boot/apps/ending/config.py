@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: MIT
+"""An application that is told to end: what it does then is a boot argument."""
+
+from mirage_py.dsl import clock, key, register, unikernel
+
+then = key("then", type="choice", choices=("clean", "stay", "return", "nothing", "spin"), default="nothing")
+register("ending", unikernel("ending.Ending", clock(), keys=[then]))
