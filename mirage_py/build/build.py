@@ -270,7 +270,10 @@ def _forget_unused(folder: Path, used: Sequence[Path]) -> None:
 
 
 def clean(output_dir: Path) -> list[Path]:
-    """Removes what building made in `output_dir`: the images that are ours, and the build folder; returns them."""
+    """Removes what building made in `output_dir`: the images that are ours, and the build folder; returns them.
+
+    Raises UserError when there is no such directory, or something of it cannot be removed.
+    """
     output = output_dir.absolute()
     if not output.is_dir():
         raise UserError(f"there is no directory {output}", "name the one that was configured with --output")
@@ -284,7 +287,10 @@ def clean(output_dir: Path) -> list[Path]:
         except UserError:
             ours = path.name.startswith(".") and path.name.endswith(".new")
         if ours:
-            path.unlink()
+            try:
+                path.unlink()
+            except OSError as error:
+                raise _stays(path, str(error.strerror)) from error
             removed.append(path)
     with suppress(OSError):
         # Only when it is empty now: other files in it are the user's.
@@ -292,5 +298,11 @@ def clean(output_dir: Path) -> list[Path]:
     folder = build_folder(output)
     if folder.is_dir():
         remove_tree(folder)
+        if folder.exists():
+            raise _stays(folder, "something in it stays")
         removed.append(folder)
     return removed
+
+
+def _stays(path: Path, why: str) -> UserError:
+    return UserError(f"cannot remove {path}: {why}", "make its directory writable")

@@ -73,14 +73,19 @@ class Plan:
         return states
 
     def remove(self) -> list[Path]:
-        """Remove the files again, as far as they are still marked as generated; returns them."""
+        """Remove the files again, as far as they are still marked as generated; returns them. Raises UserError."""
         paths = [self.output / file.path for file in self.files]
-        removed = [path for path in paths if path.is_file() and is_generated(path)]
-        for path in removed:
-            path.unlink()
-        for folder in {path.parent for path in removed} - {self.output}:
-            if not any(folder.iterdir()):
-                folder.rmdir()
+        try:
+            removed = [path for path in paths if path.is_file() and is_generated(path)]
+            for path in removed:
+                path.unlink()
+            for folder in {path.parent for path in removed} - {self.output}:
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+        except OSError as error:
+            raise UserError(
+                f"cannot remove {error.filename or self.output}: {error.strerror}", "make its directory writable"
+            ) from error
         return removed
 
     def _state(self, file: File) -> str:

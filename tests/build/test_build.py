@@ -459,6 +459,20 @@ def test_two_builds_at_once_both_succeed(hello: Path, quiet: Progress) -> None:
     assert run(hello / "dist" / "hello", "--count", "1") == "changed\n"
 
 
+@pytest.mark.parametrize("name", ["dist/hello", "mirage/build"])
+def test_clean_says_what_it_cannot_remove(hello: Path, quiet: Progress, name: str) -> None:
+    build.build(hello, progress=quiet)
+    if subprocess.run(["chattr", "+i", hello / name], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this file system, or this user, has no files that nobody may remove")
+    try:
+        with pytest.raises(UserError, match=rf"cannot remove .*{name}: .*; make its directory writable"):
+            build.clean(hello)
+    finally:
+        subprocess.run(["chattr", "-i", hello / name], check=True)
+    build.clean(hello)
+    assert not (hello / name).exists()
+
+
 def test_clean_removes_what_building_made_and_nothing_else(hello: Path, quiet: Progress) -> None:
     image = build.build(hello, progress=quiet)
     (image.parent / "notes.txt").write_text("mine")
