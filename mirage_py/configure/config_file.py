@@ -121,6 +121,8 @@ def load(path: Path) -> Registration:
                 code = compile(source, str(path), "exec")
             except ValueError as error:  # a NUL octet, before Python 3.11.4
                 raise UserError(f"{path.name}:1: SyntaxError: {error}", "correct the file") from error
+            except (MemoryError, RecursionError) as error:
+                raise UserError(f"{path.name}: an expression is nested too deeply", "take it apart") from error
             exec(code, module.__dict__)
         if not registrations:
             raise UserError(f"{path.name} registers nothing", 'end it with register("name", unikernel(...))')

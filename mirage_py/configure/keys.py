@@ -203,6 +203,8 @@ class Key:
             raise UserError(
                 f"key {self.name!r} has the unknown stage {self.stage!r}", f"choose one of {', '.join(STAGES)}"
             )
+        if not isinstance(self.doc, str):
+            raise UserError(f"key {self.name!r}: doc={self.doc!r} is not a text", "write a line for --help")
         object.__setattr__(self, "choices", tuple(self.choices))
         if not all(isinstance(choice, str) and _CHOICE.fullmatch(choice) for choice in self.choices):
             raise UserError(

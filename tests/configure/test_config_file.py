@@ -53,6 +53,16 @@ def test_config_that_raises_is_one_line(tmp_path: Path, text: str, cause: str) -
     assert "\n" not in str(caught.value)
 
 
+def test_config_nested_without_end_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^config\.py: an expression is nested too deeply; take it apart"):
+        load(tmp_path, "x = " + "-" * 100_000 + "1\n")
+
+
+def test_doc_of_a_key_is_a_text(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.py:2: key 'a': doc=5 is not a text"):
+        load(tmp_path, "from mirage_py.dsl import key\nkey('a', doc=5)\n")
+
+
 def test_undecodable_config_is_a_syntax_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.py:\d+: SyntaxError"):
         load(tmp_path, b"a = '\xff'\n")
