@@ -210,6 +210,7 @@ def test_options_that_were_not_taken_are_beside_what_was_in_grey() -> None:
     grey = {tuple(box.words): box for box in boxes.values() if "other" in box.classes}
     assert sorted(grey) == [
         ("--congestion", "newreno (NewReno)"),
+        ("--entropy", "cpu (Random)"),
         ("--net", "socket, not for hvt"),
         ("--nic", "ixgbe (Ixgbe)"),
         ("--nic", "tap, not for hvt"),
@@ -330,7 +331,7 @@ def test_describe_draws_without_graphviz(tmp_path: Path, monkeypatch: pytest.Mon
     assert ET.parse(tmp_path / "a.svg").getroot().tag == f"{SVG}svg"
     done = CliRunner().invoke(commands.cli, ["describe", "-t", "hvt", "--svg", str(tmp_path / "no" / "a.svg")])
     assert done.exit_code == 1
-    assert done.stderr.endswith("a.svg cannot be written: No such file or directory; name another file\n")
+    assert done.stderr.endswith("a.svg: No such file or directory; name another file with --svg\n")
     assert done.stderr.count("\n") == 1
 
 

@@ -214,7 +214,7 @@ def test_signal_unwinds_and_ends(image: Path, spawn: Callable[..., Guest], how: 
     if how == "busy":
         # What runs and does not end is told; where it waits, there is nothing to tell.
         assert traceback.startswith('Traceback (most recent call last):\n  File "main.py", line ')
-        assert traceback.splitlines()[-1].startswith("KeyboardInterrupt" if number == signal.SIGINT else "SystemExit")
+        assert traceback.splitlines()[-1].startswith("KeyboardInterrupt" if number == signal.SIGINT else "Terminated")
     else:
         assert traceback == ""
 
