@@ -19,8 +19,9 @@ from mirage_py.support.errors import UserError
 
 if TYPE_CHECKING:
     from mirage_py.configure import config_file
-    from mirage_py.configure.codegen import Configuration, Request
+    from mirage_py.configure.codegen import Configuration
     from mirage_py.configure.keys import Key
+    from mirage_py.configure.request import Request
     from mirage_py.support.progress import Progress
 
 COLORS = ("auto", "always", "never")
@@ -114,10 +115,10 @@ class ApplicationCommand(OneLineErrors):
     may_be_empty = _KEY_PREFIX
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        from mirage_py.configure import codegen
+        from mirage_py.configure.request import CONFIG_NAME
 
         file = _option_value(args, "-f", "--file")
-        application = Application(Path(file or codegen.CONFIG_NAME))
+        application = Application(Path(file or CONFIG_NAME))
         ctx.meta[_APPLICATION] = application
         try:
             return super().parse_args(ctx, args)
@@ -194,7 +195,7 @@ def application_options(command: _Decorated) -> _Decorated:
 
 def make_request(file: str, output: str | None, target: str | None, keys: dict[str, Any]) -> Request:
     """What `application_options` and the options of the keys ask for."""
-    from mirage_py.configure.codegen import Request
+    from mirage_py.configure.request import Request
 
     values = {
         name.removeprefix(_KEY_PREFIX).replace("_", "-"): str(value).lower() if isinstance(value, bool) else str(value)

@@ -17,8 +17,9 @@ from mirage_py.build import build as building
 from mirage_py.build import elf, frozen, sizes
 from mirage_py.build.sizes import BYTECODE, IMAGE, Sizes
 from mirage_py.cli import commands, describe, picture
-from mirage_py.configure.codegen import Configuration, Request, configure
+from mirage_py.configure.codegen import Configuration, configure
 from mirage_py.configure.ownership import modules_by_kind
+from mirage_py.configure.request import Request
 from mirage_py.support import svg
 
 ROOT = Path(__file__).parents[2]

@@ -19,9 +19,10 @@ import pytest
 
 from mirage_py import __version__
 from mirage_py.configure import codegen
-from mirage_py.configure.codegen import Configuration, Request, configure
+from mirage_py.configure.codegen import Configuration, configure
 from mirage_py.configure.guest_class import find_class
 from mirage_py.configure.plan import MARK
+from mirage_py.configure.request import Request
 from mirage_py.configure.resolver import Trees
 from mirage_py.support import paths
 from mirage_py.support.errors import UserError

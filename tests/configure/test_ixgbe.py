@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from mirage_py.configure.codegen import Request, configure
+from mirage_py.configure.codegen import configure
 from mirage_py.configure.devices.ixgbe import ixgbe
+from mirage_py.configure.request import Request
 from mirage_py.support.errors import UserError
 
 CONFIG = """

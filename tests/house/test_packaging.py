@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from mirage_py.build import build, sources
-from mirage_py.configure.codegen import Request, configure
+from mirage_py.configure.codegen import configure
+from mirage_py.configure.request import Request
 from mirage_py.support import paths
 from mirage_py.support.cache import Cache
 from mirage_py.support.progress import Progress
