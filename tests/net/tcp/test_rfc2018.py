@@ -169,3 +169,57 @@ def test_duplicate_in_an_overtaken_acknowledgement_is_counted(world):
     ack(peer, 4, (0, 1))
     assert conn.tcp.dsacks == 1
     assert not conn.sacked
+
+
+# --- an acknowledgement that PAWS drops, for it was overtaken (RFC 7323 section 5.3) ---
+
+
+def stamped(world):
+    """The same with timestamps, the peer's last one 1000: it was sent with the acknowledgement of two segments."""
+    host = world.host("10.0.0.2/24")
+    host.listen(7)
+    peer = Peer(world, host)
+    peer.answer = peer.connect(options=tcp.syn_options(MSS + 12, None, True, 1), window=60000)
+    conn = host.accepted[0].conn
+    conn.write(pattern(10 * MSS))
+    world.settle()
+    assert numbers(peer.take()) == list(range(10))
+    late(peer, 1000, ack=2)
+    return peer, conn
+
+
+def late(peer, ts_val, *ranges, ack=1, data=b"", flags=ACK, seq=1):
+    """An acknowledgement of the peer with a timestamp and blocks, both in segments; returns what is sent again."""
+    blocks = [((peer.irs + 1 + MSS * a) & 0xFFFFFFFF, (peer.irs + 1 + MSS * b) & 0xFFFFFFFF) for a, b in ranges]
+    options = tcp.timestamps_option(ts_val, peer.answer.ts_val) + (tcp.sack_option(blocks) if blocks else b"")
+    peer.send(flags, seq=seq, ack=1 + MSS * ack, data=data, options=options)
+    return numbers([segment for segment in peer.take() if segment.data])
+
+
+def test_report_with_an_older_timestamp_shows_a_loss(world):
+    peer, conn = stamped(world)
+    assert late(peer, 995, (5, 10), ack=2) == [2, 3, 4]
+    assert conn.ts_recent == 1000
+    assert conn.tcp.counters["PAWSEstab"] == 1
+
+
+def test_duplicate_with_an_older_timestamp_is_counted(world):
+    peer, conn = stamped(world)
+    late(peer, 995, (0, 1))
+    assert conn.tcp.dsacks == 1
+    assert conn.snd_una == conn.iss + 1 + 2 * MSS
+    assert not conn.sacked
+
+
+@pytest.mark.parametrize("what", ["too old", "data", "FIN", "another number", "acknowledges", "without SACK"])
+def test_what_else_paws_drops_says_nothing(world, what):
+    peer, conn = stamped(world)
+    before = (conn.snd_una, conn.snd_wnd, conn.rcv_nxt, conn.ts_recent, conn.heard_ms)
+    world.run(for_ms=5)
+    how = {"data": {"data": b"x"}, "FIN": {"flags": ACK | tcp.FIN}, "another number": {"seq": 2}}
+    ts_val = 1000 - 5000 if what == "too old" else 995
+    conn.sack_on = what != "without SACK"
+    late(peer, ts_val & 0xFFFFFFFF, (5, 10), ack=4 if what == "acknowledges" else 2, **how.get(what, {}))
+    assert not conn.sacked
+    assert before == (conn.snd_una, conn.snd_wnd, conn.rcv_nxt, conn.ts_recent, conn.heard_ms)
+    assert conn.tcp.counters["PAWSEstab"] == 1

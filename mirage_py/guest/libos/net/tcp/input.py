@@ -214,9 +214,32 @@ def _passes_paws(conn, segment, now_ms):
         if now_ms - conn.ts_recent_ms >= PAWS_IDLE_MS:
             return True
         conn.tcp.paws_drops += 1
+        if _is_overtaken_report(conn, segment):
+            sacked, _ = recovery.on_report(conn, segment, now_ms)
+            if sacked:
+                recovery.on_duplicate(conn, sacked, now_ms)
+            conn.want_output()
         challenge(conn, now_ms, (segment.length or segment.flags & FIN) and not segment.flags & SYN)
         return False
     return True
+
+
+def _is_overtaken_report(conn, segment):
+    """Whether what PAWS drops is an ACK of just now with SACK blocks, that a later segment has overtaken.
+
+    RFC 7323 section 5.3 has it answered and dropped; its report may be told only once, and RFC 6675 section 4 wants
+    all that come. It is read where it is too young to be from before the numbers wrapped, as in Linux.
+    """
+    return (
+        segment.flags & (ACK | SYN | FIN) == ACK
+        and conn.sack_on
+        and conn.state >= ESTABLISHED
+        and segment.sack
+        and not segment.length
+        and unwrap(segment.seq, conn.rcv_nxt) == conn.rcv_nxt
+        and 0 <= conn.snd_una - unwrap(segment.ack, conn.snd_una) <= conn.max_wnd
+        and (conn.ts_recent - segment.ts_val) & 0xFFFFFFFF <= conn.rto.rto_ms
+    )
 
 
 def _is_acceptable(conn, seq, length, flags):
@@ -315,10 +338,7 @@ def _ack_arrives(conn, segment, ack, seq, length, flags, now_ms):
     sacked = 0
     is_dsack = False
     if segment.sack and conn.sack_on:
-        sacked = recovery.mark_sacked(conn, segment.sack, now_ms)
-        is_dsack = recovery.is_dsack(segment.sack, segment.ack)
-        if is_dsack:
-            recovery.on_dsack(conn, segment.sack[0])
+        sacked, is_dsack = recovery.on_report(conn, segment, now_ms)
     if ack < snd_una:
         # Overtaken: it acknowledges nothing, but what it reports (RFC 6675 section 4) and its data may be news.
         if sacked:

@@ -69,6 +69,16 @@ def accept_ack(conn, acked, now_ms):
             conn.on_writable()
 
 
+def on_report(conn, segment, now_ms):
+    """A segment has SACK blocks: (octets that they are the first to report, whether they report a duplicate)."""
+    blocks = segment.sack
+    sacked = mark_sacked(conn, blocks, now_ms)
+    if not is_dsack(blocks, segment.ack):
+        return (sacked, False)
+    on_dsack(conn, blocks[0])
+    return (sacked, True)
+
+
 def mark_sacked(conn, blocks, now_ms):
     """Enters a segment's SACK blocks into the scoreboard. Returns how many octets they are the first to report."""
     una = conn.snd_una

@@ -32,6 +32,7 @@ _HEADERS_TS = ">16sIIH12sIIHHIIII"
 _HEADERS6 = ">18sHH36sIIHHI"
 _HEADERS6_TS = ">18sHH36sIIHHIIII"
 
+_NEVER = const(1 << 30)  # more than any window
 
 MAX_SACK_BLOCKS = 3  # with timestamps; one more without
 
@@ -88,7 +89,7 @@ def resend(conn, start, count, now_ms):
     resent.append([start, start + count, now_ms])
     is_sent = False
     try:
-        is_sent = emit(conn, start, octets, flags, now_ms)
+        is_sent = _emit_old(conn, start, octets, flags, now_ms)
     finally:
         if not is_sent:
             resent.pop()
@@ -374,4 +375,24 @@ def sack_blocks(conn):
 
 def probe(conn, now_ms):
     """An empty segment that is one octet out of place: whoever is there must answer it with its state."""
-    return emit(conn, conn.snd_una - 1, 0, _ACK, now_ms)
+    return _emit_old(conn, conn.snd_una - 1, 0, _ACK, now_ms)
+
+
+def _emit_old(conn, seq, count, flags, now_ms):
+    """emit(), below snd_nxt: the window's edge stays where it was announced, and an ACK that is due stays due.
+
+    The peer may have heard a later segment: then it does not look at the window of this one (SND.WL1, RFC 9293 section
+    3.10.7.4); or have all of its octets: then it looks at nothing in it. What is news goes with the next number.
+    """
+    step, is_due, deadline, acked, dsack = (
+        conn.window_step, conn.ack_now, conn.ack_deadline, conn.rcv_acked, conn.dsack
+    )  # fmt: skip
+    conn.window_step = _NEVER
+    try:
+        return emit(conn, seq, count, flags, now_ms)
+    finally:
+        conn.window_step = step
+        conn.ack_now = is_due
+        conn.ack_deadline = deadline
+        conn.rcv_acked = acked
+        conn.dsack = dsack
