@@ -43,7 +43,8 @@ def test_hvt_has_its_address_from_the_user_mode_network(image: Path) -> None:
     with guests.start_hvt(image, {PORT}) as guest:
         assert guest.client("closes", port=PORT)["closed"]
         expect(guest, "net0: 10.0.2.15/24 by DHCP, gateway 10.0.2.2")
-        assert "warning" not in guest.text()
+        # Of the image itself: `run` warns of a port that another program has.
+        assert " warning: " not in guest.text().replace("mirage-py: warning: ", "")
 
 
 @pytest.mark.qemu
