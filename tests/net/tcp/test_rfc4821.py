@@ -165,7 +165,7 @@ def test_black_hole_of_any_size_begins_and_ends(family, limit, both_ways, featur
 def test_window_smaller_than_a_probe(family, window):
     """Segments are as large as the window has room for, and that may be too large, too."""
     path = Path(1300, family)
-    path.b.tcp.buffer_bytes = lambda: window
+    path.b.tcp.buffer_bytes = lambda *_: window
     path.connect()
     path.send(60_000)
     assert path.send(60_000) < 3000
