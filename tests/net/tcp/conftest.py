@@ -10,9 +10,9 @@ from tests.net.peer import IP, IP6, Peer
 class Ends:
     """host: listens on port 7; an application that reads nothing unless told to."""
 
-    def __init__(self, world, address):
+    def __init__(self, world, address, **options):
         self.world = world
-        self.host = world.host(address)
+        self.host = world.host(address, **options)
         self.host.listen(7, reads=False)
         self.ip = IP6 if ":" in address else IP
         self.overhead = (40 if ":" in address else 20) + 20

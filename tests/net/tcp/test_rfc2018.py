@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What SACK reports, and what is made of it: RFC 2018 section 4, RFC 2883 section 4, RFC 6675 section 4."""
 
+import random
+
 import pytest
 
 from libos.wire import tcp
@@ -55,6 +57,24 @@ def test_holes_in_any_order(world):
         blocks = arrives(peer, left, left + 100)[-1]
         latest = order[max(number - 3, 0) : number + 1][::-1]
         assert [block[0] for block in blocks] == latest
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("timestamps", [False, True])
+def test_ten_holes_at_random(world, seed, timestamps):
+    """Newest first, each block in as many reports as one has room for; then the holes are filled from behind."""
+    peer = receiving(world, timestamps)
+    lefts = [101 + 200 * number for number in range(11)]
+    random.Random(seed).shuffle(lefts)
+    latest = []
+    for left in lefts:
+        (blocks,) = arrives(peer, left, left + 100)
+        latest.insert(0, (left, left + 100))
+        assert blocks == latest[: 3 if timestamps else 4]
+    for left in range(2001, 200, -200):
+        blocks = arrives(peer, left, left + 100)[-1]
+        assert blocks[0] == (left - 100, 2201)
+        assert len(set(blocks)) == len(blocks)
 
 
 def test_blocks_that_become_one_are_reported_once(world):

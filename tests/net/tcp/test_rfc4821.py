@@ -141,6 +141,61 @@ def test_black_hole_that_comes_later():
     assert 1284 <= path.size <= 1300
 
 
+@pytest.mark.parametrize("features", [0, ALL_OFFLOADS])
+@pytest.mark.parametrize("both_ways", [False, True])
+@pytest.mark.parametrize(
+    ("family", "limit"), [(4, 1499), (4, 1300), (4, 1006), (4, 600), (4, 577), (6, 1499), (6, 1300), (6, 1281)]
+)
+def test_black_hole_of_any_size_begins_and_ends(family, limit, both_ways, features):
+    path = Path(1500, family, both_ways, features)
+    path.connect()
+    path.send(100_000)
+    path.limit = limit
+    assert path.send(100_000) < 4000
+    path.send(500_000)
+    assert limit - 2 * plpmtud.NEAR < path.size <= limit
+    path.limit = 1500
+    path.world.run(for_ms=AGAIN_MS)
+    path.send(200_000)
+    assert path.size == 1500
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("window", [1300, 1400, 1500, 2800, 5000])
+def test_window_smaller_than_a_probe(family, window):
+    """Segments are as large as the window has room for, and that may be too large, too."""
+    path = Path(1300, family)
+    path.b.tcp.buffer_bytes = lambda *_: window
+    path.connect()
+    path.send(60_000)
+    assert path.send(60_000) < 3000
+    assert 1280 <= path.size <= 1300
+
+
+@pytest.mark.parametrize("count", [1261, 1300, 1400])
+@pytest.mark.parametrize("family", [4, 6])
+def test_message_of_less_than_a_segment(family, count):
+    path = Path(1300, family, both_ways=True)
+    path.connect()
+    assert path.send(count) < 4000
+    assert path.size == 1280
+    path.send(100_000)
+    assert 1280 <= path.size <= 1300
+
+
+def test_message_that_an_outage_swallows_is_no_black_hole_in_the_end():
+    path = Path(1500)
+    path.connect()
+    path.world.is_silent = True
+    path.flow.send(b"x" * 1400)
+    path.world.run(for_ms=10_000)
+    path.world.is_silent = False
+    path.world.run(for_ms=20_000)
+    path.send(100_000)
+    assert path.size == 1500
+    assert path.a.ipv4.path_mtu(path.b.ipv4.ip) == 1500
+
+
 def test_probe_that_is_lost_does_not_make_the_window_smaller():
     path = Path(1300, tcp={"buffer_bytes": 1 << 20, "memory_bytes": 64 << 20})
     path.connect()

@@ -258,3 +258,56 @@ def test_mss_leaves_room_for_the_option(world, host, peer):
     host.accepted[0].conn.write(pattern(5000))
     world.settle()
     assert {len(s.data) for s in peer.take()[:-1]} == {1000 - 12}
+
+
+@pytest.mark.parametrize("timestamps", [True, False])
+@pytest.mark.parametrize("days", [25, 49, 50, 60])
+def test_half_closed_for_months(days, timestamps):
+    """One side has said its last word; the other speaks now and then, and at last closes too."""
+    world = World(seed=3)
+    tcp = {"timestamps": timestamps}
+    a, b = world.host("10.0.0.1/24", tcp=tcp), world.host("10.0.0.2/24", tcp=tcp)
+    b.listen(7)
+    flow = a.connect(b, 7)
+    world.run(until=lambda: b.accepted)
+    other = b.accepted[0]
+    flow.send(b"question", close=True)
+    world.run(until=lambda: other.is_eof)
+    for count in range(1, 4):
+        world.run(for_ms=days * 86_400_000)
+        other.send(bytes(100_000))
+        world.run(for_ms=3000)
+        assert len(flow.received) == count * 100_000
+    world.run(for_ms=days * 86_400_000)
+    other.send(b"", close=True)
+    world.run(for_ms=3000)
+    assert flow.is_eof
+    assert flow.conn.state_name == other.conn.state_name == "CLOSED"
+    assert flow.error is other.error is None
+
+
+def test_timestamps_that_stop_after_a_gigabyte_and_come_back(world, ends):
+    """As of a load balancer that takes the connection over: the numbers have gone round a quarter since TS.Recent."""
+    peer = ends.stamped()
+    conn = peer.flow.conn
+    peer.flow.reads = True
+    peer.send(ACK, data=b"x", options=ends.stamp(peer, 500))
+    world.run(for_ms=50)
+    for name in ("rcv_nxt", "rcv_adv", "rcv_acked", "update_at"):
+        setattr(conn, name, getattr(conn, name) + (1 << 30))
+    peer.seq += 1 << 30
+    for _ in range(50):
+        peer.send(ACK, data=bytes(1000))
+        world.run(for_ms=45)
+        assert peer.take()[-1].ack == peer.seq
+    assert ends.count("TCPTimestampMissing") == 50
+    conn.write(b"answer")
+    world.settle()
+    peer.ack_data(peer.take())
+    assert conn.snd_una == conn.snd_nxt
+    peer.send(ACK, data=b"x", options=ends.stamp(peer, 5000))
+    world.run(for_ms=45)
+    assert peer.take()[-1].ts_ecr == 5000
+    peer.send(ACK, data=b"x", options=ends.stamp(peer, 4000))
+    assert peer.take()[-1].ack == peer.seq - 1
+    assert ends.count("PAWSEstab") == 1

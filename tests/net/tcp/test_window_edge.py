@@ -8,6 +8,7 @@ import pytest
 
 from libos.wire import tcp
 from libos.wire.tcp import ACK
+from tests.net.tcp.conftest import Ends
 from tests.net.world import World, pattern
 
 SACK = tcp.syn_options(1000, None, True)
@@ -166,3 +167,32 @@ def test_both_send_and_read_slowly_without_asking_for_windows(address, loss):
         assert world.now_ms < 60_000
     assert bytes(got[0]) == bytes(got[1]) == text
     assert a.tcp.window_probes + b.tcp.window_probes <= 2
+
+
+@pytest.mark.parametrize("address", ["10.0.0.2/24", "fd00::2/64"])
+def test_window_of_the_handshake_is_not_taken_back(world, address):
+    """Others connect before the handshake is complete, and there is less memory for each."""
+    ends = Ends(world, address, tcp={"memory_bytes": 1 << 20})
+    peer = ends.peer(port=4999)
+    peer.send(tcp.SYN, options=SACK)
+    window = peer.expect("SA").window
+    windows = [window]
+    for number in range(30):
+        other = ends.peer(port=5000 + number)
+        other.send(tcp.SYN, options=SACK)
+        windows.append(other.expect("SA").window)
+        if number % 2:
+            other.send(ACK)
+    assert windows == sorted(windows, reverse=True)
+    assert windows[-1] == 8192  # what is promised is bounded
+    peer.send(ACK, seq=5)
+    peer.send(tcp.RST | ACK, seq=9)
+    assert [segment.window for segment in peer.take()] == [window]  # of the challenge
+    peer.seq = 1
+    peer.send(ACK)
+    conn = ends.host.accepted[-1].conn
+    for at in range(0, window, 1024):
+        peer.send(ACK, data=bytes(min(1024, window - at)))
+    world.run(for_ms=50)
+    assert conn.rx_octets == window
+    assert peer.take()[-1].ack == window + 1

@@ -173,9 +173,9 @@ class Tcp(Transport):
         """Whether there may be one more connection."""
         return len(self.by_key) < self.max_connections
 
-    def buffer_bytes(self):
-        """What a new connection may queue each way: less, the more connections there are."""
-        share = self._memory_bytes // (4 * (len(self.by_key) + 1))
+    def buffer_bytes(self, waiting=0):
+        """What a new connection may queue each way: less, the more connections there are, and `waiting` ones."""
+        share = self._memory_bytes // (4 * (len(self.by_key) + waiting + 1))
         return max(min(share, self._buffer_bytes), MIN_BUFFER_BYTES)
 
     def forget(self, conn):

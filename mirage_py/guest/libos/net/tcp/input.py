@@ -437,8 +437,8 @@ def _text_arrives(conn, segment, frame, seq, now_ms):
         return True
     if seq == rcv_nxt:
         data = frame.take(start, length)
-        if conn.ooo:
-            _note_duplicate(conn, 0, seq, end)
+        if conn.ooo and start == segment.start:
+            _note_duplicate(conn, 0, seq, end)  # else what comes first of it is noted already
         deliver(conn, data, now_ms)
         if conn.ooo:
             _deliver_queued(conn, now_ms)

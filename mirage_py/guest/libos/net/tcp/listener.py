@@ -44,6 +44,7 @@ class HalfOpen:
         self.challenged_ms = None
         self.tries = 0
         self.answered_ms = now_ms  # None: not known
+        self.window = 0  # what was announced
         self.stamp = None  # our timestamp, if it is not to be the time
         self.timer_at = FAR_MS
         self.timer_place = 0
@@ -63,7 +64,8 @@ class HalfOpen:
             self.ts_recent or 0,
         )
         ack = (syn.seq + 1) & 0xFFFFFFFF
-        window = min(tcp.buffer_bytes(), 0xFFFF)
+        # A promise: so those that others of us have got already count too.
+        window = self.window = max(self.window, min(tcp.buffer_bytes(len(tcp.half_open)), 0xFFFF))
         port = self.listener.port
         tcp.send_segment(self, port, syn.src_port, self.iss, ack, SYN | ACK, window, options, now_ms)
 
@@ -92,7 +94,7 @@ class HalfOpen:
         self.challenged_ms = now_ms
         tcp.challenge_acks += 1
         syn = self.syn
-        window = min(tcp.buffer_bytes(), 0xFFFF)
+        window = self.window
         if syn.window_scale is not None:
             window >>= tcp.window_scale
         ack = (syn.seq + 1) & 0xFFFFFFFF
@@ -166,6 +168,8 @@ class HalfOpen:
         conn.ts_offset = self.ts_offset
         conn.irs = syn.seq
         conn.rcv_nxt = conn.rcv_acked = syn.seq + 1
+        # There may be more connections by now, and less memory for each: the window is not taken back.
+        conn.rcv_buf = max(conn.rcv_buf, self.window)
         conn.rcv_adv = conn.rcv_nxt + min(conn.rcv_buf, 0xFFFF)
         agree(conn, syn, now_ms)
         conn.cc = tcp.congestion.start(conn.mss, conn.rto, self.tries > 0)

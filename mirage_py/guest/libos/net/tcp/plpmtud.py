@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Packetization layer path MTU discovery (RFC 4821): a path that swallows large packets, and says nothing.
 
-Large segments that are sent again and again in vain, timeout after timeout, might be too large: the next is small
-(BASES). When that is acknowledged, the path takes small ones, and it is asked at once whether it takes large ones too:
-a probe is a segment of new data that is larger than conn.mss, and is acknowledged or not. If the largest gets through
-it was loss, and everything is as before. If not, the range between is searched, and tried anew after ten minutes. A
-probe that is lost, and nothing else with it, says nothing of congestion (section 7.4).
+Segments that are sent again and again in vain, timeout after timeout, might be too large: the next is small (BASES).
+When that is acknowledged, the path takes small ones, and it is asked at once whether it takes large ones too: a probe
+is a segment of new data that is larger than conn.mss, and is acknowledged or not. If the largest gets through it was
+loss, and everything is as before. If not, the range between is searched, and tried anew after ten minutes. A probe
+that is lost, and nothing else with it, says nothing of congestion (section 7.4).
 
 What is found out is put into the table of paths, where ICMP's news are too (net.ip.pmtu): the next connection begins
 with it. As long as it is a guess, that one asks with a probe, too. Sizes are of IP packets.
@@ -106,14 +106,16 @@ def on_timeout(conn, now_ms):
         return
     mss = conn.mss
     rto = conn.rto
-    # The second in a row, of two of the same; the third, where segments of that size have come through before.
-    factor = 8 if conn.full_end and conn.snd_una >= conn.full_end else 4
-    if rto.rto_ms < min(factor * rto.base_ms, MAX_MS) or min(conn.snd_nxt - conn.snd_una, conn.snd_wnd) < mss:
+    octets = min(conn.snd_nxt - conn.snd_una, conn.snd_wnd, mss)
+    # The second in a row, of two of the same; the third, where segments of that size have come through before, or where
+    # it is less than a full one: a message, or what a small window has room for.
+    factor = 8 if octets < mss or (conn.full_end and conn.snd_una >= conn.full_end) else 4
+    if rto.rto_ms < min(factor * rto.base_ms, MAX_MS):
         return
     for left, right in conn.sacked:
-        if right - left >= mss:
+        if right - left >= octets:
             return  # that was a large one
-    size = size_of(conn)
+    size = size_of(conn) - mss + octets
     least = 1280 if conn.ip.version == 6 else 576
     for base in BASES:
         if least <= base < size:
