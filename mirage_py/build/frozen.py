@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirage_py.build import source_text
+from mirage_py.build import mpy_tool, source_text
 from mirage_py.build.runtime import Runtime, clean_environment
 from mirage_py.support import process
 from mirage_py.support.cache import disk_full_error
@@ -138,8 +138,16 @@ def _remedy(module: Module) -> str:
 
 def freeze(modules: Sequence[Path], runtime: Runtime, target: Path) -> None:
     """Writes one C file with all modules' bytecode, for the runtime's table of strings."""
-    command: list[str | Path] = [sys.executable, "-E", "-s", "-B", runtime.source / "tools" / "mpy-tool.py", "--freeze"]
-    command += ["--qstr-header", runtime.qstr_header, "-mlongint-impl=mpz", "-mmpz-dig-size=32", "--"]
+    command: list[str | Path] = [sys.executable, "-E", "-s", "-B", Path(mpy_tool.__file__)]
+    command += [
+        runtime.source / "tools" / "mpy-tool.py",
+        "--freeze",
+        "--qstr-header",
+        runtime.qstr_header,
+        "-mlongint-impl=mpz",
+        "-mmpz-dig-size=32",
+        "--",
+    ]
     # Their names come into comments, where a path could hold anything.
     command += [os.path.relpath(module, target.parent) for module in modules]
     result = process.run(
@@ -149,7 +157,6 @@ def freeze(modules: Sequence[Path], runtime: Runtime, target: Path) -> None:
         raise disk_full_error(target)
     if result.code != 0:
         raise UserError(
-            f"freezing the modules failed: {result.last_line()}",
-            "a float constant beyond 3.4e38 is one known cause; else please report it",
+            f"freezing the modules failed: {result.last_line()}", "this is a fault in mirage-py: please report it"
         )
     target.write_text(result.stdout, encoding="utf-8")

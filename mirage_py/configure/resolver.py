@@ -292,6 +292,10 @@ class _Walk:
     def scan(self, tree: ast.Module, place: _Place, file: str) -> None:
         """Follow every import of a module and note what its code needs."""
         nodes = _nodes(tree)
+        for node in nodes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, complex):
+                # The compiler takes it, and the interpreter has no such type.
+                raise UserError(f"{file}:{node.lineno}: MicroPython in an image has no complex numbers", "do without")
         # Where no expression can import, only statements need be looked at: this is what `make` waits for.
         below = ast.iter_child_nodes if any(map(_dynamic_import, nodes)) else _statements
         try:

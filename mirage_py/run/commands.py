@@ -220,7 +220,7 @@ def _start(machine: qemu.Machine, stack: ExitStack) -> Session:
         assert net.tap is not None
         if net in new:
             # Where the guest has no stack, the addresses are the user's matter.
-            host = ipaddress.IPv4Interface((net.host, net.guest.network.prefixlen)) if net.card.keys else None
+            host = ipaddress.IPv4Interface((net.host, net.on_link.prefixlen)) if net.card.keys else None
             tap.bring_up(net.tap, host)
         elif not tap.is_up(net.tap):
             _say(f"mirage-py: warning: {net.tap} is down; `sudo ip link set {net.tap} up`")

@@ -100,12 +100,19 @@ def _missing_taps(image: Image, arguments: Sequence[str]) -> dict[str, ipaddress
             continue
         network.require_prefix(f"{group}ipv4", address)
         guest = ipaddress.IPv4Interface(address)
-        host = next((other for other in guest.network.hosts() if other != guest.ip), None)
-        if host is None:
+        key = f"{group}ipv4-gateway"
+        gateway = network.argument(arguments, key) or image.defaults.get(key)
+        if gateway is not None and guest.network.prefixlen == 32:
+            host = ipaddress.IPv4Address(gateway)
+        else:
+            host = next((other for other in guest.network.hosts() if other != guest.ip), guest.ip)
+        around = network.covering(guest, host)
+        if host == guest.ip or host not in around:
             raise UserError(
-                f"--{group}ipv4 {guest} leaves the host no address", "give a larger network, as in 10.0.0.2/24"
+                f"--{group}ipv4 {guest} leaves the host no address",
+                f"give a larger network, as in 10.0.0.2/24, or the host's address as --{key}",
             )
-        missing[name] = ipaddress.IPv4Interface((host, guest.network.prefixlen))
+        missing[name] = ipaddress.IPv4Interface((host, around.prefixlen))
     return missing
 
 

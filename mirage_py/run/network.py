@@ -20,6 +20,7 @@ from mirage_py.support.errors import UserError
 USER_GUEST = ipaddress.IPv4Interface("10.0.2.15/24")  # what QEMU's user-mode network hands out first
 USER_GATEWAY = ipaddress.IPv4Address("10.0.2.2")
 TAP_GUEST = ipaddress.IPv4Interface("10.0.0.2/24")  # the default of the runtime key --ipv4
+MIN_COVERING_PREFIX = 8  # of a network around a guest with a /32 and its gateway
 FIRST_UNPRIVILEGED_PORT = 1024
 REPLACEMENT_BASE = 8000
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
@@ -46,6 +47,11 @@ class Network:
     guest_args: list[str] = field(default_factory=list)
     link: Link | None = None
     pcap: Path | None = None
+
+    @property
+    def on_link(self) -> ipaddress.IPv4Network:
+        """The network that guest and host are both in. A guest with a /32, as clouds give it, does not know of it."""
+        return covering(self.guest, self.host)
 
     @property
     def is_user_mode(self) -> bool:
@@ -98,6 +104,16 @@ def _given_address(arguments: list[str], key: str) -> str | None:
     except ValueError:
         return None
     return given
+
+
+def covering(guest: ipaddress.IPv4Interface, host: ipaddress.IPv4Address) -> ipaddress.IPv4Network:
+    """The guest's network, or with a /32 one that has `host` in it too: of 256 addresses, or as many as it takes."""
+    found = guest.network
+    if found.prefixlen == 32:
+        found = found.supernet(new_prefix=24)
+    while guest.network.prefixlen == 32 and host not in found and found.prefixlen > MIN_COVERING_PREFIX:
+        found = found.supernet()
+    return found
 
 
 def require_prefix(key: str, given: str | None) -> None:
@@ -289,7 +305,7 @@ def _plan_card(
         host = USER_GATEWAY
     else:
         host = next((address for address in guest.network.hosts() if address != guest.ip), guest.ip)
-    if host == guest.ip or host not in guest.network:
+    if host == guest.ip or host not in covering(guest, host):
         raise UserError(
             f"the guest's address {guest} leaves the host's side of its network no address (gateway {host})",
             f"give --{key} and --{gateway_key} of one network, "
@@ -328,7 +344,7 @@ def netdev(network: Network, tap_fd: int | None) -> str:
         return f"dgram,{identifier},local.type=unix,local.path={local},remote.type=unix,remote.path={remote}"
     parts = ["user", identifier]
     if network.guest.network != USER_GUEST.network or network.host != USER_GATEWAY:
-        parts += [f"net={network.guest.network}", f"host={network.host}"]
+        parts += [f"net={network.on_link}", f"host={network.host}"]
     parts += [
         f"hostfwd={forward.proto}:{forward.host_address}:{forward.host_port}-{network.guest.ip}:{forward.guest_port}"
         for forward in network.forwards

@@ -3,6 +3,7 @@
 
 import errno
 import io
+import math
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py.build import build, elf, frozen, runtime, sources
+from mirage_py.build import build, elf, frozen, mpy_tool, runtime, sources
 from mirage_py.configure.codegen import configure
 from mirage_py.configure.request import Request
 from mirage_py.support import paths, process
@@ -118,6 +119,27 @@ def test_sources_mean_in_the_guest_what_they_mean_to_python(hello: Path, quiet: 
     configure(Request(hello / "config.py", None, "unix")).plan.apply()
     image = build.build(hello, progress=quiet)
     assert run(image) == "no module named 'absent'\n0 grüße False\n"
+
+
+def test_floats_of_any_size_are_constants(hello: Path, quiet: Progress) -> None:
+    (hello / "hello.py").write_text(
+        "class Hello:\n    def __init__(self, console, clock, count, pause):\n        self.console = console\n"
+        "    async def start(self):\n"
+        "        self.console.write('%s\\n' % ((1e100, -1e39, 1e999, -1e999, 1e-300, 0.1, 1.5, (2.0, 3e38)),))\n"
+    )
+    configure(Request(hello / "config.py", None, "unix")).plan.apply()
+    assert run(build.build(hello, progress=quiet)) == "(1e+100, -1e+39, inf, -inf, 1e-300, 0.1, 1.5, (2.0, 3e+38))\n"
+
+
+def test_another_mpy_tool_than_the_pinned_one_is_noticed() -> None:
+    with pytest.raises(ValueError, match="not once but 0 times"):
+        mpy_tool.changed("print()")
+    assert [mpy_tool.c_float(value) for value in (1.5, -0.0, 1e300, math.nan)] == [
+        "1.5",
+        "-0.0",
+        "1e+300",
+        '__builtin_nan("")',
+    ]
 
 
 def test_an_hvt_image_keeps_the_promises(tmp_path: Path, quiet: Progress) -> None:

@@ -234,6 +234,13 @@ def test_nesting_without_end_is_one_line(application: Path, text: str) -> None:
         reach(application, "import tea\n")
 
 
+def test_complex_number_is_refused_by_file_and_line(application: Path) -> None:
+    write(application, tea="def later():\n    return 2j\n")
+    with pytest.raises(UserError) as caught:
+        reach(application, "import tea\n")
+    assert caught.value.cause.endswith("tea.py:2: MicroPython in an image has no complex numbers")
+
+
 def test_syntax_error_names_file_and_line(application: Path) -> None:
     write(application, tea="a = 1\nb = = 2\n")
     with pytest.raises(UserError, match=r"tea\.py:2: SyntaxError"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py.run import commands, network
+from mirage_py.run import commands, native, network
 from mirage_py.run.cards import Card
 from mirage_py.run.image import Image, Port
 from mirage_py.run.link import Link, claim, presumed
@@ -182,11 +182,44 @@ def test_own_address_moves_the_user_mode_network() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--ipv4", "10.0.0.2/32"], ["--ipv4", "10.0.0.2/24", "--ipv4-gateway", "10.0.1.1"]]
+    "arguments",
+    [
+        ["--ipv4", "10.0.0.2/32"],
+        ["--ipv4", "10.0.0.2/32", "--ipv4-gateway", "10.0.0.2"],
+        ["--ipv4", "10.0.0.2/32", "--ipv4-gateway", "169.254.1.1"],
+        ["--ipv4", "10.0.0.2/24", "--ipv4-gateway", "10.0.1.1"],
+    ],
 )
 def test_addresses_that_do_not_fit(arguments: list[str]) -> None:
     with pytest.raises(UserError, match="no address"):
         network.plan(image(), RunOptions(guest_args=arguments))
+
+
+@pytest.mark.parametrize(
+    ("guest", "gateway", "around"),
+    [
+        ("10.0.0.5", "10.0.0.1", "10.0.0.0/24"),
+        ("10.128.0.7", "10.128.3.1", "10.128.0.0/22"),
+        ("10.0.0.1", "10.255.0.1", "10.0.0.0/8"),
+    ],
+)
+def test_a_host_alone_and_its_gateway_are_on_one_link(guest: str, gateway: str, around: str) -> None:
+    words = ["--ipv4", f"{guest}/32", "--ipv4-gateway", gateway]
+    plan = only(image(), RunOptions(guest_args=words))
+    assert plan.guest_args == []
+    assert network.netdev(plan, None) == f"user,id=net0,net={around},host={gateway}"
+    on_tap = only(image(), RunOptions(tap=["tap0"], guest_args=words))
+    assert (str(on_tap.host), str(on_tap.on_link)) == (gateway, around)
+    assert str(only(image(), RunOptions(guest_args=["--ipv4", "10.0.0.2/25"])).on_link) == "10.0.0.0/25"
+
+
+def test_linux_process_with_a_host_address_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native.tap, "exists", lambda name: False)
+    words = ["--ipv4", "10.0.0.5/32"]
+    taps = native._missing_taps(image(), [*words, "--ipv4-gateway", "10.0.0.1"])
+    assert {name: str(address) for name, address in taps.items()} == {"tap0": "10.0.0.1/24"}
+    with pytest.raises(UserError, match=r"10\.0\.0\.5/32 leaves the host no address; .*--ipv4-gateway"):
+        native._missing_taps(image(), words)
 
 
 def test_tap() -> None:
