@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.machine import QEMU
 from mirage_py.build import build, frozen, runtime
-from mirage_py.configure.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
+from mirage_py.configure.resolver import APPLICATION, BUILTIN, MICROPYTHON, Trees, resolve_imports
 from mirage_py.support import paths
 from mirage_py.support.cache import Cache
 
@@ -222,5 +222,6 @@ def build_program(name: str, work: Path) -> Path:
     content, image = folder / "frozen_content.c", folder / name
     frozen.freeze(compiled, engine, content)
     command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", content, engine.archive]
+    command += runtime.module_flags(BUILTIN, ())
     _run([str(word) for word in (*command, *engine.flags("ldflags"), "-o", image)], engine.working_directory)
     return image

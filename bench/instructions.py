@@ -21,7 +21,7 @@ from bench.row import Row
 
 REPORT = 11
 SEGMENT_BYTES = 65536
-SEGMENTS = 200
+SEGMENTS = 2000  # a collection of the heap more or less is not to show
 USER_BLOCKS = 64
 TOP = 24
 # What starts a guest, in the order in which it is reached; what a stage is called that ends there.

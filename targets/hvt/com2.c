@@ -34,7 +34,9 @@ static bool start(void) {
             outb(DATA, 1); /* 115200 baud */
             outb(DLM, 0);
             outb(LCR, LCR_8N1);
-            outb(FCR, FCR_ENABLE_CLEAR);
+            if (!(inb(LSR) & LSR_DATA_READY)) { /* as for the console: what was typed already would be lost */
+                outb(FCR, FCR_ENABLE_CLEAR);
+            }
             outb(MCR, MCR_DTR_RTS);
         }
     }

@@ -53,7 +53,8 @@ def run(image: Callable[[str], Path]) -> Callable[..., str]:
     return start
 
 
-def link(program: str, features: Sequence[str], folder: Path) -> Path:
+def link(program: str, features: Sequence[str], folder: Path, *more: str | Path) -> Path:
+    """more: for the compiler, as sources in C beside the program."""
     engine = images.obtain("unix", features)
     roots = {APPLICATION: PROGRAMS, MICROPYTHON: engine.source}
     source = PROGRAMS / f"{program}.py"
@@ -66,7 +67,7 @@ def link(program: str, features: Sequence[str], folder: Path) -> Path:
     compiled = frozen.compile_modules([frozen.read(module) for module in modules], folder / "mpy")
     frozen_c, image = folder / "frozen_content.c", folder / "image"
     frozen.freeze(compiled, engine, frozen_c)
-    command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", frozen_c, engine.archive]
+    command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", frozen_c, *more, engine.archive]
     command += runtime.module_flags(BUILTIN, ())
     subprocess.run([*command, *engine.flags("ldflags"), "-o", image], cwd=engine.working_directory, check=True)
     return image
@@ -99,13 +100,24 @@ def test_event_loop(run: Callable[..., str]) -> None:
     assert_passed(run("loop_checks"))
 
 
+def assert_told_what_an_application_does_wrong(console: str) -> None:
+    assert "TypeError: not a coroutine: write `async def`" in console
+    told = [line for line in console.splitlines() if "start() has returned" in line]
+    assert len(told) == 1, console
+    assert re.match(r"app: warning: start\(\) has returned, and listening on port \d+23 ends with it: `await", told[0])
+
+
 def test_stack_over_system_sockets(run: Callable[..., str]) -> None:
-    assert_passed(run("socket_checks"))
+    console = run("socket_checks")
+    assert_passed(console)
+    assert_told_what_an_application_does_wrong(console)
 
 
 @pytest.mark.parametrize("link", ["plain", "offloads"])
 def test_stack_over_our_own(run: Callable[..., str], link: str) -> None:
-    assert_passed(run("direct_checks", link))
+    console = run("direct_checks", link)
+    assert_passed(console)
+    assert_told_what_an_application_does_wrong(console)
 
 
 def test_task_that_holds_the_loop_is_named(run: Callable[..., str]) -> None:

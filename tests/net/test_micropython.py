@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mirage_py.build import frozen, runtime
+from mirage_py.configure.resolver import BUILTIN
 from mirage_py.support import paths
 from tests.contract.images import obtain
 
@@ -29,6 +30,7 @@ def build(app, folder):
     frozen_c, image = folder / "frozen_content.c", folder / "image"
     frozen.freeze(compiled, engine, frozen_c)
     command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", frozen_c, engine.archive]
+    command += runtime.module_flags(BUILTIN, ())
     subprocess.run([*command, *engine.flags("ldflags"), "-o", image], cwd=engine.working_directory, check=True)
     return image
 

@@ -26,7 +26,7 @@ from libos.net.udp import Udp
 
 loop = EventLoop()
 dma = Dma()
-log = Log("error", Console())
+log = Log("warning", Console())
 
 
 def host(address, mac, has_offloads):

@@ -426,6 +426,29 @@ async def options_of_a_flow(server, client, ip):
     server.tcp.unlisten(port(21))
 
 
+async def handler_that_is_not_async_resets(server, client, ip):
+    seen = []
+    server.tcp.listen(port(22), seen.append)
+
+    async def ask():
+        flow = await client.tcp.connect(ip, port(22))
+        try:
+            await flow.read()
+        finally:
+            await flow.close()
+
+    await raises(ECONNRESET, ask())  # the system's sockets may have been reset before they are there
+    assert len(seen) == 1
+    server.tcp.unlisten(port(22))
+
+
+async def listening_goes_on_to_the_end(server, client, ip):
+    """Which is told by test_programs.py."""
+    server.tcp.listen(port(23), echo)
+    server.tcp.listen(port(24), echo)
+    server.tcp.unlisten(port(24))
+
+
 CHECKS = (
     every_size_comes_back,
     names_of_both_ends,
@@ -449,4 +472,6 @@ CHECKS = (
     close_does_not_wait_for_ever,
     close_without_waiting_at_all_resets,
     options_of_a_flow,
+    handler_that_is_not_async_resets,
+    listening_goes_on_to_the_end,
 )

@@ -419,9 +419,10 @@ def test_two_in_time_wait_do_not_answer_each_other_for_ever(world):
     b.accepted[0].conn.close()
     world.run(for_ms=100)
     assert a.tcp.counters["TimeWait"] == b.tcp.counters["TimeWait"] == 1
-    next(iter(a.tcp.time_waits.by_key.values())).rcv_nxt += 100_000
-    next(iter(b.tcp.time_waits.by_key.values())).rcv_nxt += 100_000
-    wait = next(iter(a.tcp.time_waits.by_key.values()))
+    for host in (b, a):
+        wait = host.tcp.time_waits.get(*host.tcp.time_waits.by_key, host.ipv4)
+        wait.rcv_nxt += 100_000
+        host.tcp.time_waits.put(wait)
     before = a.device.counters["tx_packets"] + b.device.counters["tx_packets"]
     a.tcp.send_segment(wait, wait.local_port, 7, wait.snd_nxt, wait.rcv_nxt, ACK, 100, b"", world.now_ms)
     world.run(for_ms=30_000)

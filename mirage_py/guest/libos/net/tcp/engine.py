@@ -21,7 +21,7 @@ from libos.net.tcp.output import run
 from libos.net.tcp.progress import Progress
 from libos.net.tcp.seq import is_before, unwrap
 from libos.net.tcp.states import SYN_SENT
-from libos.net.tcp.timewait import MAX_TIME_WAITS, TimeWaits
+from libos.net.tcp.timewait import MAX_TIME_WAITS, TIME_WAIT_MS, TimeWaits
 from libos.net.timers import FAR_MS
 from libos.net.transport import Transport
 from libos.wire import tcp as wire
@@ -229,7 +229,7 @@ class Tcp(Transport):
         if half_open is not None:
             half_open.input(segment, frame, now_ms)
             return
-        wait = self.time_waits.by_key.get(key)
+        wait = self.time_waits.get(key, packet.ip)
         iss = None
         if wait is not None:
             iss = self._time_wait_arrives(wait, segment, now_ms)
@@ -290,19 +290,21 @@ class Tcp(Transport):
                 else:
                     is_new = ahead > 0
                 if is_new:
-                    self.time_waits.remove(wait)
+                    self.time_waits.remove(wait.key)
                     return (wait.snd_nxt + 65537) & _MASK
         elif not is_old:
             if end == ahead and 0 <= ahead <= 0xFFFF:
                 return None  # acceptable, and says nothing
             if flags & wire.FIN and end == 0:
-                self.time_waits.restart(wait, now_ms)
+                wait.deadline_ms = now_ms + TIME_WAIT_MS
+                self.time_waits.put(wait)
         if end == ahead or flags & wire.SYN:
             # RFC 9293 section 3.10.7.4, first: an ACK. Not often: the other side may be in TIME-WAIT too.
             if wait.challenged_ms is not None and now_ms - wait.challenged_ms < CHALLENGE_MS:
                 self.challenges_skipped += 1
                 return None
             wait.challenged_ms = now_ms
+            self.time_waits.put(wait)
             self.challenge_acks += 1
         self.send_segment(
             wait,

@@ -1,28 +1,32 @@
 # SPDX-License-Identifier: MIT
 """TIME_WAIT: what is left of a connection that we closed first, for two segment lifetimes (RFC 9293 section 3.6.1)."""
 
+from micropython import const
+
 from libos.net.timers import FAR_MS
 
 TIME_WAIT_MS = 60000  # two lifetimes of 30 s, as Linux and FreeBSD have it
 MAX_TIME_WAITS = 1024
 
+_DEADLINE_MS = const(5)  # in a record
+
 
 class TimeWait:
-    """Just enough to answer a repeated FIN and to judge a new SYN."""
+    """One, while a segment for it is looked at: enough to answer a repeated FIN and to judge a new SYN.
 
-    def __init__(self, connection, deadline_ms):
-        self.key = connection.key
-        self.ip = connection.ip
-        self.local_ip = connection.local_ip
-        self.remote_ip = connection.remote_ip
-        self.remote_port = connection.remote_port
-        self.local_port = connection.local_port
-        self.snd_nxt = connection.snd_nxt
-        self.rcv_nxt = connection.rcv_nxt
-        self.ts_recent = connection.ts_recent if connection.ts_on else None
-        self.ts_offset = connection.ts_offset
-        self.challenged_ms = None
-        self.deadline_ms = deadline_ms
+    Between two segments it is a tuple of the fields from snd_nxt on, 64 octets of the heap: a thousand of them are
+    there for a minute, wherever the heap had room for them. The rest is in the key.
+    """
+
+    def __init__(self, ip, key, record):
+        self.ip = ip
+        self.key = key
+        self.remote_ip, self.local_ip, self.remote_port, self.local_port = ip.parse_key(key)
+        self.snd_nxt, self.rcv_nxt, self.ts_recent, self.ts_offset, self.challenged_ms, self.deadline_ms = record
+
+    def record(self):
+        """What is kept."""
+        return (self.snd_nxt, self.rcv_nxt, self.ts_recent, self.ts_offset, self.challenged_ms, self.deadline_ms)
 
 
 class TimeWaits:
@@ -33,11 +37,11 @@ class TimeWaits:
         self.timer_place = 0
         self._timers = timers
         timers.restorers.append(self.on_timer)
-        self.by_key = {}
+        self.by_key = {}  # TimeWait.record()
         self.overflows = 0
         self._limit = limit
-        # (when to look at it, wait). All wait equally long, so appending keeps the list sorted. One that was restarted
-        # is found not to be over at its turn, and appended again: it may end a little late.
+        # When to look at one, its key, and so on. All wait equally long, so appending keeps them sorted. One that was
+        # restarted is found not to be over at its turn, and appended again: it may end a little late.
         self._queue = []
         self._first = 0
 
@@ -45,47 +49,53 @@ class TimeWaits:
         """The connection waits from now on. With the table full the oldest one ends early, and is counted."""
         while len(self.by_key) >= self._limit:
             self.overflows += 1
-            self._end(self._take_first())
-        wait = TimeWait(connection, now_ms + TIME_WAIT_MS)
-        self.by_key[wait.key] = wait
-        self._queue.append((wait.deadline_ms, wait))
+            self.by_key.pop(self._queue[self._first + 1], None)
+            self._take_first()
+        ts_recent = connection.ts_recent if connection.ts_on else None
+        deadline_ms = now_ms + TIME_WAIT_MS
+        record = (connection.snd_nxt, connection.rcv_nxt, ts_recent, connection.ts_offset, None, deadline_ms)
+        # In this order, and both at once: whatever finds no memory, nothing stays for ever, and pairs stay pairs.
+        self._queue.extend((deadline_ms, connection.key))
+        self.by_key[connection.key] = record
         self._arm()
 
+    def get(self, key, ip):
+        """The one with that key, over that layer, or None. What is changed in it is kept by put()."""
+        record = self.by_key.get(key)
+        return None if record is None else TimeWait(ip, key, record)
+
+    def put(self, wait):
+        """Keeps what was changed."""
+        self.by_key[wait.key] = wait.record()
+
     def _arm(self):
-        first_ms = self._queue[self._first][0] if self._first < len(self._queue) else FAR_MS
+        first_ms = self._queue[self._first] if self._first < len(self._queue) else FAR_MS
         if first_ms == FAR_MS:
             self._timers.cancel(self)
         elif first_ms < self.timer_at:
             self._timers.schedule(self, first_ms)
 
-    def _end(self, wait):
-        if self.by_key.get(wait.key) is wait:
-            del self.by_key[wait.key]
-
-    def remove(self, wait):
+    def remove(self, key):
         """Ends it: a new connection takes its place."""
-        del self.by_key[wait.key]
-        wait.deadline_ms = 0
-
-    def restart(self, wait, now_ms):
-        """A repeated FIN: two lifetimes from now."""
-        wait.deadline_ms = now_ms + TIME_WAIT_MS
+        del self.by_key[key]
+        self._queue[self._queue.index(key, self._first)] = None
 
     def on_timer(self, now_ms):
         """Ends those whose time is over."""
-        while self._first < len(self._queue) and self._queue[self._first][0] <= now_ms:
-            wait = self._take_first()
-            if wait.deadline_ms > now_ms:
-                self._queue.append((wait.deadline_ms, wait))
-            else:
-                self._end(wait)
+        while self._first < len(self._queue) and self._queue[self._first] <= now_ms:
+            key = self._queue[self._first + 1]
+            record = self.by_key.get(key)
+            if record is not None:
+                if record[_DEADLINE_MS] > now_ms:
+                    self._queue.extend((record[_DEADLINE_MS], key))
+                else:
+                    del self.by_key[key]
+            self._take_first()
         self._arm()
 
     def _take_first(self):
-        wait = self._queue[self._first][1]
-        self._queue[self._first] = None
-        self._first += 1
-        if self._first > 64 and 2 * self._first > len(self._queue):
+        self._queue[self._first + 1] = None
+        self._first += 2
+        if self._first > 128 and 2 * self._first > len(self._queue):
             self._queue = self._queue[self._first :]
             self._first = 0
-        return wait
