@@ -21,8 +21,15 @@ static size_t console_count;
 
 /* --- waiting ------------------------------------------------------------------------------------------------------ */
 
+/* Who interrupted it in the meantime did not interrupt a program that spins, however long it lasted. */
+static void it_waited(void) {
+    mirage_idle_ticks = __builtin_ia32_rdtsc();
+    mirage_was_spinning = false;
+}
+
 uint32_t mirage_plat_wait(uint64_t deadline_ns) {
     uint32_t fired = plat_wait(deadline_ns);
+    it_waited();
     if (fired >> PLAT_SOURCE_STOP) {
         fired &= ~(1u << PLAT_SOURCE_STOP);
         mirage_interrupt(MIRAGE_EXIT_TERMINATED);
@@ -32,7 +39,6 @@ uint32_t mirage_plat_wait(uint64_t deadline_ns) {
 
 void mirage_wait_until(uint64_t deadline_ns) {
     kept_sources |= mirage_plat_wait(deadline_ns);
-    mirage_idle_ticks = __builtin_ia32_rdtsc();
     mp_handle_pending(true);
 }
 
@@ -56,7 +62,7 @@ static void delay_ns(uint64_t duration_ns) {
         #if MIRAGE_TARGET_UNIX
         /* Its sources are level-triggered: plat_wait() would not sleep beside a readable one. */
         plat_sleep(deadline_ns);
-        mirage_idle_ticks = __builtin_ia32_rdtsc();
+        it_waited();
         mp_handle_pending(true);
         #else
         mirage_wait_until(deadline_ns);
