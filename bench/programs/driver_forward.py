@@ -76,10 +76,10 @@ class Device:
 
     def __init__(self, driver, words):
         # From bring-up on, a register is a word in memory, as it is in a guest.
-        for ring in (driver._rx, driver._tx):
+        for ring in driver._rings + [driver._tx]:
             ring._tail = words
         driver._regs = words
-        self.rx = driver._rx
+        self.rx = driver._rings[0]
         self.tx = driver._tx
         self.rx_index = 0
 
@@ -140,9 +140,10 @@ def main(batch, batches, what):
     driver = Ixgbe(card, dma, coalesce=False)
     if batch > RING // 4:
         size = 8 * batch
-        driver._rx = RxRing(dma, size, FramePool(dma, BUFFER_BYTES, size, 0), card.registers, r.RDT >> 2)
-        driver._rx.refill()
-        driver._rings = [driver._rx]
+        ring = RxRing(dma, size, FramePool(dma, BUFFER_BYTES, size, 0), card.registers, r.RDT >> 2)
+        ring.refill()
+        driver._rings = [ring]
+        driver._turns = [ring]
         driver._tx = TxRing(dma, size, card.registers, r.TDT >> 2)
     device = Device(driver, card.registers.words)
     if what == "device":

@@ -6,6 +6,7 @@ And what is answered where there is no connection (section 3.10.7.1 to .3), not 
 
 import pytest
 
+from libos.net.tcp.engine import Way
 from libos.wire import tcp
 from libos.wire.tcp import ACK, FIN, PSH, RST, SYN
 from tests.net.peer import Peer
@@ -420,11 +421,11 @@ def test_two_in_time_wait_do_not_answer_each_other_for_ever(world):
     world.run(for_ms=100)
     assert a.tcp.counters["TimeWait"] == b.tcp.counters["TimeWait"] == 1
     for host in (b, a):
-        wait = host.tcp.time_waits.get(*host.tcp.time_waits.by_key, host.ipv4)
-        wait.rcv_nxt += 100_000
-        host.tcp.time_waits.put(wait)
+        ((key, (snd_nxt, rcv_nxt, *others)),) = host.tcp.time_waits.by_key.items()
+        host.tcp.time_waits.by_key[key] = (snd_nxt, rcv_nxt + 100_000, *others)
     before = a.device.counters["tx_packets"] + b.device.counters["tx_packets"]
-    a.tcp.send_segment(wait, wait.local_port, 7, wait.snd_nxt, wait.rcv_nxt, ACK, 100, b"", world.now_ms)
+    way = Way(a.ipv4, a.ipv4.parse_address("10.0.0.2"))
+    a.tcp.send_segment(way, flow.conn.local_port, 7, snd_nxt, rcv_nxt + 100_000, ACK, 100, b"", world.now_ms)
     world.run(for_ms=30_000)
     assert a.device.counters["tx_packets"] + b.device.counters["tx_packets"] - before < 10
 

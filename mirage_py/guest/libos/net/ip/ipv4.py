@@ -5,7 +5,7 @@ Received packets go to the protocol of their number as (frame, packet, now_ms); 
 their next hop here. What an IP layer offers: docs/architecture.md.
 """
 
-from struct import pack, unpack, unpack_from
+from struct import pack, unpack_from
 
 from libos.net.errors import AddressError
 from libos.net.ip.awaited import Awaited
@@ -303,10 +303,6 @@ class Ipv4(IpLayer):
     def key(self, src_ip, dst_ip, src_port, dst_port):
         """What a transport's table has a flow under: addresses and ports as they stand in a received header."""
         return pack(">IIHH", src_ip, dst_ip, src_port, dst_port)
-
-    def parse_key(self, key):
-        """What key() was made of."""
-        return unpack(">IIHH", key)
 
     def low_word(self, ip):
         """The last 32 bits of an address, as a number."""

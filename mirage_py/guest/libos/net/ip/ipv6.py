@@ -5,7 +5,7 @@ The same face as net.ipv4 for what is above (docs/architecture.md). Addresses ar
 net.ndp, what routers advertise in net.routers, groups in net.mld; Ipv6 puts them together.
 """
 
-from struct import pack, unpack, unpack_from
+from struct import pack, unpack_from
 
 from libos.net.errors import AddressError
 from libos.net.ip.addresses import Addresses
@@ -299,10 +299,6 @@ class Ipv6(IpLayer):
     def key(self, src_ip, dst_ip, src_port, dst_port):
         """What a transport's table has a flow under: addresses and ports as they stand in a received header."""
         return pack(">16s16sHH", src_ip, dst_ip, src_port, dst_port)
-
-    def parse_key(self, key):
-        """What key() was made of."""
-        return unpack(">16s16sHH", key)
 
     def low_word(self, ip):
         """The last 32 bits of an address, as a number."""

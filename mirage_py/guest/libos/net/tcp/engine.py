@@ -229,10 +229,9 @@ class Tcp(Transport):
         if half_open is not None:
             half_open.input(segment, frame, now_ms)
             return
-        wait = self.time_waits.get(key, packet.ip)
         iss = None
-        if wait is not None:
-            iss = self._time_wait_arrives(wait, segment, now_ms)
+        if key in self.time_waits.by_key:
+            iss = self._time_wait_arrives(key, packet, segment, now_ms)
             if iss is None:
                 return
         listener = self.listeners.get(segment.dst_port)
@@ -273,48 +272,52 @@ class Tcp(Transport):
         self.timers.schedule(half_open, now_ms + RTO_MS)
         half_open.answer(now_ms)
 
-    def _time_wait_arrives(self, wait, segment, now_ms):
+    def _time_wait_arrives(self, key, packet, segment, now_ms):
         """A segment for a connection in TIME_WAIT. Returns the first sequence number of a new one that may come."""
+        waits = self.time_waits
+        snd_nxt, rcv_nxt, ts_recent, ts_offset, challenged_ms, deadline_ms = waits.by_key[key]
         flags = segment.flags
         if flags & wire.RST:
             return None  # RFC 1337
-        ahead = unwrap(segment.seq, wait.rcv_nxt) - wait.rcv_nxt
+        ahead = unwrap(segment.seq, rcv_nxt) - rcv_nxt
         end = ahead + segment.length + (flags & wire.FIN)
-        has_times = wait.ts_recent is not None and segment.ts_val is not None
-        is_old = has_times and is_before(segment.ts_val, wait.ts_recent)
+        has_times = ts_recent is not None and segment.ts_val is not None
+        is_old = has_times and is_before(segment.ts_val, ts_recent)
         if flags & wire.SYN:
             if not flags & wire.ACK and segment.dst_port in self.listeners:
                 # RFC 6191: later by timestamp, or by sequence number (RFC 1122 section 4.2.2.13).
-                if has_times and segment.ts_val != wait.ts_recent:
+                if has_times and segment.ts_val != ts_recent:
                     is_new = not is_old
                 else:
                     is_new = ahead > 0
                 if is_new:
-                    self.time_waits.remove(wait.key)
-                    return (wait.snd_nxt + 65537) & _MASK
+                    waits.remove(key)
+                    return (snd_nxt + 65537) & _MASK
         elif not is_old:
             if end == ahead and 0 <= ahead <= 0xFFFF:
                 return None  # acceptable, and says nothing
             if flags & wire.FIN and end == 0:
-                wait.deadline_ms = now_ms + TIME_WAIT_MS
-                self.time_waits.put(wait)
+                deadline_ms = now_ms + TIME_WAIT_MS
         if end == ahead or flags & wire.SYN:
             # RFC 9293 section 3.10.7.4, first: an ACK. Not often: the other side may be in TIME-WAIT too.
-            if wait.challenged_ms is not None and now_ms - wait.challenged_ms < CHALLENGE_MS:
+            if challenged_ms is not None and now_ms - challenged_ms < CHALLENGE_MS:
                 self.challenges_skipped += 1
                 return None
-            wait.challenged_ms = now_ms
-            self.time_waits.put(wait)
+            challenged_ms = now_ms
             self.challenge_acks += 1
+        waits.by_key[key] = (snd_nxt, rcv_nxt, ts_recent, ts_offset, challenged_ms, deadline_ms)
+        way = Way(packet.ip, packet.src_ip, packet.dst_ip)
+        way.ts_recent = ts_recent
+        way.ts_offset = ts_offset
         self.send_segment(
-            wait,
-            wait.local_port,
-            wait.remote_port,
-            wait.snd_nxt & _MASK,
-            wait.rcv_nxt & _MASK,
+            way,
+            segment.dst_port,
+            segment.src_port,
+            snd_nxt & _MASK,
+            rcv_nxt & _MASK,
             wire.ACK,
             0xFFFF >> self.window_scale,
-            self.timestamps_of(wait, now_ms),
+            self.timestamps_of(way, now_ms),
             now_ms,
         )
         return None

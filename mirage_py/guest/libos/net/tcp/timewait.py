@@ -11,33 +11,20 @@ MAX_TIME_WAITS = 1024
 _DEADLINE_MS = const(5)  # in a record
 
 
-class TimeWait:
-    """One, while a segment for it is looked at: enough to answer a repeated FIN and to judge a new SYN.
-
-    Between two segments it is a tuple of the fields from snd_nxt on, 64 octets of the heap: a thousand of them are
-    there for a minute, wherever the heap had room for them. The rest is in the key.
-    """
-
-    def __init__(self, ip, key, record):
-        self.ip = ip
-        self.key = key
-        self.remote_ip, self.local_ip, self.remote_port, self.local_port = ip.parse_key(key)
-        self.snd_nxt, self.rcv_nxt, self.ts_recent, self.ts_offset, self.challenged_ms, self.deadline_ms = record
-
-    def record(self):
-        """What is kept."""
-        return (self.snd_nxt, self.rcv_nxt, self.ts_recent, self.ts_offset, self.challenged_ms, self.deadline_ms)
-
-
 class TimeWaits:
-    """All of them, by key, and in the order in which they end. One entry of `timers` stands for all."""
+    """All of them, by key, and in the order in which they end. One entry of `timers` stands for all.
+
+    by_key: (snd_nxt, rcv_nxt, ts_recent or None, ts_offset, when last challenged or None, when it ends): enough to
+    answer a repeated FIN and to judge a new SYN. A tuple of 64 octets, for a thousand of them are there for a minute,
+    wherever the heap had room. The addresses and ports are in the key, and in the segment that it is looked up for.
+    """
 
     def __init__(self, timers, limit=MAX_TIME_WAITS):
         self.timer_at = FAR_MS
         self.timer_place = 0
         self._timers = timers
         timers.restorers.append(self.on_timer)
-        self.by_key = {}  # TimeWait.record()
+        self.by_key = {}
         self.overflows = 0
         self._limit = limit
         # When to look at one, its key, and so on. All wait equally long, so appending keeps them sorted. One that was
@@ -58,15 +45,6 @@ class TimeWaits:
         self._queue.extend((deadline_ms, connection.key))
         self.by_key[connection.key] = record
         self._arm()
-
-    def get(self, key, ip):
-        """The one with that key, over that layer, or None. What is changed in it is kept by put()."""
-        record = self.by_key.get(key)
-        return None if record is None else TimeWait(ip, key, record)
-
-    def put(self, wait):
-        """Keeps what was changed."""
-        self.by_key[wait.key] = wait.record()
 
     def _arm(self):
         first_ms = self._queue[self._first] if self._first < len(self._queue) else FAR_MS
