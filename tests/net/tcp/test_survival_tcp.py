@@ -475,7 +475,9 @@ WITHOUT = {
     ),
     "TIME_WAIT without a limit": (
         lambda: test_table_of_time_waits_full(6),
-        lambda patch: patch.setattr(TimeWaits, "_end", lambda self, wait: None),
+        lambda patch: patch.setattr(
+            TimeWaits, "_limit", property(lambda self: 1 << 30, lambda self, limit: None), raising=False
+        ),
     ),
     "a backlog without an end": (
         lambda: test_floods(6, SYN, "SyncookiesSent"),
