@@ -89,6 +89,9 @@ def test_picture_is_readable(script: ModuleType) -> None:
         assert x + wide <= width
         assert y <= height
 
+    # What a box cannot hold is cut off: then the table's words are to be fewer.
+    assert not [text.text for text in root.iter(f"{SVG}text") if svg.ELLIPSIS in (text.text or "")]
+
     def meet(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
         return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
