@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -89,7 +90,9 @@ def _run_machine(image: Image, run_options: RunOptions) -> int:
             end = asyncio.run(session.run(console))
     if session.stop_signal is not None:
         return SIGNAL_EXIT_BASE + session.stop_signal
-    return _exit_code(end)
+    code = _exit_code(end)
+    # KeyboardInterrupt's 130 is none that the guest can give us.
+    return SIGNAL_EXIT_BASE + signal.SIGINT if code == qemu.EXIT_LARGEST and console.has_typed_break else code
 
 
 def plan(image: Image, run_options: RunOptions, links: Mapping[str, link.Link]) -> qemu.Machine:

@@ -16,6 +16,7 @@ LOG_LIMIT_BYTES = 1 << 20
 DRAIN_TIMEOUT_S = 5.0
 # A serial port loses what comes before the guest has set it up, which is done when it prints.
 KEYBOARD_DELAY_S = 2.0
+CTRL_C = b"\x03"
 
 
 class RotatingLog:
@@ -95,6 +96,7 @@ class Console:
         self._write = write
         self._on_hangup = on_hangup
         self._has_printed = threading.Event()
+        self.has_typed_break = False  # a Ctrl-C that was no signal went to the guest
         self._printer = threading.Thread(target=self._print, name="console output", daemon=True)
 
     def start(self) -> None:
@@ -127,6 +129,7 @@ class Console:
         with suppress(OSError):
             # At the end of the input the guest's line stays open: it goes on printing.
             while data := os.read(self._keyboard, BLOCK_BYTES):
+                self.has_typed_break |= CTRL_C in data
                 self._sock.sendall(data)
 
     def drain(self) -> None:

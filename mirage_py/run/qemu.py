@@ -17,6 +17,7 @@ from mirage_py.support.errors import UserError
 
 # The guest's runtime leaves with these (targets/common/port_abi.h).
 EXIT_FAULT = 70
+EXIT_LARGEST = 127
 DEBUG_EXIT_PORT = 0xF4
 
 RUNNABLE_CONSOLE = "stdio,id=console"  # for --dry-run: what a person can paste into a shell

@@ -86,7 +86,10 @@ static mp_obj_t mirage_wait(mp_obj_t deadline_in) {
     if (MP_STATE_THREAD(mp_pending_exception) != MP_OBJ_NULL || mirage_stop_is_due()) {
         mirage_keep_sources(fired);
         mp_handle_pending(true);
-        mirage_raise_stop();
+        if (mirage_stop_is_due()) {
+            mirage_raise_stop();
+        }
+        fired = mirage_take_kept_sources();
     }
     return MP_OBJ_NEW_SMALL_INT(fired);
 }

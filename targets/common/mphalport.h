@@ -16,6 +16,8 @@ void mirage_idle(long timeout_ms);
 /* When it last waited, on the time stamp counter: what is interrupted soon after does not spin. */
 extern volatile uint64_t mirage_idle_ticks;
 extern volatile bool mirage_was_spinning; /* when it was last interrupted */
+/* In the place of a pending exception: plat_attend() is to be called (changes/scheduler.c.txt). */
+#define MIRAGE_ATTENTION MP_OBJ_NEW_SMALL_INT(0)
 /* What mirage_wait_until() kept; and takes it out. */
 uint32_t mirage_take_kept_sources(void);
 void mirage_keep_sources(uint32_t sources);

@@ -39,6 +39,15 @@ int mirage_main(int argc, char **argv);
 void mirage_interrupt(int exit_code);
 /* A while after MIRAGE_EXIT_TERMINATED: when the loop has not come to wait by now, Terminated is raised where it is. */
 void mirage_stop_overdue(void);
+/* Whether the program has not waited for a quarter of a second or more. */
+bool mirage_spins(void);
+
+/*
+ * hvt only. mirage_attention() may be called from an interrupt handler: plat_attend(), the platform's, is called outside of
+ * it, when the interpreter next jumps or waits.
+ */
+void mirage_attention(void);
+void plat_attend(void);
 
 /* --- every platform ------------------------------------------------------------------------------------------ */
 

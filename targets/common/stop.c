@@ -31,8 +31,12 @@ void mirage_stop_start(void) {
 volatile uint64_t mirage_idle_ticks;
 volatile bool mirage_was_spinning;
 
+bool mirage_spins(void) {
+    return __builtin_ia32_rdtsc() - mirage_idle_ticks > SPINS_TICKS;
+}
+
 void mirage_interrupt(int exit_code) {
-    mirage_was_spinning = __builtin_ia32_rdtsc() - mirage_idle_ticks > SPINS_TICKS;
+    mirage_was_spinning = mirage_spins();
     if (exit_code == MIRAGE_EXIT_INTERRUPTED) {
         mp_sched_keyboard_interrupt();
     } else if (MP_STATE_VM(mirage_stop_exception) != MP_OBJ_NULL) {
@@ -47,9 +51,19 @@ void mirage_interrupt(int exit_code) {
 void mirage_stop_overdue(void) {
     if (is_asked && !is_told) {
         is_told = true;
+        mirage_was_spinning = true; /* by now, whatever it did when it was asked */
         mp_sched_exception(MP_STATE_VM(mirage_stop_exception));
     }
 }
+
+#if MIRAGE_TARGET_HVT
+/* Beside an exception that is on its way nothing need be done soon. */
+__attribute__((target("general-regs-only"))) void mirage_attention(void) {
+    if (MP_STATE_MAIN_THREAD(mp_pending_exception) == MP_OBJ_NULL) {
+        MP_STATE_MAIN_THREAD(mp_pending_exception) = MIRAGE_ATTENTION;
+    }
+}
+#endif
 
 bool mirage_stop_is_due(void) {
     return is_asked && !is_told;

@@ -80,13 +80,17 @@ uint32_t hvt_ioapic_lines(void) {
 
 void hvt_ioapic_mask(uint32_t line) {
     uint32_t entry = IOAPIC_ENTRY(line);
+    uint64_t rflags = irq_save(); /* a register is two accesses */
     ioapic_write(entry, ioapic_read(entry) | ENTRY_MASKED);
+    irq_restore(rflags);
 }
 
 void hvt_ioapic_route(uint32_t line, uint32_t low_word) {
+    uint64_t rflags = irq_save();
     ioapic_write(IOAPIC_ENTRY(line), ENTRY_MASKED);
     ioapic_write(IOAPIC_ENTRY(line) + 1, hvt_lapic_id() << 24);
     ioapic_write(IOAPIC_ENTRY(line), low_word);
+    irq_restore(rflags);
 }
 
 void hvt_apic_init(uint32_t timer_vector, uint32_t spurious_vector) {

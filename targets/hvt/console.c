@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * console.c: COM1, a 16550A (National Semiconductor PC16550D). Output waits for the FIFO, but never for ever; input
- * arrives by interrupt inside plat_wait() and by looking elsewhere.
+ * arrives by interrupt, and by looking.
  */
 #include "hvt.h"
 
@@ -30,11 +30,13 @@
 #define FIFO_BYTES 16
 #define WAIT_TSC_TICKS (1UL << 32) /* a second or two; works before the clock does */
 #define INPUT_BYTES 256            /* a power of two */
+#define CTRL_C 3
 
 static bool present, stalled, irq_enabled, irq_held;
 static uint32_t tx_fifo_bytes = 1;
 static char input[INPUT_BYTES];
 static uint32_t input_head, input_tail; /* count on for ever; the difference is what is waiting */
+static volatile bool has_break;
 
 void hvt_console_init(void) {
     if (inb(LSR) == 0xff) {
@@ -97,7 +99,9 @@ void hvt_console_interrupt(void) {
         return;
     }
     while (input_head - input_tail < INPUT_BYTES && (inb(LSR) & LSR_DATA_READY)) {
-        input[input_head++ % INPUT_BYTES] = (char)inb(RBR);
+        char typed = (char)inb(RBR);
+        has_break |= typed == CTRL_C;
+        input[input_head++ % INPUT_BYTES] = typed;
     }
     /* A full ring leaves the rest in the UART, whose line would stay high and never make another edge: let it fall, and
      * plat_console_read() raises it again. */
@@ -119,16 +123,43 @@ bool hvt_console_has_input(void) {
     return input_head != input_tail;
 }
 
+bool hvt_console_has_break(void) {
+    return has_break;
+}
+
+void hvt_console_forget_break(void) {
+    has_break = false;
+}
+
+static void let_in(void) {
+    if (irq_held) {
+        irq_held = false;
+        outb(IER, IER_RX);
+    }
+}
+
+void hvt_console_take_break(void) {
+    uint64_t rflags = irq_save();
+    for (bool is_found = false; !is_found && input_tail != input_head; input_tail++) {
+        is_found = input[input_tail % INPUT_BYTES] == CTRL_C;
+    }
+    has_break = false;
+    let_in();
+    irq_restore(rflags);
+}
+
 int plat_console_read(char *data, size_t len_bytes) {
     size_t n = 0;
+    uint64_t rflags = irq_save();
     hvt_console_interrupt();
     while (n < len_bytes && input_tail != input_head) {
         data[n++] = input[input_tail++ % INPUT_BYTES];
     }
-    if (irq_held && n > 0) {
-        irq_held = false;
-        outb(IER, IER_RX);
+    has_break = false;
+    if (n > 0) {
+        let_in();
     }
+    irq_restore(rflags);
     return (int)n;
 }
 

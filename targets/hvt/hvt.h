@@ -3,8 +3,9 @@
  * hvt.h: what the parts of the hvt platform ask of each other. Nothing outside targets/hvt includes it.
  *
  * The machine is one x86-64 CPU in long mode. Virtual addresses equal physical ones everywhere (so a DMA address is a
- * pointer), and what is not RAM that we use, or mapped on purpose, is not mapped. Interrupts are off except for a
- * window inside plat_wait().
+ * pointer), and what is not RAM that we use, or mapped on purpose, is not mapped. Interrupts are on from mirage_main() to
+ * the end, those of devices in plat_wait() only; their handlers note what happened (irq.c), and what they share with the
+ * rest is touched between irq_save() and irq_restore().
  */
 #ifndef MIRAGE_HVT_H
 #define MIRAGE_HVT_H
@@ -67,6 +68,21 @@ static inline uint64_t rdtsc(void) {
 static inline void cpu_pause(void) {
     __asm__ volatile("pause" : : : "memory");
 }
+#define RFLAGS_IF 0x200
+static inline uint64_t irq_save(void) {
+    uint64_t rflags;
+    __asm__ volatile("pushfq; popq %0; cli" : "=r"(rflags) : : "memory");
+    return rflags;
+}
+/* Interrupts whose vector's upper four bits are no more than this wait (SDM vol. 3, 11.8.6); no exit under KVM. */
+static inline void set_priority(uint64_t priority) {
+    __asm__ volatile("movq %0, %%cr8" : : "r"(priority) : "memory");
+}
+static inline void irq_restore(uint64_t rflags) {
+    if (rflags & RFLAGS_IF) {
+        __asm__ volatile("sti" : : : "memory");
+    }
+}
 typedef struct {
     uint32_t eax, ebx, ecx, edx;
 } cpuid_t;
@@ -89,6 +105,9 @@ void hvt_console_init(void);
 void hvt_console_interrupt(void);    /* takes what the UART holds; called with interrupts off */
 bool hvt_console_has_input(void);
 void hvt_console_enable_irq(void);
+bool hvt_console_has_break(void);    /* Ctrl-C was typed, and nobody has read it yet, or forgotten it: */
+void hvt_console_forget_break(void); /* it is input like any other */
+void hvt_console_take_break(void);   /* it and what was typed before it are input no more */
 void hvt_console_drain(void);        /* until the last byte has left, or a second has passed */
 void hvt_print(const char *text);
 void hvt_print_hex(uint64_t value);
@@ -137,7 +156,7 @@ uint64_t hvt_lapic_ticks_left(void); /* the one-shot timer, counting down; for c
 void hvt_lapic_start(uint32_t ticks);
 #define LAPIC_DIVISOR 16             /* of the bus clock, which QEMU and KVM fix at 1 GHz */
 uint32_t hvt_ioapic_lines(void);     /* 0: there is no I/O APIC */
-#define VECTOR_CMOS 0x32
+#define VECTOR_CMOS 0x4f
 /* To this CPU. low_word: the vector, and: */
 void hvt_ioapic_route(uint32_t line, uint32_t low_word);
 #define IOAPIC_LEVEL (1u << 15)
@@ -155,6 +174,7 @@ typedef struct {
 
 void hvt_descriptors_init(void);  /* the IDT and the TSS: from here on a fault makes a report */
 void hvt_irq_init(void);          /* LAPIC, I/O APIC; masks the 8259 */
+void hvt_irq_start(void);         /* interrupts on; the clock runs by now */
 
 /* --- clock.c, wall.c -------------------------------------------------------------------------------------------------- */
 

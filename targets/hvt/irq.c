@@ -2,19 +2,22 @@
 /*
  * irq.c: descriptors, the sources of plat_wait(), and plat_wait() itself.
  *
- * Interrupts are off everywhere but in one window of plat_wait(): what fires meanwhile waits in the APIC. `sti` lets
- * nothing in before the instruction that follows it, so between the last look at the sources and `hlt` no wake-up
- * gets lost.
+ * Interrupts of devices come in only inside of plat_wait(), once for all that happened meanwhile: the others' priority is
+ * higher. Handlers note what fired, and plat_wait() tells. Of a request to end, and of Ctrl-C, a program hears also when
+ * it never waits: mirage_attention() has the interpreter call plat_attend() behind the next jump. `sti` lets nothing in before the instruction that follows it, so between the last look at the sources and `hlt`
+ * no wake-up gets lost.
  */
 #include "hvt.h"
 
 #pragma GCC target("general-regs-only") /* interrupt handlers do not save SSE state */
 
 #define VECTOR_PIC 0x20   /* where a spurious interrupt of the masked 8259 ends */
-#define VECTOR_TIMER 0x30
-#define VECTOR_BUTTON 0x31
-#define VECTOR_SPURIOUS 0x3f
-#define VECTOR_SOURCES 0x40
+#define VECTOR_SOURCES 0x30
+#define PRIORITY_SOURCES 4 /* of the sources' vectors, and the CMOS clock's */
+#define VECTOR_TIMER 0x50
+#define VECTOR_BUTTON 0x51
+#define VECTOR_CONSOLE 0x52
+#define VECTOR_SPURIOUS 0x5f
 #define VECTOR_COUNT 0x60
 #define IRQ_COM1 4
 #define IRQ_CASCADE 2
@@ -27,6 +30,9 @@
 
 #define BUTTON_FALSE_ALARMS 100 /* interrupts of nobody, after which the line is taken for broken */
 #define POLL_INTERVAL_NS 20000000UL /* looking for console input, where no I/O APIC tells */
+#define BUTTON_AFTER_NS 1000000000UL /* when the button is looked for, of a program that does not wait */
+#define STOP_PATIENCE_NS 2000000000UL /* until what holds the event loop is interrupted */
+#define BREAK_INTERVAL_NS 250000000UL /* looking whether who does not read Ctrl-C spins */
 
 extern char hvt_exception_stubs[], hvt_interrupt_stubs[];
 extern uint64_t hvt_gdt[];
@@ -46,6 +52,7 @@ static struct {
     uint16_t reserved3, io_bitmap;
 } __attribute__((packed, aligned(4))) tss;
 static char fault_stack[8192] __attribute__((aligned(16)));
+static char interrupt_stack[4096] __attribute__((aligned(16)));
 
 static volatile uint32_t fired;
 static uint32_t next_source = PLAT_SOURCE_CONSOLE + 1;
@@ -61,9 +68,10 @@ void hvt_descriptors_init(void) {
         set_gate(i, hvt_exception_stubs + 16 * i, 1);
     }
     for (int i = 32; i < VECTOR_COUNT; i++) {
-        set_gate(i, hvt_interrupt_stubs + 16 * (i - 32), 0);
+        set_gate(i, hvt_interrupt_stubs + 16 * (i - 32), 2);
     }
     tss.ist[0] = (uint64_t)(fault_stack + sizeof(fault_stack));
+    tss.ist[1] = (uint64_t)(interrupt_stack + sizeof(interrupt_stack));
     tss.io_bitmap = sizeof(tss);
     uint64_t base = (uint64_t)&tss;
     hvt_gdt[3] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89UL << 40 | (base >> 24 & 0xff) << 56;
@@ -96,16 +104,43 @@ void hvt_irq_init(void) {
     if (hvt_ioapic_lines() == 0) {
         return;
     }
-    hvt_ioapic_route(IRQ_COM1, VECTOR_SOURCES + PLAT_SOURCE_CONSOLE);
+    hvt_ioapic_route(IRQ_COM1, VECTOR_CONSOLE);
     hvt_console_enable_irq();
 }
 
-static bool is_halted;      /* an interrupt that comes in is not late */
-static uint64_t timer_ns; /* when the LAPIC's timer fires at the latest; 0: it is not running */
+static volatile bool is_waiting;   /* plat_wait() hears what fires */
+static volatile bool is_halted;    /* an interrupt that comes in is not late */
+static volatile uint64_t timer_ns; /* when the LAPIC's timer fires at the latest; 0: it is not running */
+static volatile uint64_t look_ns;  /* when plat_attend() is to be called, unless plat_wait() is before; 0: never */
+static uint64_t stop_due_ns;       /* when a request to end is overdue; 0: there is none */
+
+/* Interrupts off. Setting the timer costs an exit. One that will fire earlier stays: it wakes us on the way. */
+static void wake_at(uint64_t at_ns, uint64_t now_ns) {
+    if (timer_ns == 0 || timer_ns > at_ns) {
+        uint64_t ticks = hvt_lapic_ticks(at_ns - now_ns);
+        hvt_lapic_start(ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks);
+        timer_ns = at_ns;
+    }
+}
+
+static void look_at(uint64_t at_ns) {
+    uint64_t rflags = irq_save(), now_ns = plat_monotonic_ns();
+    look_ns = at_ns;
+    if (at_ns != 0) {
+        wake_at(at_ns > now_ns ? at_ns : now_ns, now_ns);
+    }
+    irq_restore(rflags);
+}
+
+void hvt_irq_start(void) {
+    look_at(plat_monotonic_ns() + BUTTON_AFTER_NS);
+    set_priority(PRIORITY_SOURCES);
+    __asm__ volatile("sti" : : : "memory");
+}
 
 static uint32_t button_line = IRQ_NONE;
 
-/* When the machine first has nothing to do: a start need not wait for it. */
+/* When the machine first has nothing to do, or is busy for long: a start need not wait for it. */
 static void watch_button(void) {
     static bool is_done;
     uint32_t line, mode;
@@ -136,41 +171,64 @@ static void look_at_button(void) {
 
 /* Called by vectors.S, interrupts off. */
 void hvt_interrupt(uint64_t vector) {
+    bool is_due = false;
     if (vector == VECTOR_TIMER) {
         timer_ns = 0;
+        is_due = look_ns != 0;
     } else if (vector == VECTOR_BUTTON) {
         look_at_button();
     } else if (vector == VECTOR_CMOS) {
         hvt_wall_second_begins(is_halted);
-    }
-    if (vector >= VECTOR_SOURCES) {
-        uint32_t source = (uint32_t)vector - VECTOR_SOURCES;
-        if (source == PLAT_SOURCE_CONSOLE) {
-            hvt_console_interrupt();
-            if (hvt_console_has_input()) {
-                fired |= 1u << PLAT_SOURCE_CONSOLE;
-            }
-        } else {
-            if (source_line[source] != IRQ_NONE) {
-                hvt_ioapic_mask(source_line[source]);
-                if (source_line[source] == button_line && hvt_button_pressed()) {
-                    fired |= 1u << PLAT_SOURCE_STOP;
-                }
-            }
-            fired |= 1u << source;
+    } else if (vector == VECTOR_CONSOLE) {
+        hvt_console_interrupt();
+        if (hvt_console_has_input()) {
+            fired |= 1u << PLAT_SOURCE_CONSOLE;
         }
+    } else if (vector > VECTOR_SOURCES && vector <= VECTOR_SOURCES + PLAT_SOURCE_MAX) {
+        uint32_t source = (uint32_t)vector - VECTOR_SOURCES;
+        if (source_line[source] != IRQ_NONE) {
+            hvt_ioapic_mask(source_line[source]);
+            if (source_line[source] == button_line && hvt_button_pressed()) {
+                fired |= 1u << PLAT_SOURCE_STOP;
+            }
+        }
+        fired |= 1u << source;
+    }
+    if (!is_waiting && (is_due || fired >> PLAT_SOURCE_STOP || hvt_console_has_break())) {
+        mirage_attention();
     }
     /* A spurious interrupt wants no end-of-interrupt (SDM vol. 3, 11.9), nor does one of the 8259. */
-    if (vector >= VECTOR_TIMER && vector != VECTOR_SPURIOUS) {
+    if (vector >= VECTOR_SOURCES && vector != VECTOR_SPURIOUS) {
         hvt_lapic_eoi();
     }
 }
 
-uint32_t plat_wait(uint64_t deadline_ns) {
+void plat_attend(void) {
     watch_button();
+    uint64_t rflags = irq_save(), now_ns = plat_monotonic_ns();
+    bool is_pressed = fired >> PLAT_SOURCE_STOP;
+    fired &= ~(1u << PLAT_SOURCE_STOP);
+    irq_restore(rflags);
+    if (is_pressed) {
+        stop_due_ns = now_ns + STOP_PATIENCE_NS;
+        mirage_interrupt(MIRAGE_EXIT_TERMINATED);
+    } else if (stop_due_ns != 0 && now_ns >= stop_due_ns) {
+        stop_due_ns = 0;
+        mirage_stop_overdue();
+    }
+    uint64_t next_ns = stop_due_ns;
+    if (hvt_console_has_break() && mirage_spins()) {
+        hvt_console_take_break();
+        mirage_interrupt(MIRAGE_EXIT_INTERRUPTED);
+    } else if (hvt_console_has_break() && (next_ns == 0 || next_ns > now_ns + BREAK_INTERVAL_NS)) {
+        next_ns = now_ns + BREAK_INTERVAL_NS;
+    }
+    look_at(next_ns);
+}
+
+/* Interrupts off, and on while it sleeps. */
+static uint32_t wait(uint64_t deadline_ns) {
     for (;;) {
-        /* What waits in the APIC comes in here. */
-        __asm__ volatile("sti; nop; cli" : : : "memory");
         if (hvt_ioapic_lines() == 0) {
             hvt_console_interrupt();
             fired |= hvt_console_has_input() ? 1u << PLAT_SOURCE_CONSOLE : 0;
@@ -188,16 +246,38 @@ uint32_t plat_wait(uint64_t deadline_ns) {
         if (hvt_ioapic_lines() == 0 && left_ns > POLL_INTERVAL_NS) {
             left_ns = POLL_INTERVAL_NS;
         }
-        /* Setting the timer costs an exit. One that will fire earlier stays: it wakes us on the way. */
-        if (left_ns <= PLAT_NO_DEADLINE / 2 && (timer_ns == 0 || timer_ns > now_ns + left_ns)) {
-            uint64_t ticks = hvt_lapic_ticks(left_ns);
-            hvt_lapic_start(ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks);
-            timer_ns = now_ns + left_ns;
+        if (left_ns <= PLAT_NO_DEADLINE / 2) {
+            wake_at(now_ns + left_ns, now_ns);
         }
         is_halted = true;
         __asm__ volatile("sti; hlt; cli" : : : "memory");
         is_halted = false;
     }
+}
+
+uint32_t plat_wait(uint64_t deadline_ns) {
+    watch_button();
+    is_waiting = true;
+    set_priority(0); /* what waits in the APIC comes in here */
+    __asm__ volatile("cli" : : : "memory");
+    uint32_t result = wait(stop_due_ns != 0 && stop_due_ns < deadline_ns ? stop_due_ns : deadline_ns);
+    is_waiting = false;
+    hvt_console_forget_break(); /* who waits, hears */
+    look_ns = 0;
+    set_priority(PRIORITY_SOURCES);
+    __asm__ volatile("sti" : : : "memory");
+    if (result >> PLAT_SOURCE_STOP) {
+        stop_due_ns = plat_monotonic_ns() + STOP_PATIENCE_NS;
+    }
+    if (stop_due_ns != 0) {
+        if (plat_monotonic_ns() >= stop_due_ns) {
+            stop_due_ns = 0;
+            mirage_stop_overdue();
+        } else {
+            look_at(stop_due_ns);
+        }
+    }
+    return result;
 }
 
 bool plat_irq_alloc(int *source, uint64_t *address, uint32_t *data) {

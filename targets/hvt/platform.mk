@@ -11,7 +11,8 @@ PLATFORM_SRC_C += hvt/com2.c
 endif
 PLATFORM_SRC_S := $(addprefix hvt/,entry.S vectors.S)
 
-# No red zone: an interrupt uses the stack it comes upon. The compiler's own headers stay, the system's do not.
+# No red zone, so that interrupts could use any stack (theirs is one of their own, for the compiler's library has a red zone). The
+# compiler's own headers stay, the system's do not.
 PLATFORM_CFLAGS := -ffreestanding -nostdinc -isystem $(abspath hvt/include) -isystem $(shell $(CC) -print-file-name=include) \
 	-mno-red-zone -mcmodel=small -fno-pic -fno-pie -fcf-protection=none -fno-stack-protector -fno-asynchronous-unwind-tables
 PLATFORM_LDFLAGS := -nostdlib -static -no-pie -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,max-page-size=4096 \

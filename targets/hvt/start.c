@@ -107,5 +107,6 @@ void hvt_start(const start_info_t *info) {
     if (problem != NULL) {
         hvt_die(problem, MIRAGE_EXIT_BAD_ARGS);
     }
+    hvt_irq_start();
     plat_exit(mirage_main(count, args));
 }

@@ -2,8 +2,9 @@
 /*
  * vectors.S: what the IDT points at. Every stub is 16 bytes, so that irq.c computes their addresses.
  *
- * Vectors 0-31 are exceptions: they run on a stack of their own (IST 1) and never return. The others are interrupts,
- * taken only inside plat_wait(); the C code they call uses general registers only, so no SSE state is saved.
+ * Vectors 0-31 are exceptions: they run on a stack of their own (IST 1) and never return. The others are interrupts, on
+ * another one (IST 2), since code of the compiler's library may use the red zone; the C code they call uses general
+ * registers only, so no SSE state is saved.
  */
     .text
     .align 16

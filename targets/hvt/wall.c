@@ -107,9 +107,11 @@ uint64_t plat_wall_ns(void) {
             /* Somewhere in that second: the middle is wrong by half of one at most. */
             wall_offset_ns = seconds * NS_PER_S + NS_PER_S / 2 - plat_monotonic_ns();
             if (hvt_ioapic_lines() > IRQ_CMOS) {
+                uint64_t rflags = irq_save(); /* the handler reads registers too */
                 hvt_ioapic_route(IRQ_CMOS, VECTOR_CMOS);
                 cmos_write(CMOS_STATUS_B, cmos_read(CMOS_STATUS_B) | STATUS_B_UPDATE_ENDED);
                 cmos_read(CMOS_STATUS_C);
+                irq_restore(rflags);
             }
         }
     }

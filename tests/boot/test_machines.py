@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mirage_py.build import elf
-from mirage_py.run import private_qemu
+from mirage_py.run import private_qemu, state
 from mirage_py.support.cache import Cache
 from tests.boot import guests
 from tests.boot.guests import APPS
@@ -210,12 +211,78 @@ def test_application_is_asked_to_end_the_same_way_everywhere(
     assert took_s < 5 if then != "stay" else 4.5 < took_s < 9
 
 
-def test_application_that_spins_is_ended_too(ending: list[str]) -> None:
-    with guests.started([*ending, "--then", "spin"], set()) as guest:
+@pytest.mark.parametrize("how", ["spin", "spin-at-once", "spin-in-task"])
+def test_application_that_spins_is_interrupted_where_it_does(ending: list[str], how: str) -> None:
+    with guests.started([*ending, "--then", how], set()) as guest:
         guests.wait_saying(guest, "serving")
-        time.sleep(0.5)
+        time.sleep(1.5)
+        before = time.monotonic()
         guest.process.send_signal(signal.SIGTERM)
         assert guest.wait(20) == 143
+        took_s = time.monotonic() - before
+    assert 1.9 < took_s < 5
+    lines = [line for line in guest.text().splitlines() if "loop: warning" not in line]
+    assert "Traceback (most recent call last):" in lines
+    assert any("ending.py" in line and line.endswith("in spin") for line in lines)
+    assert lines[-1] == "Terminated: 143"
+    # The others are asked before.
+    assert ("asked to end" in lines) == (how == "spin-in-task")
+
+
+@pytest.fixture(scope="module")
+def spinning(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return guests.build(APPS / "ending", tmp_path_factory.mktemp("spinning") / "app", "-t", "hvt")
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc", "microvm"])
+@pytest.mark.parametrize("how", ["spin", "spin-at-once"])
+def test_application_that_spins_hears_ctrl_c_on_its_serial_line(spinning: Path, machine: str, how: str) -> None:
+    process = subprocess.Popen(
+        [*guests.TOOL, "run", "--machine", machine, str(spinning), "--", "--then", how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "serving\n"
+        time.sleep(1)  # while it waits, it would be input like any other
+        process.stdin.write("typed before \x03")
+        process.stdin.flush()
+        said, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    lines = said.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-2].endswith("in spin")
+    assert lines[-1] == "KeyboardInterrupt: "
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc", "microvm"])
+def test_detached_application_that_spins_says_where_when_it_is_stopped(
+    spinning: Path, machine: str, tmp_path: Path
+) -> None:
+    def tool(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, state.STATE_ENV: str(tmp_path)}
+        return subprocess.run(
+            [*guests.TOOL, *arguments], capture_output=True, text=True, timeout=60, env=environment, check=False
+        )
+
+    done = tool("run", "--machine", machine, "--detach", "--name", "s", str(spinning), "--", "--then", "spin-at-once")
+    assert done.returncode == 0, done.stderr
+    try:
+        time.sleep(2.5)
+    finally:
+        stopped = tool("stop", "s")
+    assert stopped.returncode == 0, stopped.stderr
+    lines = tool("logs", "s").stdout.splitlines()
+    assert lines[-2].endswith("in spin")
+    assert lines[-1] == "Terminated: 143"
+    assert "143" in tool("ps", "--all").stdout
 
 
 @pytest.mark.parametrize("machine", ["q35", "pc", "microvm", "microvm,pcie=on"])

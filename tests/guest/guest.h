@@ -18,6 +18,18 @@ static inline void say_number(uint64_t value, unsigned base) {
     plat_console_write(digits + at, sizeof(digits) - at);
 }
 
+/* What the platform tells an interpreter; there is none. From an interrupt handler, so: no SSE. */
+__attribute__((target("general-regs-only"))) void mirage_attention(void) {
+}
+void mirage_interrupt(int exit_code) {
+    (void)exit_code;
+}
+void mirage_stop_overdue(void) {
+}
+bool mirage_spins(void) {
+    return false;
+}
+
 /* Numbers are passed as 64-bit ones or as int; %d takes int, %u and %x uint64_t. */
 static inline void say(const char *format, ...) {
     va_list args;

@@ -49,6 +49,7 @@ class EventLoop:
         self._is_armed = False  # services wake us, or did
         self.returned = []  # called without arguments when run()'s coroutine has returned, before `exits`
         self.exits = []  # called with now_ms when run() ends in order; their work still leaves
+        self._is_unwound = False  # run()'s coroutine held the loop when it was asked to end, and was interrupted
         self._steps = 0
         self._streams = []  # [stream, reading task or None, writing task or None]
         core._io_queue = self
@@ -73,7 +74,8 @@ class EventLoop:
         """Runs a coroutine, and the tasks that it starts, until it returns. Its value, or its exception, is ours.
 
         Asked to end (SIGTERM, the power button), it is cancelled, as CPython's asyncio.run() does it: CancelledError at
-        the await where it is. When it has not ended five seconds later, or at the second request, SystemExit.
+        the await where it is. When it has not ended five seconds later, or at the second request, SystemExit; so too,
+        two seconds later, where it holds the loop.
         """
         main_task = core.create_task(coroutine)
         _mirage.defer_stop(True)
@@ -81,6 +83,8 @@ class EventLoop:
             try:
                 value = self._run(main_task)
             except _mirage.Terminated as reason:
+                if self._is_unwound:
+                    raise
                 value = self._stop(main_task, reason)
         except SystemExit:
             self._leave()
@@ -145,6 +149,9 @@ class EventLoop:
                         return outcome.value
                     raise
                 self._end(task, outcome, error)
+            except _mirage.Terminated:
+                self._is_unwound = task is main_task
+                raise
 
     def _end(self, task, outcome, error):
         """A task ended: whoever awaits it goes on. An exception that nobody awaits is reported one round later.

@@ -3,5 +3,10 @@
 
 from mirage_py.dsl import clock, key, register, unikernel
 
-then = key("then", type="choice", choices=("clean", "stay", "return", "nothing", "spin"), default="nothing")
+then = key(
+    "then",
+    type="choice",
+    choices=("clean", "stay", "return", "nothing", "spin", "spin-at-once", "spin-in-task"),
+    default="nothing",
+)
 register("ending", unikernel("ending.Ending", clock(), keys=[then]))

@@ -14,8 +14,9 @@ class Ending:
         print("serving")
         if self.then == "spin":
             await asyncio.sleep(0.2)
-            while True:
-                pass
+            self.spin()
+        if self.then == "spin-at-once":
+            self.spin()
         while True:
             try:
                 await asyncio.sleep(1000)
@@ -34,3 +35,10 @@ class Ending:
         """The others go on meanwhile."""
         while True:
             await asyncio.sleep(0.1)
+            if self.then == "spin-in-task":
+                self.spin()
+
+    def spin(self):
+        n = 0
+        while True:
+            n += 1
