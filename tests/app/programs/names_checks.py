@@ -199,9 +199,9 @@ async def refused_answers_are_said_with_the_reason_once():
     odd.lease_s = 0
     alone = Addressing(ipv4_layer, Dhcp(ipv4_layer, udp, random), Log("info", recorder))
     loop.attach(netstack)
-    while not alone.is_up:
+    # Where this process was held up for long, it falls back before it asks again.
+    while not alone.is_up or len(odd.seen) < 2:
         await asyncio.sleep_ms(20)
-    assert len(odd.seen) >= 2, odd.seen
     why = "10.0.0.1: a lease of 0 s"
     assert recorder.text.count("warning: an answer by DHCP is refused: " + why + "\n") == 1, recorder.text
     assert "warning: no usable answer by DHCP (" + why + "): falling back" in recorder.text, recorder.text
@@ -417,6 +417,32 @@ async def timed(coroutine):
     return value, loop.now_ms() - start
 
 
+async def unless_held_up(attempt, *args):
+    """attempt(*args), which measures time: once more where this process did not run for a while meanwhile."""
+    held = []
+
+    async def watch():
+        while True:
+            start_ms = loop.now_ms()
+            await asyncio.sleep_ms(5)
+            if loop.now_ms() - start_ms > 20:
+                held.append(loop.now_ms() - start_ms)
+
+    watcher = asyncio.create_task(watch())
+    try:
+        for _ in range(5):
+            count = len(held)
+            try:
+                return await attempt(*args)
+            except AssertionError:
+                await asyncio.sleep_ms(10)  # the watcher's turn
+                if len(held) == count:
+                    raise
+        raise AssertionError("held up too often")
+    finally:
+        watcher.cancel()
+
+
 async def name_is_connected_to():
     zone(www=[SERVER])
     flow = await happy.connect("www.test", 7001)
@@ -474,11 +500,16 @@ async def ipv6_is_preferred():
     zone6(["fd00::1"], ["10.6.0.1"])
     assert await dns6.resolve("www.test") == ["fd00::1", "10.6.0.1"]
     for delay_ms, peer in ((0, "fd00::1"), (20, "fd00::1"), (400, "10.6.0.1")):
-        zone6(["fd00::1"], ["10.6.0.1"], delay_ms)
-        flow, elapsed_ms = await timed(happy6.connect("www.test", 7001))
-        assert flow.remote == (peer, 7001), (delay_ms, flow.remote)
-        assert elapsed_ms < 250, elapsed_ms
-        await flow.close()
+        await unless_held_up(peer_after, delay_ms, peer)
+
+
+async def peer_after(delay_ms, peer):
+    zone6(["fd00::1"], ["10.6.0.1"], delay_ms)
+    flow, elapsed_ms = await timed(happy6.connect("www.test", 7001))
+    remote = flow.remote
+    await flow.close()
+    assert remote == (peer, 7001), (delay_ms, remote)
+    assert elapsed_ms < 250, elapsed_ms
 
 
 async def families_take_turns():

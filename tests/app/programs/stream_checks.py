@@ -87,6 +87,65 @@ async def stream_outlives_the_callback_that_gave_it_away():
         await writer.wait_closed()
 
 
+class Trickle:
+    """A flow from which chunks come; None stands for memory that runs out."""
+
+    def __init__(self, *chunks):
+        self.chunks = list(chunks)
+
+    async def read(self, n):
+        data = self.chunks.pop(0) if self.chunks else b""
+        if data is None:
+            raise MemoryError
+        self.chunks[:0] = [data[n:]] if data[n:] else []
+        return data[:n]
+
+
+async def no_memory_in_the_middle_loses_nothing():
+    for method, args, expected in (
+        ("readexactly", (7,), b"abcdefg"),
+        ("readline", (), b"abcdefgh\n"),
+        ("read", (), b"abcdefgh\nij"),
+    ):
+        stream = asyncio.StreamReader(Trickle(b"abc", None, b"de", None, b"fgh\nij"))
+        failed = 0
+        while True:
+            try:
+                assert await getattr(stream, method)(*args) == expected, method
+                break
+            except MemoryError:
+                failed += 1
+        assert failed == 2
+        rest = b"abcdefgh\nij"[len(expected) :]
+        assert await stream.read() == rest, method
+
+
+async def cancelled_read_loses_nothing():
+    async def serve(reader, writer):
+        for part in (b"first ", b"half\n", b"123"):
+            await writer.awrite(part)
+            await asyncio.sleep_ms(80)
+        await writer.aclose()
+
+    async with await asyncio.start_server(serve, HOST, port(7)):
+        reader, writer = await asyncio.open_connection(HOST, port(7))
+        for method, args, expected in (("readline", (), b"first half\n"), ("readexactly", (3,), b"123")):
+            cancelled = 0
+            while True:
+                try:
+                    assert await asyncio.wait_for_ms(getattr(reader, method)(*args), 15) == expected
+                    break
+                except asyncio.TimeoutError:
+                    cancelled += 1
+            assert cancelled
+        try:
+            await reader.readexactly(1)
+            raise AssertionError("no EOFError")
+        except EOFError:
+            pass
+        await writer.wait_closed()
+
+
 async def closed_server_accepts_no_more():
     async def serve(reader, writer):
         await writer.aclose()
@@ -239,6 +298,8 @@ loop.run(
             everything_up_to_the_end,
             readinto_fills_a_buffer,
             stream_outlives_the_callback_that_gave_it_away,
+            no_memory_in_the_middle_loses_nothing,
+            cancelled_read_loses_nothing,
             closed_server_accepts_no_more,
             several_tasks_write_and_drain,
             cancelled_drain_loses_nothing,

@@ -20,7 +20,7 @@ class Stream:
 
     def __init__(self, flow):
         self._flow = flow
-        self._received = b""  # beyond what readline() or readexactly() returned
+        self._parts = []  # what has been received and nobody has been given
         self._unsent = []
         self._is_sending = False  # a task is in flow.write()
         self._sent = None  # wakes the others that drain
@@ -38,54 +38,75 @@ class Stream:
 
     # --- reading ---
 
+    # What comes stays in _parts until all of what is returned is there: a task that is cancelled, or finds no memory,
+    # has taken nothing.
+
     async def read(self, n=-1):
         """Up to n octets, b"" at the end; with n == -1 everything up to the end."""
-        if n >= 0:
-            return await self._some(n)
-        parts = []
-        while data := await self._some(_READ_BYTES):
-            parts.append(data)
-        return b"".join(parts)
+        if n < 0:
+            while await self._more(_READ_BYTES):
+                pass
+            return self._take(self._waiting())
+        self._user = core.cur_task
+        if self._waiting():
+            return self._take(n)
+        return await self._flow.read(n)
 
     async def readinto(self, buf):
         """Fills buf with what is there; returns how many octets that were, 0 at the end."""
-        data = await self._some(len(buf))
+        data = await self.read(len(buf))
         buf[: len(data)] = data
         return len(data)
 
     async def readexactly(self, n):
-        """n octets; EOFError when the end comes before."""
-        parts = []
-        while n > 0:
-            data = await self._some(n)
-            if not data:
+        """n octets; EOFError when the end comes before, and what there is can be read."""
+        missing = n - self._waiting()
+        while missing > 0:
+            count = await self._more(missing)
+            if not count:
                 raise EOFError
-            parts.append(data)
-            n -= len(data)
-        return b"".join(parts)
+            missing -= count
+        return self._take(n)
 
     async def readline(self):
         """Up to and with the next newline; what there is at the end."""
-        parts = []
-        while data := await self._some(_READ_BYTES):
-            end = data.find(b"\n") + 1
-            if end:
-                parts.append(data[:end])
-                self._received = data[end:]
-                break
-            parts.append(data)
-        return b"".join(parts)
+        before = 0  # octets in which there is none
+        while True:
+            length = 0
+            for part in self._parts:
+                end = part.find(b"\n") + 1 if length >= before else 0
+                if end:
+                    return self._take(length + end)
+                length += len(part)
+            before = length
+            if not await self._more(_READ_BYTES):
+                return self._take(before)
 
-    async def _some(self, n):
+    def _waiting(self):
+        """Octets that are there."""
+        return sum([len(part) for part in self._parts])
+
+    def _make_room(self):
+        """For one more part: the last one is empty. What has been taken from the flow needs no memory then."""
+        if not self._parts or self._parts[-1]:
+            self._parts.append(b"")
+
+    async def _more(self, n):
+        """Waits for up to n more octets; returns how many came, 0 at the end."""
         self._user = core.cur_task
-        data = self._received
-        if not data:
-            return await self._flow.read(n)
-        if len(data) <= n:
-            self._received = b""
-            return data
-        self._received = data[n:]
-        return data[:n]
+        self._make_room()
+        self._parts[-1] = data = await self._flow.read(n)
+        return len(data)
+
+    def _take(self, n):
+        """The first n octets of what is there, all if there are fewer."""
+        left = []
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        if len(data) > n:
+            left.append(data[n:])
+            data = data[:n]
+        self._parts = left
+        return data
 
     # --- writing ---
 
@@ -161,14 +182,15 @@ class Stream:
         return is_left and self._flow.reader is None and not self._is_sending
 
     def _has_peer_gone(self):
-        if len(self._received) >= _READ_BYTES:
+        if self._waiting() >= _READ_BYTES:
             return False  # nobody may ever read it, and the peer waits
         try:
+            self._make_room()
             data = self._flow.read_now(_READ_BYTES)
         except OSError:
             return True
         if data:
-            self._received += data
+            self._parts[-1] = data
         return data == b""
 
     async def __aenter__(self):
