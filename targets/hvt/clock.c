@@ -9,6 +9,8 @@
  */
 #include "hvt.h"
 
+#pragma GCC target("general-regs-only") /* an interrupt handler asks for the time (wall.c) */
+
 #define MSR_KVM_WALL_CLOCK_NEW 0x4b564d00
 #define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01
 #define KVM_FEATURE_CLOCKSOURCE2 (1u << 3)
