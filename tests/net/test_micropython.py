@@ -22,7 +22,7 @@ def build(app, folder):
     engine = obtain("unix", ("net",))
     guest = paths.guest_dir()
     modules = [frozen.Module("main.py", app, "app")]
-    files = [guest / name for name in ("libos/__init__.py", "libos/hal/__init__.py", "libos/hal/dma.py")]
+    files = [guest / name for name in ("libos/__init__.py", "libos/hal/dma.py")]
     for layer in ("wire", "net"):
         files += sorted((guest / "libos" / layer).rglob("*.py"))
     modules += [frozen.Module(str(path.relative_to(guest)), path, "libos") for path in files]
