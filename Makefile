@@ -51,7 +51,7 @@ check: test-setup
 	@$(PYTHON) -m ruff format --check --quiet --output-format=concise . || { echo "run: $(PYTHON) -m ruff format ."; exit 1; }
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m mypy
-	@$(PYTEST) -q -m "$(FAST)"
+	@MIRAGE_PY_FUZZ_SECONDS=0.5 $(PYTEST) -q -m "$(FAST)"
 
 bench: test-setup
 	@$(PYTHON) -m bench
