@@ -26,6 +26,14 @@ class Control:
     one sent in it, which is the one that meets the shortest queue.
     """
 
+    # In the object once they are set: what most connections never need would make the table of their attributes larger.
+    undo = None  # the state before the last reduction
+    # Proportional rate reduction; set by begin_recovery.
+    target = 0
+    resent_octets = 0  # sent again since then
+    _flight = 0
+    _delivered = 0
+
     def __init__(self, mss, rto, is_first_lost=False):
         """rto: the connection's rto.Rto, for its srtt_8.
 
@@ -36,12 +44,6 @@ class Control:
         self.cwnd = mss if is_first_lost else min(INITIAL_SEGMENTS * mss, max(2 * mss, 14600))
         self.initial = self.cwnd
         self.ssthresh = UNLIMITED
-        self.undo = None  # the state before the last reduction
-        # Proportional rate reduction; set by begin_recovery.
-        self.target = 0
-        self.resent_octets = 0  # sent again since then
-        self._flight = 0
-        self._delivered = 0
         self._round_rtt_ms = 0  # of the round before; 0: not known
         self._css_rounds = 0  # left of conservative slow start; 0: not in it
         self._css_rtt_ms = 0

@@ -109,7 +109,7 @@ class Connection:
         self.rx_merged = 0  # chunks at the front that were looked at for merging
         self.ack_octets = 1072  # unacknowledged octets that are worth an ACK at once: two full segments
         self.ooo = []
-        self.ooo_recent = []  # where the last ones came, the latest first: the order of RFC 2018's blocks
+        self.ooo_recent = ()  # where the last ones came, the latest first: the order of RFC 2018's blocks
         self.dsack = None
         self.fin_seq = None  # of the peer's FIN, as soon as it was seen
         self.is_fin_received = False

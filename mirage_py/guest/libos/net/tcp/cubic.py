@@ -22,16 +22,15 @@ class Cubic:
 class CubicControl(Control):
     """w_max: the window when the last loss came; 0: slow start ended without one, or after a timeout."""
 
-    def __init__(self, mss, rto, is_first_lost=False):
-        super().__init__(mss, rto, is_first_lost)
-        self.w_max = 0
-        self._prior = 0  # cwnd then
-        self._epoch_ms = None  # when this congestion avoidance began
-        self._k_ms = 0
-        self._w_est = 0
-        self._est_counted = 0
-        self._limited_ms = 0
-        self._remainder = 0
+    # In the object once they are set: of most connections, never.
+    w_max = 0
+    _prior = 0  # cwnd then
+    _epoch_ms = None  # when this congestion avoidance began
+    _k_ms = 0
+    _w_est = 0
+    _est_counted = 0
+    _limited_ms = 0
+    _remainder = 0
 
     def avoid(self, acked, now_ms):
         cwnd = self.cwnd

@@ -476,6 +476,8 @@ def deliver(conn, data, now_ms):
 
 def _note_early(conn, seq):
     """What came last is reported first."""
+    if not conn.ooo_recent:
+        conn.ooo_recent = []
     conn.ooo_recent.insert(0, seq)
     del conn.ooo_recent[MAX_REPORTED:]
 
