@@ -3,13 +3,9 @@
 
 import re
 import subprocess
-import tempfile
 from pathlib import Path
 
-from mirage_py.support import apt
-from mirage_py.support.cache import Cache
-from mirage_py.support.errors import UserError
-from tests.nic.linux_guest import SUITE, missing
+from tests.nic.packages import cached, named
 
 # What testpmd is linked with and its package does not name itself.
 MORE = ("libmd0", "libnl-3-200", "libnl-route-3-200", "libdbus-1-3", "libsystemd0", "libssl3", "libcap2", "liblz4-1")
@@ -22,27 +18,9 @@ BASE = frozenset(("libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "libpthread.
 
 
 def packages() -> Path:
-    """The unpacked packages, fetched once."""
-    try:
-        return Cache().make("dpdk-guest", f"{SUITE}-1", fetch_packages, "DPDK for the tests")
-    except UserError as error:
-        missing(str(error))
-        raise AssertionError from error
-
-
-def fetch_packages(folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as private:
-        source = apt.PrivateApt(Path(private), SUITE, kind="deb")
-        source.update()
-        (tools,) = source.download_packages("dpdk-dev", closure=False)
-        depends = subprocess.run(
-            ["dpkg-deb", "--field", tools, "Depends"], capture_output=True, text=True, check=True, timeout=60
-        ).stdout
-        names = re.findall(
-            r"(?:^|, )((?:librte-|lib(?:bsd|elf|fdt|ibverbs|jansson|numa|pcap))[\w.+-]*|zlib1g)", depends
-        )
-        wanted = ["dpdk-dev", *names, *MORE, *MORE_STILL]
-        apt.unpack(source.download_packages(*wanted, closure=False), folder)
+    """The unpacked packages."""
+    linked = named(r"(?:^|, )((?:librte-|lib(?:bsd|elf|fdt|ibverbs|jansson|numa|pcap))[\w.+-]*|zlib1g)")
+    return cached("dpdk-guest", "DPDK for the tests", ("dpdk-dev", *MORE, *MORE_STILL), linked)
 
 
 def files(root: Path) -> tuple[tuple[str, Path], ...]:

@@ -9,24 +9,17 @@ import functools
 import gzip
 import io
 import os
-import re
 import stat
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
-
 from mirage_py.run import machine
-from mirage_py.support import apt
-from mirage_py.support.cache import Cache
 from mirage_py.support.errors import UserError
-from tests.conftest import REQUIRE_ALL, Guest
+from tests.conftest import Guest
+from tests.nic.packages import cached, missing, named
 
-SUITE = "bookworm"
 PACKAGES = ("busybox-static", "ethtool", "iperf3", "libiperf0", "libsctp1", "libssl3", "libc6", "libmnl0")
 MODULES = ("dca", "xfrm_algo", "libphy", "mdio_devres", "mdio", "ixgbe")
 LIBRARIES = ("ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "libmnl.so.0")
@@ -43,12 +36,6 @@ exec setsid cttyhack sh
 """
 
 
-def missing(what: str) -> None:
-    if REQUIRE_ALL:
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 def qemu_with_vfio_user() -> str:
     """The path of a QEMU that has the vfio-user client: MIRAGE_QEMU, else the one that `mirage-py run` would take."""
     try:
@@ -59,25 +46,9 @@ def qemu_with_vfio_user() -> str:
 
 
 def packages() -> Path:
-    """The unpacked packages, fetched once."""
-    try:
-        return Cache().make("linux-guest", f"{SUITE}-1", fetch_packages, "a Linux guest for the tests")
-    except UserError as error:
-        missing(str(error))
-        raise AssertionError from error
-
-
-def fetch_packages(folder: Path) -> None:
-    """Debian's kernel and the programs of the guest, unpacked into `folder`, whatever release this machine has."""
-    with tempfile.TemporaryDirectory() as private:
-        source = apt.PrivateApt(Path(private), SUITE, kind="deb")
-        source.update()
-        (meta,) = source.download_packages("linux-image-amd64", closure=False)
-        depends = subprocess.run(
-            ["dpkg-deb", "--field", meta, "Depends"], capture_output=True, text=True, check=True, timeout=60
-        ).stdout
-        kernel = re.findall(r"linux-image-[^ ,]+", depends)[0]
-        apt.unpack(source.download_packages(kernel, *PACKAGES, closure=False), folder)
+    """Debian's kernel and the programs of the guest."""
+    kernel = named(r"(linux-image-[^ ,]+)")
+    return cached("linux-guest", "a Linux guest for the tests", ("linux-image-amd64", *PACKAGES), kernel)
 
 
 class Cpio:

@@ -4,17 +4,14 @@
 import json
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from mirage_py.support import apt
-from mirage_py.support.cache import Cache
-from mirage_py.support.errors import UserError
 from tests.conftest import Guest
-from tests.nic.linux_guest import SUITE, missing, qemu_with_vfio_user
+from tests.nic.linux_guest import qemu_with_vfio_user
+from tests.nic.packages import cached
 from tests.nic.test_linux import slirp
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
@@ -24,25 +21,9 @@ LINES = 4000
 LAST = "every line of it has arrived"
 
 
-def packages() -> Path:
-    """The unpacked package, fetched once."""
-
-    def fetch(folder: Path) -> None:
-        with tempfile.TemporaryDirectory() as private:
-            source = apt.PrivateApt(Path(private), SUITE, kind="deb")
-            source.update()
-            apt.unpack(source.download_packages("ipxe", closure=False), folder)
-
-    try:
-        return Cache().make("ipxe", f"{SUITE}-1", fetch, "iPXE for the tests")
-    except UserError as error:
-        missing(str(error))
-        raise AssertionError from error
-
-
 def test_ipxe_gets_an_address_and_boots_a_script(spawn: Callable[[Sequence[str]], Guest], tmp_path: Path) -> None:
     """DHCP, then a script of a quarter of a megabyte by TFTP, whose last line is carried out."""
-    kernel = packages() / "boot" / "ipxe.lkrn"
+    kernel = cached("ipxe", "iPXE for the tests", ("ipxe",)) / "boot" / "ipxe.lkrn"
     served = tmp_path / "tftp"
     served.mkdir()
     filler = "# " + "this line is here to be carried " * 2
