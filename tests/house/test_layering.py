@@ -42,6 +42,10 @@ GUEST_ROOMS = {
     "net/tcp": {"net", "wire"},
     "net/service": {"net", "wire"},
     "net/stack": {"net", "net/tcp"},
+    "tls/x509": set(),
+    "tls": {"tls/x509"},
+    "http": set(),
+    "web": {"http"},
     "app": {"wire"},
 }
 C_MODULE = "_mirage"
