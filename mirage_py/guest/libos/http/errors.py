@@ -9,7 +9,8 @@ class LocalError(ValueError):
 class RemoteError(Exception):
     """The peer sent what HTTP does not allow, or more than a limit.
 
-    status: what a server answers it with (RFC 9110 section 15). reason: for people, one line without what the peer sent.
+    status: what a server answers it with (RFC 9110 section 15). reason: for people, one line, nothing of what the
+    peer sent.
     """
 
     def __init__(self, status, reason):
