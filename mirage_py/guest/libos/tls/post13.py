@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""After a handshake of TLS 1.3 (RFC 8446 section 4.6): KeyUpdate, both ways. A client also takes tickets (client13.py)."""
+"""After a handshake of TLS 1.3 (RFC 8446 section 4.6): KeyUpdate, both ways. A client: client13.py."""
 
 from .codec import KEY_UPDATE
 from .errors import DECODE_ERROR, ILLEGAL_PARAMETER, UNEXPECTED_MESSAGE, TlsError

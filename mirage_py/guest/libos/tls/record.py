@@ -70,7 +70,7 @@ class Keys:
         return self.aead.seal(nonce, header, data, header, _KINDS[kind - _FIRST_KIND])
 
     def open(self, record):
-        """The plaintext of a record (memoryview, header included), its type in `kind`; None when it is not authentic."""
+        """The plaintext of a record (memoryview, header included), its type in `kind`; None: not authentic."""
         sequence = self.sequence
         nonce = self.nonce
         struct.pack_into(">I", nonce, 8, self.tail ^ sequence)
