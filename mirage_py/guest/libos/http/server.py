@@ -3,6 +3,7 @@
 
 from micropython import const
 
+from .authority import is_authority
 from .connection import CLOSED, NEED_DATA, PAUSED, Connection, Framing
 from .errors import LocalError, RemoteError
 from .head import Prepared, fields, parse_fields, scan_target, scan_token
@@ -371,25 +372,3 @@ class ServerConnection(Connection):
 
 
 _EMPTY = Prepared()
-
-
-def is_authority(data):
-    """Whether data (bytes) is `host [":" port]` and has only octets that those have (RFC 3986 section 3.2)."""
-    host = data
-    if data.startswith(b"["):
-        end = data.find(b"]") + 1
-        host = data[:end]
-        port = data[end:]
-        if not end or host[1:-1].strip(b"0123456789abcdefABCDEF:.") or len(host) < 4:
-            return False
-    else:
-        host, colon, port = data.partition(b":")
-        port = colon + port
-        # unreserved, sub-delims, and percent-encoding.
-        if host.strip(b"etaonisrlcdupmhgbyfvwkxqjz.0123456789-_ETAONISRLCDUPMHGBYFVWKXQJZ~!$&'()*+,;=%"):
-            return False
-    if not port:
-        return True
-    return (
-        port.startswith(b":") and len(port) <= 6 and (len(port) == 1 or (port[1:].isdigit() and int(port[1:]) < 65536))
-    )
