@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """CPython's stand-in for MicroPython's `micropython` module: decorators and const() that change nothing."""
 
+import builtins
+
 
 def const(value):
     """MicroPython folds `NAME = const(number)` at compile time; here it is the number."""
@@ -24,3 +26,12 @@ def kbd_intr(character):
 
 
 ptr = ptr8 = ptr16 = ptr32 = int
+
+
+def _view(data):
+    """What viper's ptr8(data) is on CPython: the octets themselves, with their bounds checked."""
+    return data
+
+
+# Viper knows these names without an import.
+builtins.ptr8 = _view
