@@ -84,7 +84,9 @@ uint32_t mirage_random_seed(void);
 #define MICROPY_PY_MATH_FACTORIAL (0)
 #define MICROPY_PY_CMATH (0)
 #define MICROPY_PY_UCTYPES (0)
-#define MICROPY_PY_DEFLATE (0)
+#define MICROPY_PY_DEFLATE (1)
+#define MICROPY_PY_DEFLATE_COMPRESS (0)
+#define MICROPY_PY_BINASCII_CRC32 (0) /* it would bring deflate with it */
 #define MICROPY_PY_FRAMEBUF (0)
 #define MICROPY_PY_PLATFORM (0)
 #define MICROPY_PY_MACHINE (0)
