@@ -363,16 +363,17 @@ def test_files_of_asyncio_import_what_is_said_of_them(micropython: Path) -> None
 
 def test_builtin_modules_are_those_of_the_runtimes_configuration(micropython: Path) -> None:
     registered: dict[str, bool] = {}
-    for source in [*micropython.glob("py/*.c"), *micropython.glob("extmod/mod*.c")]:
+    ours = (paths.targets_dir() / "common").glob("mod*.c")
+    for source in [*micropython.glob("py/*.c"), *micropython.glob("extmod/mod*.c"), *ours]:
         for kind, name in re.findall(r"^MP_REGISTER_(\w+)\(MP_QSTR_(\w+),", source.read_text(), re.MULTILINE):
             registered[name] = kind == "EXTENSIBLE_MODULE"
     configuration = (paths.targets_dir() / "common/mpconfigport.h").read_text()
     off = {name.lower() for name in re.findall(r"#define MICROPY_PY_(\w+) \(0\)", configuration)}
-    for name in BUILTIN - {"_mirage"}:
+    for name in BUILTIN:
         assert name in registered
         assert name not in off
     for name in resolver._EXTENSIBLE:
         assert registered[name], name
-    for name in ("cmath", "uctypes", "deflate", "framebuf", "platform", "machine"):
+    for name in ("cmath", "uctypes", "framebuf", "platform", "machine"):
         assert name in off
         assert name not in BUILTIN
