@@ -158,7 +158,7 @@ class ClientHandshake:
             self._log("CLIENT_HANDSHAKE_TRAFFIC_SECRET", self.client_secret)
             self._log("SERVER_HANDSHAKE_TRAFFIC_SECRET", self.server_secret)
         if not self.is_retried:
-            connection.write(CHANGE_CIPHER_SPEC, b"\x01")  # for middleboxes (section D.4)
+            self._send_spec()
         connection.set_reader(Keys(connection.crypto, suite, self.server_secret))
         connection.set_writer(Keys(connection.crypto, suite, self.client_secret))
         self.master = keys.master_secret(secret)
@@ -207,8 +207,13 @@ class ClientHandshake:
         session = self.offer.session
         if session is not None and session.version == 0x0304 and SUITES[session.suite][2] != self.schedule.bits:
             self.offer.session = None  # its PSK is of another hash
-        self.connection.write(CHANGE_CIPHER_SPEC, b"\x01")
+        self._send_spec()
         self._send_hello(privates)
+
+    def _send_spec(self):
+        """A change_cipher_spec before our second flight, for middleboxes (section D.4)."""
+        if self.offer.session_id:
+            self.connection.write(CHANGE_CIPHER_SPEC, b"\x01")
 
     # --- the server's flight -----------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ _RETRY_RANDOM = (
     b"\xc2\xa2\x11\x16\x7a\xbb\x8c\x5e\x07\x9e\x09\xe2\xc8\xa8\x33\x9c"
 )
 _TICKET_VERSION = b"\x04"
+_VERSION = b"\x00\x2b\x00\x02\x03\x04"  # supported_versions, chosen
 
 
 class ServerHandshake:
@@ -116,7 +117,7 @@ class ServerHandshake:
         except ValueError:
             raise TlsError(ILLEGAL_PARAMETER, "key share is no key")
         connection.group = group
-        self._server_hello(hello, number, group, share, index)
+        self._server_hello(hello, group, share, index)
         secret = keys.handshake_secret(shared, psk)
         hashed = self.transcript.digest()
         self.client_secret = keys.expand(secret, schedule.CLIENT_HANDSHAKE, hashed)
@@ -176,11 +177,8 @@ class ServerHandshake:
     def _retry(self, hello, group):
         """HelloRetryRequest (section 4.1.4). We keep what we need to know, so there is no cookie."""
         self.retry_group = group
-        found = b"\x00\x2b\x00\x02\x03\x04" + extension(codec.EXT_KEY_SHARE, struct.pack(">H", group))
-        body = b"".join(
-            (b"\x03\x03", _RETRY_RANDOM, vector8(hello.session_id), struct.pack(">HB", self.suite, 0), vector16(found))
-        )
-        data = message(codec.SERVER_HELLO, body)
+        found = extension(codec.EXT_KEY_SHARE, struct.pack(">H", group)) + _VERSION
+        data = self._hello_message(hello, _RETRY_RANDOM, found)
         self.transcript = self.context.schedule(SUITES[self.suite][2]).retried(hello.message)
         self.transcript.update(data)
         self.connection.write(HANDSHAKE, data)
@@ -188,19 +186,19 @@ class ServerHandshake:
         if codec.EXT_EARLY_DATA in hello.extensions:
             self.connection.skippable = _MAX_EARLY_DATA
 
-    def _server_hello(self, hello, number, group, share, index):
-        found = b"\x00\x2b\x00\x02\x03\x04" + extension(codec.EXT_KEY_SHARE, struct.pack(">H", group) + vector16(share))
+    def _server_hello(self, hello, group, share, index):
+        found = extension(codec.EXT_KEY_SHARE, struct.pack(">H", group) + vector16(share)) + _VERSION
         if index is not None:
-            found += extension(codec.EXT_PRE_SHARED_KEY, struct.pack(">H", index))
+            found = extension(codec.EXT_PRE_SHARED_KEY, struct.pack(">H", index)) + found
         self.random = hello.random
-        random = bytes(self.connection.crypto.random(32))
-        body = b"".join(
-            (b"\x03\x03", random, vector8(hello.session_id), struct.pack(">HB", number, 0), vector16(found))
-        )
-        data = message(codec.SERVER_HELLO, body)
+        data = self._hello_message(hello, bytes(self.connection.crypto.random(32)), found)
         self.transcript.update(data)
         self.connection.write(HANDSHAKE, data)
         self._send_spec(hello)
+
+    def _hello_message(self, hello, random, found):
+        parts = (b"\x03\x03", random, vector8(hello.session_id), struct.pack(">HB", self.suite, 0), vector16(found))
+        return message(codec.SERVER_HELLO, b"".join(parts))
 
     def _send_spec(self, hello):
         """A change_cipher_spec behind our first message, for middleboxes (section D.4)."""
@@ -226,12 +224,7 @@ class ServerHandshake:
         connection = self.connection
         context = self.context
         transcript = self.transcript
-        found = b"\0\0\0\0" if is_named else b""
-        if connection.alpn is not None:
-            found += extension(codec.EXT_ALPN, codec.alpn_list((connection.alpn,)))
-        if codec.EXT_RECORD_SIZE_LIMIT in hello.extensions:
-            found += extension(codec.EXT_RECORD_SIZE_LIMIT, struct.pack(">H", context.record_size_limit + 1))
-        flight = message(codec.ENCRYPTED_EXTENSIONS, vector16(found))
+        flight = self._encrypted_extensions(hello, is_named)
         self.expected = FINISHED
         self.max_bytes = _MAX_FINISHED
         if credential is not None:
@@ -250,6 +243,14 @@ class ServerHandshake:
         data = message(FINISHED, keys.finished(secret, transcript.digest()))
         transcript.update(data)
         connection.write(HANDSHAKE, flight + data)
+
+    def _encrypted_extensions(self, hello, is_named):
+        found = b"\0\0\0\0" if is_named else b""
+        if self.connection.alpn is not None:
+            found += extension(codec.EXT_ALPN, codec.alpn_list((self.connection.alpn,)))
+        if codec.EXT_RECORD_SIZE_LIMIT in hello.extensions:
+            found += extension(codec.EXT_RECORD_SIZE_LIMIT, struct.pack(">H", self.context.record_size_limit + 1))
+        return message(codec.ENCRYPTED_EXTENSIONS, vector16(found))
 
     # --- resumption (section 4.2.11) ---------------------------------------------------------------------------------
 
