@@ -148,11 +148,13 @@ def signature_algorithm(identifier):
 
 def _pss_bits(parameters):
     """The one hash that RSASSA-PSS-params (RFC 4055 section 3.1) name for both, with a salt as long as it."""
-    # Each default is about SHA-1, so that none of the three can be missing.
+    # Each default is about SHA-1.
+    if parameters.peek() != 0xA0:
+        raise unsupported("RSASSA-PSS with SHA-1")
     bits = _sha2(parameters.enter(0xA0).enter(SEQUENCE))
     mask = parameters.enter(0xA1).enter(SEQUENCE)
     is_same = mask.take(OID) == _MGF1 and _sha2(mask.enter(SEQUENCE)) == bits
-    salt = parameters.enter(0xA2).small()
+    salt = parameters.enter(0xA2).small() if parameters.peek() == 0xA2 else 20
     parameters.finish()
     if not is_same or salt * 8 != bits:
         raise unsupported("RSASSA-PSS with parameters that TLS does not have")

@@ -112,7 +112,7 @@ def check_host(certificate, hostname):
         if wanted.endswith(b"."):
             wanted = wanted[:-1]
         if not _is_host(wanted, False):
-            raise CertificateError(_BAD_CERTIFICATE, "not a host name: %r" % hostname)
+            raise CertificateError(_BAD_CERTIFICATE, "not a host name: %r" % hostname[:80])
         rest = wanted[wanted.find(b".") :] if b"." in wanted else None
         for tag, content in certificate.names:
             if tag == _DNS:
@@ -127,9 +127,9 @@ def check_host(certificate, hostname):
 
 def _show(tag, content):
     if tag in (_DNS, _EMAIL):
-        return str(content, "ascii")
+        return str(content[:80], "ascii")
     if tag != _IP:
-        return content.hex()
+        return content[:40].hex()
     if len(content) == 4:
         return ".".join([str(octet) for octet in content])
     return ":".join(["%x" % (content[at] << 8 | content[at + 1]) for at in range(0, 16, 2)])
