@@ -68,8 +68,8 @@ class Runtime:
 
 # Modules in C that an image has where something imports them (objmodule.c, as changed in targets/common/changes).
 _ON_DEMAND = (
-    "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "math", "os", "random", "re",
-    "struct",
+    "_embedded", "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "math", "os", "random",
+    "re", "struct",
 )  # fmt: skip
 # What may import whatever it likes while it runs.
 _IMPORTS_ANYTHING = frozenset({"compiler", "repl"})

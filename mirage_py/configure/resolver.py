@@ -30,7 +30,7 @@ _EXTENSIBLE = frozenset({
     "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "os", "random", "re", "select",
     "struct", "time",
 })  # fmt: skip
-BUILTIN = _EXTENSIBLE | {"__main__", "_asyncio", "_mirage", "builtins", "gc", "math", "micropython", "sys"}
+BUILTIN = _EXTENSIBLE | {"__main__", "_asyncio", "_embedded", "_mirage", "builtins", "gc", "math", "micropython", "sys"}
 _CATCHES = ("ImportError", "Exception", "BaseException")
 _COMPILER_NAMES = frozenset({"compile", "eval", "exec"})
 
