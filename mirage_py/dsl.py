@@ -26,6 +26,7 @@ from mirage_py.configure.devices.dhcp import dhcp
 from mirage_py.configure.devices.dma import dma
 from mirage_py.configure.devices.dns import dns_client
 from mirage_py.configure.devices.ethernet import ethernet
+from mirage_py.configure.devices.files import files
 from mirage_py.configure.devices.happy_eyeballs import happy_eyeballs
 from mirage_py.configure.devices.icmp import icmp
 from mirage_py.configure.devices.icmp6 import icmp6
@@ -50,6 +51,7 @@ from mirage_py.configure.devices.signatures import (
     DMA,
     DNS,
     ETHERNET,
+    FILES,
     HAPPY_EYEBALLS,
     ICMP,
     ICMP6,
@@ -75,6 +77,7 @@ from mirage_py.configure.devices.tap import tap
 from mirage_py.configure.devices.tcp import tcp
 from mirage_py.configure.devices.udp import udp
 from mirage_py.configure.devices.virtio_net import VIRTIO_NET_PCI, virtio_net, virtio_of_pci
+from mirage_py.configure.embedded import Embedded
 
 __all__ = [
     "ADDRESSING",
@@ -86,6 +89,7 @@ __all__ = [
     "DMA",
     "DNS",
     "ETHERNET",
+    "FILES",
     "HAPPY_EYEBALLS",
     "HVT",
     "ICMP",
@@ -115,6 +119,7 @@ __all__ = [
     "VIRTIO_NET_PCI",
     "Choice",
     "Device",
+    "Embedded",
     "Kind",
     "Node",
     "PciInfo",
@@ -135,6 +140,7 @@ __all__ = [
     "dns_client",
     "ethernet",
     "event_loop",
+    "files",
     "generic_stack",
     "happy_eyeballs",
     "icmp",

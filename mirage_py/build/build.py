@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mirage_py.build import elf, frozen, runtime, sources
+from mirage_py.build import elf, embedded, frozen, runtime, sources
 from mirage_py.build.runtime import COMPILER, Runtime, clean_environment
 from mirage_py.support import generated, paths, process
 from mirage_py.support.cache import Cache, disk_full_error, exclusive, explained, make_directory, remove_tree
@@ -50,6 +50,8 @@ class Application:
     image: Path
     note: dict[str, Any]
     modules: tuple[frozen.Module, ...]
+    # Data beside the code, as read now.
+    embedded: tuple[embedded.Item, ...] = ()
 
     @property
     def debug_image(self) -> Path:
@@ -103,6 +105,7 @@ def load(output: Path, micropython: Path) -> Application:
         image=output / link["output"],
         note=link["note"],
         modules=tuple(modules),
+        embedded=embedded.load(link.get("embedded", []), mirage / "link.json", origins["app"]),
     )
 
 
@@ -146,6 +149,7 @@ def _build(application: Application, engine: Runtime, progress: Progress) -> Pat
         _publish(application, linked)
     _write_state(application, key)
     _forget_unused(application.folder / "mpy", compiled)
+    embedded.forget_unused(application.embedded, application.folder / "packed")
     if progress.verbose:
         _tell_sizes(application, progress)
     return image
@@ -153,6 +157,8 @@ def _build(application: Application, engine: Runtime, progress: Progress) -> Pat
 
 def _tell_sizes(application: Application, progress: Progress) -> None:
     """What takes how much of the image: sections, and the modules' code and constants, the largest first."""
+    for item in application.embedded:
+        progress.detail(f"{item.size_bytes:9,} embedded: {item.name}")
     for section in elf.section_sizes(application.image):
         progress.detail(f"{section.size_bytes:9,} {section.name}{'' if section.in_file else ' (memory only)'}")
     sizes = elf.module_sizes(application.debug_image, [module.name for module in application.modules])
@@ -168,6 +174,8 @@ def _build_key(application: Application, engine: Runtime, modules: Sequence[froz
         [[source.module.name, source.digest] for source in modules],
         _FROZEN_FLAGS,
     ]
+    if application.embedded:
+        parts.append(embedded.key(application.embedded))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -225,21 +233,29 @@ def _link(application: Application, engine: Runtime, compiled: Sequence[Path]) -
     frozen.freeze(compiled, engine, frozen_c)
     note_s.write_text(elf.note_assembly(application.note, is_machine=application.target == "hvt"), encoding="ascii")
     _compiler(application, engine, [*engine.flags("cflags"), *_FROZEN_FLAGS, "-c", frozen_c, "-o", frozen_o])
+    objects = [note_s, frozen_o]
+    if application.embedded:
+        # In the build's folder, so that the names of its files need not be quoted.
+        source, target = embedded.write(application.embedded, folder), folder / "embedded.o"
+        _compiler(application, engine, ["-c", source.name, "-o", target.name], folder)
+        objects.append(target)
     ldflags = engine.flags("ldflags")
     # Libraries come behind the objects that need them.
     libraries = [flag for flag in ldflags if flag.startswith("-l")]
     options = [flag for flag in ldflags if not flag.startswith("-l")]
     options += runtime.module_flags(application.builtins, application.features)
-    _compiler(application, engine, [*options, note_s, frozen_o, engine.archive, *libraries, "-o", linked])
+    _compiler(application, engine, [*options, *objects, engine.archive, *libraries, "-o", linked])
     return linked
 
 
-def _compiler(application: Application, engine: Runtime, arguments: Sequence[str | Path]) -> None:
+def _compiler(
+    application: Application, engine: Runtime, arguments: Sequence[str | Path], folder: Path | None = None
+) -> None:
     result = process.run(
         [COMPILER, *arguments],
         package="gcc",
         timeout_s=TIMEOUT_S,
-        cwd=engine.working_directory,
+        cwd=folder or engine.working_directory,
         env=clean_environment(application.folder),
     )
     if result.disk_was_full:

@@ -68,8 +68,11 @@ class Runtime:
 
 # Modules in C that an image has where something imports them (objmodule.c, as changed in targets/common/changes).
 _ON_DEMAND = (
-    "_inflate", "array", "binascii", "collections", "deflate", "errno", "hashlib", "heapq", "io", "json", "math", "os",
-    "random", "re", "struct",
+    "array", "binascii", "collections", "deflate", "errno", "hashlib", "heapq", "io", "json", "math", "os", "random",
+    "re", "struct",
+    # Ours (targets/common).
+    "_embedded",
+    "_inflate",
 )  # fmt: skip
 # What may import whatever it likes while it runs.
 _IMPORTS_ANYTHING = frozenset({"compiler", "repl"})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mirage_py.configure import config_file, coroutines
+from mirage_py.configure import config_file, coroutines, embedded
 from mirage_py.configure.device import HVT, TARGETS
 from mirage_py.configure.devices.loop import REPL, REPL_FEATURE, event_loop
 from mirage_py.configure.devices.network import NIC
@@ -111,6 +111,9 @@ def configure(
     registration = registration or config_file.load(request.config)
     graph = make_graph(request, registration)
     trees = Trees(request.directory, paths.guest_dir())
+    with config_file.explained(request.config.absolute()):
+        found = embedded.collected(placed.settings for placed in graph.devices)
+    embedded.check_folders(found.values(), request.directory)
     has_repl = REPL.name in request.values and REPL.parse(request.values[REPL.name]) is True
     main, resolution = MainFile(registration, graph, trees, has_repl=has_repl).generate()
     if own_main is not None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mirage_py.configure.embedded import Embedded, Folder
 from mirage_py.configure.keys import CONFIGURE, Key, Value
 from mirage_py.support.errors import UserError
 
@@ -251,7 +252,8 @@ class Device(Node):
             if not _is_literal(value) and not isinstance(value, Key):
                 raise UserError(
                     f"{kind.name}: setting {name} is {value!r}, which cannot be written into main.py",
-                    "give a number, a text, bytes, true, false, none, a list or a dictionary of these, or a key",
+                    "give a number, a text, bytes, true, false, none, Embedded(...), a list or a dictionary of these, "
+                    "or a key",
                 )
         if self.group and not _GROUP.fullmatch(self.group):
             raise UserError(
@@ -334,7 +336,7 @@ def _is_literal(value: object) -> bool:
         return all(_is_literal(item) for item in value)
     if isinstance(value, dict):
         return all(_is_literal(item) for pair in value.items() for item in pair)
-    return value is None or isinstance(value, bool | int | float | str | bytes)
+    return value is None or isinstance(value, bool | int | float | str | bytes | Embedded | Folder)
 
 
 def require(node: object, signature: Signature, what: str) -> None:

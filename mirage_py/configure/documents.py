@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 from typing import Any
 
-from mirage_py.configure import config_file
+from mirage_py.configure import config_file, embedded
 from mirage_py.configure.device import HVT, NUMBER
 from mirage_py.configure.devices.loop import REPL_FEATURE
 from mirage_py.configure.devices.signatures import NETWORK
@@ -94,8 +95,20 @@ class Documents:
                 "builtins": sorted(self.resolution.builtins),
                 "output": self.image,
                 "note": self.note(),
+                **self._embedded(),
             }
         )
+
+    def _embedded(self) -> dict[str, Any]:
+        """What goes into the image besides code; nothing is said where there is nothing."""
+        values = embedded.collected(placed.settings for placed in self.graph.devices)
+        entries = [
+            {"name": name, "folder": value.path, "compress": value.compress}
+            if isinstance(value, embedded.Folder)
+            else {"name": name, "base64": base64.b64encode(value.content).decode()}
+            for name, value in sorted(values.items())
+        ]
+        return {"embedded": entries} if entries else {}
 
     def note(self) -> dict[str, Any]:
         """What the image says about itself."""

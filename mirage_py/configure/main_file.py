@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from mirage_py.configure import config_file
+from mirage_py.configure import config_file, embedded
 from mirage_py.configure.device import HVT, LOCAL_NAME, NUMBER, ORDER, TARGET, USER_COUNT, Kind
 from mirage_py.configure.devices.signatures import DNS, HAPPY_EYEBALLS, IPV4, IPV6, STACK
 from mirage_py.configure.graph import Graph, Placed
@@ -16,6 +16,8 @@ from mirage_py.support.errors import UserError
 _STREAMS_NAMES = frozenset({"open_connection", "start_server"})
 _STREAMS_MODULE = "libos.app.streams"
 _STREAMS_FUNCTION = "install"
+_EMBEDDED_MODULE = "libos.hal.files"
+_EMBEDDED_FUNCTION = "embedded"
 _REPL_MODULE = "libos.hal.repl"
 _REPL_CLASS = "Repl"
 
@@ -50,6 +52,8 @@ class MainFile:
         if self.has_repl:
             imports[_REPL_MODULE] = [_REPL_CLASS]
             devices.append(f"{self.graph.of_kind('event_loop')[0].local}.attach({_REPL_CLASS}())")
+        if next(embedded.found_in([placed.settings for placed in self.graph.devices]), None) is not None:
+            imports.setdefault(_EMBEDDED_MODULE, []).append(_EMBEDDED_FUNCTION)
         for (module, name), shown in self.names.items():
             imports.setdefault(module, []).append(name if shown == name else f"{name} as {shown}")
         # What drives hardware finds it missing or broken when it starts: a line, not a traceback.
@@ -136,6 +140,7 @@ class MainFile:
             "DeviceError",
             "AddressError",
             _STREAMS_FUNCTION,
+            _EMBEDDED_FUNCTION,
             _REPL_CLASS,
             *self.names.values(),
         }

@@ -8,6 +8,7 @@ import shlex
 from typing import Any
 
 from mirage_py import __version__
+from mirage_py.configure.embedded import Embedded, Folder
 from mirage_py.configure.keys import Key
 from mirage_py.configure.plan import MARK
 from mirage_py.support import paths
@@ -19,7 +20,9 @@ def guest_type(key: Key) -> str:
 
 
 def literal(value: Any) -> str:
-    """`value` as Python source."""
+    """`value` as Python source; embedded data by their name."""
+    if isinstance(value, Embedded | Folder):
+        return f"embedded({literal(value.name)})"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple):

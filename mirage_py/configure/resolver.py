@@ -27,10 +27,16 @@ _PYLIB = "pylib"
 
 # The C modules of the runtime (targets/common/mpconfigport.h); a name here may also be imported with a 'u' before it.
 _EXTENSIBLE = frozenset({
-    "array", "binascii", "collections", "deflate", "errno", "hashlib", "heapq", "io", "json", "os", "random", "re",
-    "select", "struct", "time",
+    "array", "binascii", "collections", "errno", "hashlib", "heapq", "io", "json", "os", "random", "re", "select",
+    "struct", "time",
 })  # fmt: skip
-BUILTIN = _EXTENSIBLE | {"__main__", "_asyncio", "_inflate", "_mirage", "builtins", "gc", "math", "micropython", "sys"}
+# Ours (targets/common): hal/ imports them.
+_OURS = frozenset({
+    "_embedded",
+    "_inflate",
+    "_mirage",
+})  # fmt: skip
+BUILTIN = _EXTENSIBLE | _OURS | {"__main__", "_asyncio", "builtins", "deflate", "gc", "math", "micropython", "sys"}
 _CATCHES = ("ImportError", "Exception", "BaseException")
 _COMPILER_NAMES = frozenset({"compile", "eval", "exec"})
 

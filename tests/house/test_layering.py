@@ -49,6 +49,8 @@ GUEST_ROOMS = {
     "app": {"wire"},
 }
 C_MODULE = "_mirage"
+# With those that an image has on demand.
+C_MODULES = {C_MODULE, "_embedded"}
 
 
 def imports(path: Path, package: str) -> Iterator[tuple[int, str]]:
@@ -149,7 +151,7 @@ def guest_violations(root: Path) -> list[str]:
             top = name.partition(".")[0]
             if top == "mirage_py":
                 found.append(f"{relative}:{line}: guest code imports the tool: {name}")
-            elif top == C_MODULE and room != "hal":
+            elif top in C_MODULES and room != "hal":
                 found.append(f"{relative}:{line}: only hal imports the C module")
             elif top == "libos" and _guest_room(name) not in GUEST_ROOMS[room] | {room}:
                 found.append(f"{relative}:{line}: {room} imports {name}")
@@ -162,7 +164,7 @@ def pylib_violations(root: Path) -> list[str]:
         f"{path.relative_to(root)}:{line}: pylib imports {name}"
         for path in sorted((root / "pylib").rglob("*.py"))
         for line, name in imports(path, ".".join(path.relative_to(root).parent.parts))
-        if name.partition(".")[0] in ("libos", "mirage_py", C_MODULE)
+        if name.partition(".")[0] in ("libos", "mirage_py", *C_MODULES)
     ]
 
 
