@@ -126,14 +126,19 @@ class Verifier:
         raise Refused(48, "not trusted")
 
 
+def quick_crypto() -> Any:
+    """Without ML-KEM, whose reference takes its time."""
+    return reference_crypto(without=("mlkem768",))
+
+
 def server_context(*, crypto: Any = None, kinds: Sequence[str] = ("p256",), **options: Any) -> ServerContext:
-    crypto = crypto or reference_crypto()
+    crypto = crypto or quick_crypto()
     credentials = options.pop("credentials", None) or [Credential(crypto, kind) for kind in kinds]
     return ServerContext(crypto, credentials, **options)
 
 
 def client_context(*, crypto: Any = None, verifier: Any = None, **options: Any) -> ClientContext:
-    return ClientContext(crypto or reference_crypto(), verifier or Verifier(), **options)
+    return ClientContext(crypto or quick_crypto(), verifier or Verifier(), **options)
 
 
 def client_engine(context: ClientContext, hostname: str = "localhost", **options: Any) -> Any:

@@ -150,10 +150,10 @@ class ClientHandshake:
             self.transcript = keys.new_hash(offer.message)
         self.transcript.update(data)
         connection.group = group
-        secret = keys.handshake_secret(shared, psk)
+        secret = connection.keep(keys.handshake_secret(connection.keep(shared), psk))
         hashed = self.transcript.digest()
-        self.client_secret = keys.expand(secret, schedule.CLIENT_HANDSHAKE, hashed)
-        self.server_secret = keys.expand(secret, schedule.SERVER_HANDSHAKE, hashed)
+        self.client_secret = connection.keep(keys.expand(secret, schedule.CLIENT_HANDSHAKE, hashed))
+        self.server_secret = connection.keep(keys.expand(secret, schedule.SERVER_HANDSHAKE, hashed))
         if self.context.keylog is not None:
             self._log("CLIENT_HANDSHAKE_TRAFFIC_SECRET", self.client_secret)
             self._log("SERVER_HANDSHAKE_TRAFFIC_SECRET", self.server_secret)
@@ -161,7 +161,7 @@ class ClientHandshake:
             self._send_spec()
         connection.set_reader(Keys(connection.crypto, suite, self.server_secret))
         connection.set_writer(Keys(connection.crypto, suite, self.client_secret))
-        self.master = keys.master_secret(secret)
+        self.master = connection.keep(keys.master_secret(secret))
         self.privates = None
         self.expected = ENCRYPTED_EXTENSIONS
 
@@ -291,8 +291,8 @@ class ClientHandshake:
             raise TlsError(DECRYPT_ERROR, "Finished wrong")
         transcript.update(data)
         hashed = transcript.digest()
-        client_secret = keys.expand(self.master, schedule.CLIENT_TRAFFIC, hashed)
-        server_secret = keys.expand(self.master, schedule.SERVER_TRAFFIC, hashed)
+        client_secret = connection.keep(keys.expand(self.master, schedule.CLIENT_TRAFFIC, hashed))
+        server_secret = connection.keep(keys.expand(self.master, schedule.SERVER_TRAFFIC, hashed))
         if self.context.keylog is not None:
             self._log("CLIENT_TRAFFIC_SECRET_0", client_secret)
             self._log("SERVER_TRAFFIC_SECRET_0", server_secret)

@@ -31,7 +31,8 @@ The seam to TLS 1.2 is the object that a context has as `v12`, or None where an 
 
 Both may use codec, record, signatures, authentication; a server's part nothing that only a client needs, and the other
 way round. They set version, cipher, group, alpn, is_resumed, peer_chain, session of the connection. `version` must be
-set before set_reader(). Their Keys have what record.Keys has: overhead, sequence, kind, seal, open, wipe.
+set before set_reader(). Their Keys have what record.Keys has: overhead, sequence, kind, seal, open, wipe. Secrets are
+wiped when they went through keep(). A record_size_limit is negotiated by write_limit and read_limit.
 """
 
 import struct
@@ -110,6 +111,7 @@ class Connection:
         self.max_body = _MAX_CIPHERTEXT
         # Octets of records that do not open and are skipped: early data that we refuse (section 4.2.10).
         self.skippable = 0
+        self._secrets = []
         self._partial = None  # bytearray: the begin of a record
         self._messages = b""  # the begin of a handshake message
         self._rest = 0  # octets behind the message in hand: none where keys change
@@ -203,8 +205,14 @@ class Connection:
             self.writer.wipe()
         self.writer = keys
 
+    def keep(self, secret):
+        """A secret of the handshake, which is overwritten at its end, whatever that is. Returns it."""
+        self._secrets.append(secret)
+        return secret
+
     def establish(self, handshake):
         """The handshake is done; `handshake` is for what comes later."""
+        self._forget()
         self.handshake = handshake
         self.is_established = True
         self._idle = 0
@@ -379,7 +387,13 @@ class Connection:
         self._partial = None
         self._messages = b""
         self.handshake = None
+        self._forget()
         self._wipe()
+
+    def _forget(self):
+        for secret in self._secrets:
+            self.crypto.wipe(secret)
+        self._secrets = []
 
     def _wipe(self):
         for keys in (self.reader, self.writer):

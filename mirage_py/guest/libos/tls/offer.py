@@ -42,6 +42,11 @@ class Offer:
         self.message = b""
         self.sent = ()
 
+    def record_size_limit(self):
+        """RFC 8449 section 4: TLS 1.3 counts the octet of the type, too; 1.2 has none, and no more than 2**14."""
+        limit = self.context.record_size_limit + 1
+        return limit if self.context.v12 is None else min(limit, 16384)
+
     def emit(self, shares, ticket_age=None):
         """Sets `message`. shares: list of (group, share). ticket_age: the obfuscated one; then the session's ticket is
         offered, and the binder, zeros, is for the caller to fill in.
@@ -61,7 +66,7 @@ class Offer:
         if context.alpn:
             add(codec.EXT_ALPN, codec.alpn_list(context.alpn))
         if context.record_size_limit is not None:
-            add(codec.EXT_RECORD_SIZE_LIMIT, struct.pack(">H", context.record_size_limit))
+            add(codec.EXT_RECORD_SIZE_LIMIT, struct.pack(">H", self.record_size_limit()))
         add(codec.EXT_SUPPORTED_VERSIONS, b"\x02\x03\x04" if v12 is None else b"\x04\x03\x04\x03\x03")
         add(codec.EXT_PSK_MODES, b"\x01\x01")  # with (EC)DHE only
         add(

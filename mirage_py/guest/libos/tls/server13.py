@@ -118,10 +118,10 @@ class ServerHandshake:
             raise TlsError(ILLEGAL_PARAMETER, "key share is no key")
         connection.group = group
         self._server_hello(hello, group, share, index)
-        secret = keys.handshake_secret(shared, psk)
+        secret = connection.keep(keys.handshake_secret(connection.keep(shared), psk))
         hashed = self.transcript.digest()
-        self.client_secret = keys.expand(secret, schedule.CLIENT_HANDSHAKE, hashed)
-        server_secret = keys.expand(secret, schedule.SERVER_HANDSHAKE, hashed)
+        self.client_secret = connection.keep(keys.expand(secret, schedule.CLIENT_HANDSHAKE, hashed))
+        server_secret = connection.keep(keys.expand(secret, schedule.SERVER_HANDSHAKE, hashed))
         if context.keylog is not None:
             self._log("CLIENT_HANDSHAKE_TRAFFIC_SECRET", self.client_secret)
             self._log("SERVER_HANDSHAKE_TRAFFIC_SECRET", server_secret)
@@ -131,10 +131,10 @@ class ServerHandshake:
         if codec.EXT_EARLY_DATA in found:
             connection.skippable = _MAX_EARLY_DATA
         self._flight(hello, keys, server_secret, credential, signature, is_named)
-        master = keys.master_secret(secret)
+        master = connection.keep(keys.master_secret(secret))
         hashed = self.transcript.digest()
-        self.application_secret = keys.expand(master, schedule.CLIENT_TRAFFIC, hashed)
-        server_secret = keys.expand(master, schedule.SERVER_TRAFFIC, hashed)
+        self.application_secret = connection.keep(keys.expand(master, schedule.CLIENT_TRAFFIC, hashed))
+        server_secret = connection.keep(keys.expand(master, schedule.SERVER_TRAFFIC, hashed))
         if context.keylog is not None:
             self._log("CLIENT_TRAFFIC_SECRET_0", self.application_secret)
             self._log("SERVER_TRAFFIC_SECRET_0", server_secret)
@@ -310,7 +310,7 @@ class ServerHandshake:
             return
         keys = self.schedule
         master = keys.expand(self.master, schedule.RESUMPTION_MASTER, self.transcript.digest())
-        psk = keys.ticket_secret(master, b"\0")
+        psk = connection.keep(keys.ticket_secret(connection.keep(master), b"\0"))
         state = b"".join(
             (
                 _TICKET_VERSION,
