@@ -44,7 +44,8 @@ class Engine:
         while len(data) - at >= 4 and self.error is None:
             end = at + 4 + int.from_bytes(data[at + 1 : at + 4], "big")
             if end > at + 4 + RECORD:
-                return self.fail(22, "record too long")
+                self.fail(22, "record too long")
+                return
             if len(data) < end:
                 break
             self._record(data[at], data[at + 4 : end])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """TLS over any flow, and over any stack: the engines of libos.tls, which do no I/O, between an application and a flow.
 
-A TlsFlow has all that a flow has (docs/architecture.md), a TlsStack all that a stack has. Neither knows which version is
-spoken, nor how: an engine takes what came (`receive_data`), and has what is to be sent (`take_output`).
+A TlsFlow has all that a flow has (docs/architecture.md), a TlsStack all that a stack has. Neither knows which version
+is spoken, nor how: an engine takes what came (`receive_data`), and has what is to be sent (`take_output`).
 """
 
 from asyncio import core, sleep_ms
@@ -326,7 +326,7 @@ class TlsFlow:
         return bool(tls.data)
 
     def abort(self):
-        """As a flow's. Where TLS failed, the alert is on its way, and the connection is not reset at once: see drain()."""
+        """As a flow's. Where TLS failed, the alert is on its way, and nothing is reset at once: see drain()."""
         self._is_closed = True
         self._end()
         error = self.tls.error
@@ -361,7 +361,7 @@ class HalfOpen:
         return len(self._flows)
 
     def add(self, flow):
-        # The oldest goes: whoever fills the table with silence pushes out himself, where a client that is there is quick.
+        # The oldest goes: who fills the table with silence pushes out himself; a client that is there is quick.
         flows = self._flows
         if len(flows) >= self._limit:
             self._drop("half_open_dropped", ECONNABORTED)
