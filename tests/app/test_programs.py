@@ -132,6 +132,11 @@ def test_streams(run: Callable[..., str]) -> None:
     assert_passed(run("stream_checks"))
 
 
+@pytest.mark.parametrize("below", ["sockets", "cable"])
+def test_tls_flows_over_either_stack(run: Callable[..., str], below: str) -> None:
+    assert_passed(run("tls_checks", below))
+
+
 def test_addresses_and_names(run: Callable[..., str]) -> None:
     assert_passed(run("names_checks"))
 

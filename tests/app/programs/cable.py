@@ -1,7 +1,17 @@
 # SPDX-License-Identifier: MIT
 """A cable between two stacks in one process."""
 
-from libos.hal.dma import FramePool
+from libos.app.stack import Stack
+from libos.hal.dma import Dma, FramePool
+from libos.hal.random import Random
+from libos.net.ip.icmp import Icmp
+from libos.net.ip.ipv4 import Ipv4
+from libos.net.link.arp import Arp
+from libos.net.link.ethernet import Ethernet
+from libos.net.stack import NetStack
+from libos.net.tcp import Tcp
+from libos.net.tcp.cubic import Cubic
+from libos.net.udp import Udp
 
 
 class Link:
@@ -51,3 +61,25 @@ class Link:
 
     def disarm(self):
         pass
+
+
+def _host(loop, log, dma, address, mac, has_offloads):
+    ethernet = Ethernet(Link(dma, mac, has_offloads))
+    arp = Arp(ethernet, Random())
+    ipv4 = Ipv4(ethernet, arp, Random(), address=address)
+    netstack = NetStack(ethernet, Tcp(Random(), Cubic(), ipv4), Udp(ipv4), Icmp(ipv4))
+    loop.attach(netstack)
+    return Stack(netstack, loop, log)
+
+
+def pair(loop, log, has_offloads):
+    """Two stacks with a cable between them: 10.0.0.1 and 10.0.0.2."""
+    dma = Dma()
+    stacks = [
+        _host(loop, log, dma, "10.0.0.%d/24" % number, b"\x02\0\0\0\0" + bytes([number]), has_offloads)
+        for number in (1, 2)
+    ]
+    links = [stack.netstack.ethernet.device for stack in stacks]
+    links[0].peer = links[1]
+    links[1].peer = links[0]
+    return stacks

@@ -2,6 +2,7 @@
 """What an application may expect of a stack, whichever it is. Each check gets two stacks and the server's address."""
 
 import asyncio
+import time
 from errno import ECONNABORTED, ECONNREFUSED, ECONNRESET
 
 from harness import port, raises, until
@@ -366,6 +367,17 @@ async def close_waits_for_the_peer_to_have_everything(server, client, ip):
     server.tcp.unlisten(port(18))
 
 
+async def close_does_not_wait_for_what_has_been(server, client, ip):
+    server.tcp.listen(port(25), echo)
+    flow = await client.tcp.connect(ip, port(25))
+    flow.shutdown_write()
+    assert await flow.read() == b""
+    started_ms = time.ticks_ms()
+    assert await flow.close(5000)
+    assert time.ticks_ms() - started_ms < 2000
+    server.tcp.unlisten(port(25))
+
+
 async def close_does_not_wait_for_ever(server, client, ip):
     held = asyncio.Event()
     seen = []
@@ -469,6 +481,7 @@ CHECKS = (
     bad_addresses_are_refused,
     buffers_of_any_kind_are_written,
     close_waits_for_the_peer_to_have_everything,
+    close_does_not_wait_for_what_has_been,
     close_does_not_wait_for_ever,
     close_without_waiting_at_all_resets,
     options_of_a_flow,

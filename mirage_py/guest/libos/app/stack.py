@@ -114,7 +114,9 @@ class Flow(Waiters):
             conn.detach()
         self.wake_reader()
         self.wake_writer()
-        if linger_ms and not await alarm.sleep_until(ticks_add(ticks_ms(), linger_ms)):
+        # Nobody tells us when the peer has everything already: CLOSED and FIN_WAIT_2 of net.tcp.states.
+        is_flushed = conn.state in (0, 6)
+        if linger_ms and not is_flushed and not await alarm.sleep_until(ticks_add(ticks_ms(), linger_ms)):
             conn.give_up()
         return conn.error is None
 
