@@ -48,7 +48,7 @@ packages() {
     for package in $missing; do
         case $package in
             # Nor at the next boot.
-            kea-dhcp4-server | radvd)
+            kea-dhcp4-server | nginx | radvd)
                 if command -v systemctl >/dev/null; then $as_root systemctl -q disable "$package" || true; fi ;;
         esac
     done >>.setup/packages.log 2>&1

@@ -24,16 +24,26 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
-def cached(entry: str, what: str, names: Iterable[str], also: Callable[[str], Iterable[str]] = lambda _: ()) -> Path:
+def cached(
+    entry: str,
+    what: str,
+    names: Iterable[str],
+    also: Callable[[str], Iterable[str]] = lambda _: (),
+    *,
+    suite: str = SUITE,
+    then: Callable[[Path], None] = lambda _: None,
+    version: str = "1",
+) -> Path:
     """The folder with the unpacked packages of Debian 12, whatever release this machine has.
 
     entry: its name in the cache. what: for progress. names: of packages; also: from the text of the Depends field of
-    the first one, those of more. Where they cannot be had the test ends.
+    the first one, those of more. suite: another release. then: makes something of the folder; version: of what it
+    makes. Where they cannot be had the test ends.
     """
 
     def fetch(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as private:
-            source = apt.PrivateApt(Path(private), SUITE, kind="deb")
+            source = apt.PrivateApt(Path(private), suite, kind="deb")
             source.update()
             first, *others = names
             (file,) = source.download_packages(first, closure=False)
@@ -42,9 +52,10 @@ def cached(entry: str, what: str, names: Iterable[str], also: Callable[[str], It
             ).stdout
             wanted = [first, *others, *also(depends)]
             apt.unpack(source.download_packages(*wanted, closure=False), folder)
+            then(folder)
 
     try:
-        return Cache().make(entry, f"{SUITE}-1", fetch, what)
+        return Cache().make(entry, f"{suite}-{version}", fetch, what)
     except UserError as error:
         missing(str(error))
         raise AssertionError from error
