@@ -359,6 +359,40 @@ def doctor(as_json: bool) -> int:
     return int(any(finding.status == diagnosis.MISSING for finding in findings))
 
 
+@cli.command(cls=OneLineErrors)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("-o", "--output", default=".", metavar="DIR", help="Where the files are [default: here].")
+@click.option("--name", default="site", metavar="NAME", help="Of the files: NAME.pem and NAME.key [default: site].")
+@click.option("--days", type=int, default=90, metavar="DAYS", help="How long the certificate holds [default: 90].")
+@click.option(
+    "--key-type",
+    "kind",
+    type=click.Choice(["p256", "p384", "rsa", "ed25519"]),
+    default="p256",
+    help="Of the certificate's key [default: p256].",
+)
+@click.option("--client", is_flag=True, help="A certificate for a client, not for a server.")
+@click.option("--renew", is_flag=True, help="Replace the certificate and its key; the authority stays.")
+@click.option("--force", is_flag=True, help="Replace whatever is there, the authority too.")
+@click.option("--show", "shown", metavar="FILE", help="Say what is in FILE, and make nothing.")
+@common_options
+@click.pass_context
+def cert(context: click.Context, /, output: str, names: tuple[str, ...], shown: str | None, **values: Any) -> None:
+    """Make a certificate for NAMEs (hosts, addresses), for development, and an authority that signs it: ca.pem.
+
+    Without names it is for localhost, or, to renew one, for the names that it had.
+    """
+    from mirage_py.configure.tls import making
+
+    if shown is not None:
+        lines = making.show(Path(shown))
+    else:
+        lines = making.make(making.Order(Path(output), names, **values))
+    if shown is not None or not settings_of(context).quiet:
+        for text in lines:
+            click.echo(text)
+
+
 def main() -> None:
     """The command `mirage-py`."""
     cli.main(prog_name="mirage-py")

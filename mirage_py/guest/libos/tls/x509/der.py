@@ -130,14 +130,15 @@ class Reader:
         return content[1:]
 
     def bits(self):
-        """The named bits of a BIT STRING, as a number: bit n of the number is bit n of the string (X.690 11.2)."""
+        """The named bits of a BIT STRING, as a number: bit n of the number is bit n of the string (X.690 11.2).
+
+        Zeros at the end are no DER, and authorities in use write them: they are taken.
+        """
         content = self.take(BIT_STRING)
         if not 2 <= len(content) <= 3 or content[0] > 7:
             raise malformed("a BIT STRING of no known bits")
-        last = content[-1]
-        # The last bit that is there is set, and the unused ones are not.
-        if last & (1 << content[0]) - 1 or not last >> content[0] & 1:
-            raise malformed("a BIT STRING that is not the shortest")
+        if content[-1] & (1 << content[0]) - 1:
+            raise malformed("a BIT STRING whose unused bits are set")
         value = 0
         for position in range(8 * (len(content) - 1)):
             if content[1 + position // 8] & 128 >> position % 8:
