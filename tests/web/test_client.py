@@ -244,7 +244,7 @@ def test_what_cannot_be_sent_is_a_value_error_and_leaves_nothing(options: dict[s
     async def main() -> None:
         client, net = make(Script([]))
         method, url = options.pop("method", "GET"), options.pop("url", "http://a.test/")
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             await client.request(method, url, **options)
         await settle()
         assert net.open() == 0

@@ -83,11 +83,11 @@ class Connector:
         if url.is_secure and self.tls is None:
             raise HttpError(95, "tls", "this client has no TLS: make it with https_client(...)")
         proxy = self.proxy_for(url)
+        way = proxy or url
+        # RFC 6761 section 6.3: a name that nobody need be asked for.
+        host = "127.0.0.1" if way.host == "localhost" else way.host
         try:
-            if proxy is None:
-                flow = await self.eyeballs.connect(url.host, url.port, self.times.connect_ms)
-            else:
-                flow = await self.eyeballs.connect(proxy.host, proxy.port, self.times.connect_ms)
+            flow = await self.eyeballs.connect(host, way.port, self.times.connect_ms)
         except OSError as error:
             # app.dns, which is no room of ours, tells what is wrong with a name by a class of its own.
             raise failed("name" if type(error).__name__ == "ResolveError" else "connect", error)
