@@ -28,8 +28,10 @@ from mirage_py.configure.devices.dns import dns_client
 from mirage_py.configure.devices.ethernet import ethernet
 from mirage_py.configure.devices.files import files
 from mirage_py.configure.devices.happy_eyeballs import happy_eyeballs
+from mirage_py.configure.devices.https_client import http_client
 from mirage_py.configure.devices.icmp import icmp
 from mirage_py.configure.devices.icmp6 import icmp6
+from mirage_py.configure.devices.inflate import inflate
 from mirage_py.configure.devices.ipv4 import ipv4, unnumbered_ipv4
 from mirage_py.configure.devices.ipv6 import ipv6
 from mirage_py.configure.devices.ixgbe import IXGBE_PCI, ixgbe, ixgbe_of_pci
@@ -53,8 +55,10 @@ from mirage_py.configure.devices.signatures import (
     ETHERNET,
     FILES,
     HAPPY_EYEBALLS,
+    HTTP_CLIENT,
     ICMP,
     ICMP6,
+    INFLATE,
     IPV4,
     IPV6,
     LOG,
@@ -91,9 +95,11 @@ __all__ = [
     "ETHERNET",
     "FILES",
     "HAPPY_EYEBALLS",
+    "HTTP_CLIENT",
     "HVT",
     "ICMP",
     "ICMP6",
+    "INFLATE",
     "IPV4",
     "IPV6",
     "IXGBE_PCI",
@@ -143,8 +149,10 @@ __all__ = [
     "files",
     "generic_stack",
     "happy_eyeballs",
+    "http_client",
     "icmp",
     "icmp6",
+    "inflate",
     "ipv4",
     "ipv6",
     "ixgbe",

@@ -24,7 +24,8 @@ class Inflate:
         except zlib.error as error:
             raise ValueError("not deflated") from error
         out[: len(made)] = made
-        self._position = len(data) - len(self._zlib.unconsumed_tail) - len(self._zlib.unused_data)
+        # At the end the tail may have what unused_data has as well.
+        self._position = len(data) - len(self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail)
         if self._check:
             self._checksum = (zlib.adler32 if self._check == 1 else zlib.crc32)(made, self._checksum)
         return len(made)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""What a client gets: a head, and content that is read when the application wants it."""
+
+import json as _json
+
+from libos.http.connection import NEED_DATA, EndOfMessage
+from libos.http.errors import RemoteError
+
+from .client_coding import Decoder, is_known
+from .failure import HttpError, failed, timed_out, too_much, wrong
+
+_READ_BYTES = 65536
+# Content that nobody wants is read all the same, up to here, when that saves the connection.
+_DRAIN_BYTES = 16384
+
+
+class ClientResponse:
+    """status: number; reason: text; headers: http.head.Headers, names in lower case, values octets; url: text.
+
+    trailers: Headers behind chunked content, once all of it has been read; else None. content_bytes: how many octets
+    are to come as they are sent, None when that is not known. The connection is given back when the content has been
+    read, or by close(); a response that is neither ends by itself when nobody has read for body_ms.
+    """
+
+    def __init__(self, client, channel, head, url, has_content):
+        self.status = head.status
+        self.reason = str(head.reason, "utf-8") if not max(head.reason or b"\0") & 128 else ""
+        self.headers = head.headers
+        self.url = url
+        self.trailers = None
+        self.content_bytes = head.length
+        self._client = client
+        self._channel = channel
+        self._decoder = None
+        self._error = None
+        if not has_content:
+            self._finish()
+        elif client.inflate is not None:
+            codings = head.headers.elements(b"content-encoding")
+            if len(codings) == 1 and is_known(codings[0].lower()):
+                self._decoder = Decoder(client.inflate, codings[0].lower())
+                self.content_bytes = None
+
+    @property
+    def is_ok(self):
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    async def read(self, limit=None):
+        """All (the rest) of the content, decompressed. limit: octets, client.read_limit unless given.
+
+        Raises HttpError where there is more, the connection fails, the other side breaks the rules, or nothing comes
+        for client.body_ms.
+        """
+        if limit is None:
+            limit = self._client.read_limit
+        if self.content_bytes is not None and self.content_bytes > limit:
+            self._give_up()
+            raise too_much("body", "%d octets of content, and the limit is %d" % (self.content_bytes, limit))
+        parts = []
+        left = limit
+        while True:
+            piece = await self._next()
+            if not piece:
+                break
+            left -= len(piece)
+            if left < 0:
+                self._give_up()
+                raise too_much("body", "more than %d octets of content" % limit)
+            parts.append(piece)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def text(self, limit=None):
+        """The content as text: by the charset of Content-Type, UTF-8 (which is also ASCII) without one.
+
+        Raises ValueError for octets that are no text, and for another charset than these and ISO-8859-1.
+        """
+        data = await self.read(limit)
+        charset = _charset(self.headers.get(b"content-type", b""))
+        if charset in (b"utf-8", b"utf8", b"us-ascii", b"ascii"):
+            return str(data, "utf-8")
+        if charset in (b"iso-8859-1", b"latin-1", b"latin1"):
+            return "".join([chr(octet) for octet in data])
+        raise ValueError("text in the charset %s, which is not supported" % str(charset, "utf-8"))
+
+    async def json(self, limit=None):
+        """What the content says in JSON. Raises ValueError for what is none."""
+        return _json.loads(str(await self.read(limit), "utf-8"))
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        """A piece of the content, 64 KiB at most; never an empty one."""
+        piece = await self._next()
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, kind, error, traceback):
+        await self.close()
+
+    async def close(self):
+        """Ends the response. The connection is kept where little of the content is left, else it is closed."""
+        channel = self._channel
+        if channel is None:
+            return
+        try:
+            left = _DRAIN_BYTES
+            if self.content_bytes is None or self.content_bytes <= left:
+                self._decoder = None
+                while left > 0:
+                    piece = await self._next()
+                    if not piece:
+                        return
+                    left -= len(piece)
+        except HttpError:
+            pass
+        self._give_up()
+
+    def _finish(self):
+        """The message is complete: the connection may have another one."""
+        channel = self._channel
+        self._channel = None
+        self._client.pool.release(channel)
+
+    def _give_up(self):
+        if self._channel is not None:
+            self._channel.abort()
+            self._channel = None
+            self._error = HttpError(103, "body", "the response was closed")
+
+    async def _next(self):
+        """A piece of the content; b"" at the end."""
+        decoder = self._decoder
+        if decoder is None:
+            return await self._receive()
+        try:
+            while True:
+                piece = decoder.next()
+                if piece is not None:
+                    return piece
+                data = await self._receive()
+                if not data:
+                    decoder.end()
+                    return b""
+                decoder.feed(data)
+        except HttpError as error:
+            self._give_up()
+            self._error = error
+            raise
+
+    async def _receive(self):
+        """A piece as it came."""
+        channel = self._channel
+        if channel is None:
+            if self._error is not None:
+                raise self._error
+            return b""
+        http = channel.http
+        channel.expect(self._client.body_ms)
+        try:
+            while True:
+                event = http.next_event()
+                if event is NEED_DATA:
+                    http.receive_data(await channel.flow.read(_READ_BYTES))
+                elif isinstance(event, EndOfMessage):
+                    self.trailers = event.trailers
+                    self._finish()
+                    return b""
+                else:
+                    return event
+        except OSError as error:
+            self._error = timed_out("body") if channel.has_timed_out else failed("body", error)
+        except RemoteError as error:
+            self._error = wrong("body", error.reason)
+        except BaseException:
+            self._give_up()
+            raise
+        channel.abort()
+        self._channel = None
+        raise self._error
+
+
+def _charset(content_type):
+    for parameter in content_type.lower().split(b";")[1:]:
+        name, _, value = parameter.strip(b" \t").partition(b"=")
+        if name == b"charset":
+            return value.strip(b'"')
+    return b"utf-8"
