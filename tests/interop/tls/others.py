@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.interop.tls.peers import (
     Wish,
 )
 
+ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = Path(__file__).with_name("programs")
 _CURL = re.compile(r"SSL connection using TLSv([\d.]+) / (\S+)")
 _CURL_ALPN = re.compile(r"ALPN: server accepted (\S+)")
@@ -110,6 +112,23 @@ class Go(ProgramClient):
 
 
 class GoServer(Go, ProgramServer):
+    pass
+
+
+class Ours(ProgramClient):
+    """Our engine on CPython: what is on images has tests of its own."""
+
+    name = "ours"
+
+    def program(self) -> list[str]:
+        paths = ":".join(str(ROOT / path) for path in (".", "mirage_py/guest", "tests/fakes"))
+        return ["env", f"PYTHONPATH={paths}", sys.executable, str(PROGRAMS / "ours.py")]
+
+    def cannot(self, wish: Wish) -> str:
+        return ""
+
+
+class OurServer(Ours, ProgramServer):
     pass
 
 

@@ -21,6 +21,8 @@ GROUPS = (
     # With RSA: of an ECDSA certificate 1.2 asks that its curve is among the groups.
     *(Wish("1.2", "rsa", groups=(group,)) for group in ("x25519", "secp256r1")),
 )
+# The client sends a share of a group that our server has not, and may send one of the other: HelloRetryRequest.
+RETRIED = (Wish(groups=("secp384r1", "x25519")), Wish(groups=("secp384r1", "secp256r1")))
 MORE = (
     Wish(alpn=HTTP),
     Wish("1.2", alpn=HTTP),
