@@ -69,7 +69,8 @@ def public_key(kind: str) -> tuple[Any, ...]:
 def certificate(kind: str, names: tuple[str, ...]) -> bytes:
     """DER, self-signed."""
     key = private_key(kind)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+    attributes = [(x509.NameOID.ORGANIZATION_NAME, kind), (x509.NameOID.COMMON_NAME, names[0])]
+    subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])
     made = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
     made = made.serial_number(1).not_valid_before(datetime.datetime(2020, 1, 1))
     made = made.not_valid_after(datetime.datetime(2040, 1, 1))

@@ -111,6 +111,7 @@ class ServerHandshake:
                 hello.server_name, lambda kind: choose(kind, hello.schemes)
             )
         connection.alpn = context.choose_alpn(hello.alpn)
+        limit = self._record_size(found)
         self.transcript.update(data)
         try:
             share, shared = connection.crypto.respond(group, shares[group])
@@ -125,7 +126,9 @@ class ServerHandshake:
         if context.keylog is not None:
             self._log("CLIENT_HANDSHAKE_TRAFFIC_SECRET", self.client_secret)
             self._log("SERVER_HANDSHAKE_TRAFFIC_SECRET", server_secret)
-        self._negotiate_record_size(found)
+        if limit is not None:
+            connection.write_limit = limit
+            connection.read_limit = context.record_size_limit
         connection.set_reader(Keys(connection.crypto, suite, self.client_secret))
         connection.set_writer(Keys(connection.crypto, suite, server_secret))
         if codec.EXT_EARLY_DATA in found:
@@ -206,18 +209,17 @@ class ServerHandshake:
             self.is_spec_sent = True
             self.connection.write(CHANGE_CIPHER_SPEC, b"\x01")
 
-    def _negotiate_record_size(self, found):
-        """RFC 8449 section 4: the limits count the octet of the type as well."""
+    def _record_size(self, found):
+        """Octets of plaintext that the client takes in a record; None when it does not say (RFC 8449 section 4)."""
         data = found.get(codec.EXT_RECORD_SIZE_LIMIT)
         if data is None:
-            return
+            return None
         if len(data) != 2:
             raise codec.damaged("record_size_limit")
         limit = data[0] << 8 | data[1]
         if limit < 64:
             raise TlsError(ILLEGAL_PARAMETER, "record_size_limit too small")
-        self.connection.write_limit = min(limit - 1, 16384)
-        self.connection.read_limit = self.context.record_size_limit
+        return min(limit - 1, 16384)  # it counts the octet of the type
 
     def _flight(self, hello, keys, secret, credential, signature, is_named):
         """EncryptedExtensions to Finished, in as few records as they fit."""
