@@ -12,8 +12,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,15 +144,32 @@ def _build(application: Application, engine: Runtime, progress: Progress) -> Pat
         leftover.unlink()
     with progress.step(f"building {image.name}"):
         compiled = frozen.compile_modules(modules, application.folder / "mpy")
-        linked = _link(application, engine, compiled)
-        elf.check(linked, application.target)
-        _publish(application, linked)
+        with _readable_by(application):
+            linked = _link(application, engine, compiled)
+            elf.check(linked, application.target)
+            _publish(application, linked)
     _write_state(application, key)
     _forget_unused(application.folder / "mpy", compiled)
     embedded.forget_unused(application.embedded, application.folder / "packed")
     if progress.verbose:
         _tell_sizes(application, progress)
     return image
+
+
+@contextmanager
+def _readable_by(application: Application) -> Iterator[None]:
+    """Files that are made meanwhile are nobody else's when a secret, such as a private key, goes into the image."""
+    if not any(item.is_secret for item in application.embedded):
+        yield
+        return
+    before = os.umask(0o077)
+    try:
+        # An existing file keeps its mode when it is written.
+        for path in application.folder.glob("embedded*"):
+            path.unlink()
+        yield
+    finally:
+        os.umask(before)
 
 
 def _tell_sizes(application: Application, progress: Progress) -> None:

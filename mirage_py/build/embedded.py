@@ -92,11 +92,15 @@ class File:
 
 @dataclass(frozen=True)
 class Item:
-    """Something to embed. name: what the guest calls it. content: octets, or the files of a folder."""
+    """Something to embed. name: what the guest calls it. content: octets, or the files of a folder.
+
+    is_secret: nobody else may read the files that it gets into.
+    """
 
     name: str
     content: bytes | tuple[File, ...]
     compress: bool = False
+    is_secret: bool = False
 
     @property
     def key(self) -> list[Any]:
@@ -134,9 +138,10 @@ def _item(entry: Any, link_json: Path, directory: Path) -> Item:
         return Item(entry["name"], tuple(_files(directory / entry["folder"])), entry["compress"])
     generated.check(link_json, entry, {"base64": str})
     try:
-        return Item(entry["name"], base64.b64decode(entry["base64"], validate=True))
+        content = base64.b64decode(entry["base64"], validate=True)
     except binascii.Error as error:
         raise generated.damaged(link_json, f"the data of {entry['name']} are not base64") from error
+    return Item(entry["name"], content, is_secret=entry.get("secret") is True)
 
 
 def _files(folder: Path) -> Iterator[File]:

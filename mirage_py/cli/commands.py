@@ -55,12 +55,15 @@ def configure_command(
     if not settings.quiet:
         for text in configuration.warnings():
             click.echo(f"mirage-py: warning: {text}", err=True)
+        for text in configuration.notes:
+            click.echo(text)
     for path, state in (plan.states() if dry_run else plan.apply()).items():
         if dry_run or settings.verbose:
             click.echo(f"{'would be ' if dry_run else ''}{state}: {plan.output / path}")
     if dry_run and settings.verbose:
         for planned in plan.files:
-            click.echo(f"\n--- {planned.path}\n{planned.text}", nl=False)
+            text = "(not shown: it has a private key)\n" if planned.is_secret else planned.text
+            click.echo(f"\n--- {planned.path}\n{text}", nl=False)
     elif not settings.quiet and not dry_run:
         click.echo(f"{configuration.summary}; next: make, then make run")
 

@@ -17,17 +17,19 @@ from mirage_py.configure.devices.stack import NET, generic_stack
 from mirage_py.configure.documents import Documents
 from mirage_py.configure.graph import Context, Graph, all_keys, check, resolve
 from mirage_py.configure.keys import Key, Value
+from mirage_py.configure.later import Preparation, prepared
 from mirage_py.configure.main_file import MainFile
 from mirage_py.configure.plan import KEPT, MARK, File, Plan, is_generated
 from mirage_py.configure.request import Request
 from mirage_py.configure.resolver import Resolution, Trees, resolve_imports
+from mirage_py.configure.tls import DEVELOPMENT_FILES
 from mirage_py.support import generated, paths
 from mirage_py.support.errors import EXIT_USAGE, UserError
 
 DEFAULT_TARGET = HVT
 TARGET_ENV = "MODE"
-_MAIN, CONFIG_PATH = "mirage/main.py", "mirage/config.json"
-GENERATED_FILES = ("Makefile", _MAIN, "mirage/manifest.json", CONFIG_PATH, "mirage/link.json")
+_MAIN, CONFIG_PATH, _LINK = "mirage/main.py", "mirage/config.json", "mirage/link.json"
+GENERATED_FILES = ("Makefile", _MAIN, "mirage/manifest.json", CONFIG_PATH, _LINK)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Configuration:
     # Where the image goes below the output directory, and what it says about itself.
     image: str
     note: Mapping[str, Any]
+    # What the user is told, a line each, and what is hardly meant.
+    notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
@@ -51,7 +56,8 @@ class Configuration:
 
     def warnings(self) -> list[str]:
         """What is no error, and hardly meant: a line each."""
-        return coroutines.warnings(self.resolution, Trees(self.request.directory, paths.guest_dir()))
+        trees = Trees(self.request.directory, paths.guest_dir())
+        return [*self.cautions, *coroutines.warnings(self.resolution, trees)]
 
     @property
     def summary(self) -> str:
@@ -112,6 +118,7 @@ def configure(
     graph = make_graph(request, registration)
     trees = Trees(request.directory, paths.guest_dir())
     with config_file.explained(request.config.absolute()):
+        preparation = prepare(request, graph)
         found = embedded.collected(placed.settings for placed in graph.devices)
     embedded.check_folders(found.values(), request.directory)
     has_repl = REPL.name in request.values and REPL.parse(request.values[REPL.name]) is True
@@ -121,18 +128,33 @@ def configure(
     features = tuple(sorted(graph.features() | resolution.features | ({REPL_FEATURE} if has_repl else set())))
     documents = Documents(request, registration, graph, features, resolution)
     texts = (documents.makefile(), main, documents.manifest(), documents.config(), documents.link())
-    files = tuple(File(path, text) for path, text in zip(GENERATED_FILES, texts, strict=True))
+    files = [
+        File(path, text, is_secret=path == _LINK and documents.has_secret)
+        for path, text in zip(GENERATED_FILES, texts, strict=True)
+    ]
     return Configuration(
         request,
         registration,
         graph,
         resolution,
         features,
-        Plan(request.output_directory, files),
+        Plan(request.output_directory, (*files, *preparation.files)),
         trees,
         documents.image,
         documents.note(),
+        tuple(preparation.notes),
+        tuple(preparation.warnings),
     )
+
+
+def prepare(request: Request, graph: Graph) -> Preparation:
+    """Give the devices' settings those values that had to wait for it; what else comes of that. Raises UserError."""
+    defaults = {key.name: key.default for key in graph.runtime_keys()}
+    preparation = Preparation(request.output_directory, defaults)
+    for placed in graph.devices:
+        for name, value in placed.settings.items():
+            placed.settings[name] = prepared(value, preparation)
+    return preparation
 
 
 def recorded_request(output: Path) -> Request:
@@ -166,7 +188,7 @@ def refresh(output: Path, tell: Callable[[str], None] = lambda _text: None) -> l
         raise UserError(
             f"{error.cause}, as {output / CONFIG_PATH} has it", "run `mirage-py configure` again"
         ) from error
-    for text in configuration.resolution.absent:
+    for text in (*configuration.resolution.absent, *configuration.notes, *configuration.cautions):
         tell(text)
     states = configuration.plan.apply(keep_foreign=True)
     return [output / path for path, state in states.items() if state == KEPT]
@@ -174,4 +196,4 @@ def refresh(output: Path, tell: Callable[[str], None] = lambda _text: None) -> l
 
 def remove_generated(output: Path) -> list[Path]:
     """Remove what `configure` wrote to `output`, as far as it is still marked as generated; returns it."""
-    return Plan(output, tuple(File(path, f"# {MARK}") for path in GENERATED_FILES)).remove()
+    return Plan(output, tuple(File(path, f"# {MARK}") for path in (*GENERATED_FILES, *DEVELOPMENT_FILES))).remove()

@@ -39,6 +39,15 @@ class Registration:
 _registrations: ContextVar[list[Registration] | None] = ContextVar("registrations", default=None)
 
 
+# Where it is; None while none is being loaded.
+_directory: ContextVar[Path | None] = ContextVar("directory", default=None)
+
+
+def directory() -> Path:
+    """The directory of the config.py that is being loaded, from which its files' names count; else the current one."""
+    return _directory.get() or Path.cwd()
+
+
 def key(
     name: str,
     type: str = "str",
@@ -115,6 +124,7 @@ def load(path: Path) -> Registration:
     sys.dont_write_bytecode = True
     registrations: list[Registration] = []
     token = _registrations.set(registrations)
+    directory_token = _directory.set(path.parent)
     try:
         with explained(path):
             try:
@@ -129,6 +139,7 @@ def load(path: Path) -> Registration:
         return registrations[0]
     finally:
         _registrations.reset(token)
+        _directory.reset(directory_token)
         sys.dont_write_bytecode = no_bytecode
         sys.path.remove(str(path.parent))
         for name in set(sys.modules) - before:

@@ -15,6 +15,7 @@ from typing import Any
 
 from mirage_py.configure.embedded import Embedded, Folder
 from mirage_py.configure.keys import CONFIGURE, Key, Value
+from mirage_py.configure.later import Later
 from mirage_py.support.errors import UserError
 
 UNIX = "unix"
@@ -336,7 +337,7 @@ def _is_literal(value: object) -> bool:
         return all(_is_literal(item) for item in value)
     if isinstance(value, dict):
         return all(_is_literal(item) for pair in value.items() for item in pair)
-    return value is None or isinstance(value, bool | int | float | str | bytes | Embedded | Folder)
+    return value is None or isinstance(value, bool | int | float | str | bytes | Embedded | Folder | Later)
 
 
 def require(node: object, signature: Signature, what: str) -> None:

@@ -99,13 +99,23 @@ class Documents:
             }
         )
 
+    @property
+    def has_secret(self) -> bool:
+        """Whether link.json, and the image, have something that nobody else may read."""
+        values = embedded.collected(placed.settings for placed in self.graph.devices).values()
+        return any(isinstance(value, embedded.Embedded) and value.is_secret for value in values)
+
     def _embedded(self) -> dict[str, Any]:
         """What goes into the image besides code; nothing is said where there is nothing."""
         values = embedded.collected(placed.settings for placed in self.graph.devices)
         entries = [
             {"name": name, "folder": value.path, "compress": value.compress}
             if isinstance(value, embedded.Folder)
-            else {"name": name, "base64": base64.b64encode(value.content).decode()}
+            else {
+                "name": name,
+                "base64": base64.b64encode(value.content).decode(),
+                **({"secret": True} if value.is_secret else {}),
+            }
             for name, value in sorted(values.items())
         ]
         return {"embedded": entries} if entries else {}

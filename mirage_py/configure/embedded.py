@@ -20,11 +20,13 @@ _NAME = re.compile(r"[A-Za-z0-9_./ -]{1,255}")
 class Embedded:
     """Octets that go into the image as they are. name: what main.py calls them. content: known when `configure` runs.
 
+    is_secret: then nobody else may read the files that they are in, link.json and the image among them.
     Raises UserError for a name that cannot be written, and for more than 64 MiB.
     """
 
     name: str
     content: bytes = field(repr=False)
+    is_secret: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mirage_py.support.errors import UserError
@@ -26,10 +26,14 @@ _FIRST_LINE_LIMIT = 4096
 
 @dataclass(frozen=True)
 class File:
-    """A file to write. path: relative to the output directory. text: the whole content, MARK in its first line."""
+    """A file to write. path: relative to the output directory. text: the whole content, MARK in its first line.
+
+    is_secret: nobody else may read it, and it is shown to nobody.
+    """
 
     path: str
-    text: str
+    text: str = field(repr=False)
+    is_secret: bool = False
 
     @property
     def content(self) -> bytes:
@@ -106,7 +110,8 @@ class Plan:
                 return WRITTEN
             if not is_generated(path):
                 return KEPT
-            return UNCHANGED if path.read_bytes() == file.content else WRITTEN
+            is_open = file.is_secret and path.stat().st_mode & 0o077
+            return UNCHANGED if path.read_bytes() == file.content and not is_open else WRITTEN
         except OSError as error:
             raise UserError(
                 f"cannot read {path}: {error.strerror}", "make it readable, or move it away; nothing was written"
@@ -123,7 +128,7 @@ class Plan:
                 waiting.append((temporary, path))
                 with os.fdopen(handle, "wb") as stream:
                     stream.write(file.content)
-                    os.fchmod(stream.fileno(), 0o666 & ~_umask())
+                    os.fchmod(stream.fileno(), (0o600 if file.is_secret else 0o666) & ~_umask())
             while waiting:
                 os.replace(*waiting[0])
                 waiting.pop(0)

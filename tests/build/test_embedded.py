@@ -274,3 +274,37 @@ def test_the_same_folder_is_the_same_image(tmp_path: Path) -> None:
     configure(Request(tmp_path / "two" / "config.py", None, "unix")).plan.apply()
     two = build.build(tmp_path / "two", progress=Progress(quiet=True))
     assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.build
+def test_an_image_with_a_secret_is_nobody_elses(tmp_path: Path) -> None:
+    """Nor is anything else that has it; and an image that has none any more is everybody's again."""
+    folder = application(tmp_path / "app")
+    quiet = Progress(quiet=True)
+    plain = build.build(folder, progress=quiet)
+    assert plain.stat().st_mode & 0o777 == 0o777 & ~umask()
+    config = folder / "config.py"
+    config.write_text(CONFIG.replace('b"0123456789"', 'b"top secret", is_secret=True'))
+    refresh(folder)
+    image = build.build(folder, progress=quiet)
+    assert image.stat().st_mode & 0o777 == 0o700
+    assert "thing b'top secret'" in run(image)
+    having = [path for path in folder.rglob("*") if path.is_file() and has_secret(path)]
+    assert {path.name for path in having} >= {"app", "app.debug", "link.json"}
+    for path in having:
+        if path != config:
+            assert path.stat().st_mode & 0o077 == 0, path
+    config.write_text(CONFIG)
+    refresh(folder)
+    assert build.build(folder, progress=quiet).stat().st_mode & 0o777 == 0o777 & ~umask()
+
+
+def umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def has_secret(path: Path) -> bool:
+    data = path.read_bytes()
+    return b"top secret" in data or base64.b64encode(b"top secret") in data

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from mirage_py.configure.codegen import Configuration, configure
+from mirage_py.configure.config_file import Registration
+from mirage_py.configure.device import Kind, Signature
+from mirage_py.configure.devices.application import application
 from mirage_py.configure.embedded import Embedded, Folder, collected
+from mirage_py.configure.later import Later, Preparation
+from mirage_py.configure.plan import MARK, File
 from mirage_py.configure.request import Request
 from mirage_py.support.errors import UserError
 
@@ -94,3 +99,46 @@ def test_what_is_not_bytes_or_no_path_is_refused() -> None:
         Folder("\udcff")
     with pytest.raises(UserError, match="67,108,865 octets"):
         Embedded("a", bytes((64 << 20) + 1))
+
+
+def test_secret_data_make_link_json_nobody_elses(tmp_path: Path) -> None:
+    for is_secret in (True, False):
+        configuration = configured(tmp_path, f'THING(data=Embedded("a.key", b"x", is_secret={is_secret}))')
+        files = {file.path: file for file in configuration.plan.files}
+        assert [path for path, file in files.items() if file.is_secret] == ["mirage/link.json"] * is_secret
+        (entry,) = json.loads(files["mirage/link.json"].text)["embedded"]
+        assert entry.get("secret", False) is is_secret
+
+
+class Counted(Later):
+    """Says how often it was asked, and where for."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def prepare(self, preparation: Preparation) -> Embedded:
+        self.count += 1
+        preparation.notes.append("a note")
+        preparation.warnings.append(f"a warning for {preparation.output.name}")
+        preparation.files.append(File("mirage/more.txt", f"# {MARK}: more\n"))
+        return Embedded("later", b"now")
+
+
+def test_value_that_comes_later(tmp_path: Path) -> None:
+    """It is asked for when files are planned, once, and not when config.py is loaded."""
+    later = Counted()
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "config.py").write_text("")
+    offers = Signature("thing")
+    thing = Kind(name="thing", offers=offers, implementation="app.Thing", settings={"data": None, "more": None})
+    root = application("app.App", (thing(data=later), thing(data=b"", more=[later, {"x": later}])), [])
+    assert later.count == 0
+    configuration = configure(Request(tmp_path / "config.py", None, "unix"), Registration("app", root, 16))
+    assert later.count == 1
+    main, link = texts(configuration)
+    assert 'thing0 = Thing(data=embedded("later"))' in main
+    assert 'more=[embedded("later"), {"x": embedded("later")}]' in main
+    assert [entry["name"] for entry in link["embedded"]] == ["later"]  # type: ignore[attr-defined]
+    assert configuration.notes == ("a note",)
+    assert configuration.warnings() == [f"a warning for {tmp_path.name}"]
+    assert [file.path for file in configuration.plan.files][-1] == "mirage/more.txt"

@@ -124,3 +124,20 @@ def test_paths_of_any_bytes_are_written_as_they_are(tmp_path: Path) -> None:
     plan(tmp_path, File("Makefile", f"# {MARK}\n{odd}\n")).apply()
     assert (tmp_path / "Makefile").read_bytes().endswith(b"/tmp/\xff\xc3\xbc\n")
     assert is_generated(tmp_path / "Makefile")
+
+
+def test_secret_file_is_nobody_elses(tmp_path: Path) -> None:
+    secret = File("mirage/x.key", f"# {MARK} 1\nsecret\n", is_secret=True)
+    assert "secret" not in repr(secret).partition("is_secret")[0]
+    path = tmp_path / "mirage" / "x.key"
+    before = os.umask(0)
+    try:
+        plan(tmp_path, FIRST, secret).apply()
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "Makefile").stat().st_mode & 0o777 == 0o666
+    assert plan(tmp_path, secret).apply() == {"mirage/x.key": UNCHANGED}
+    path.chmod(0o644)
+    assert plan(tmp_path, secret).apply() == {"mirage/x.key": WRITTEN}
+    assert path.stat().st_mode & 0o777 == 0o600

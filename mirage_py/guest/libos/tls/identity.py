@@ -54,3 +54,10 @@ class EmbeddedIdentity(Identity):
         material = items[names:parts]
         signer = crypto.signer(kind, tuple(material) if kind == "rsa" else material[0])
         super().__init__(items[parts:], kind, signer, [str(name, "ascii") for name in items[1:names]])
+
+
+class EmbeddedIdentities(list):
+    """Those of a context: list of EmbeddedIdentity. The first one is for names that none is for."""
+
+    def __init__(self, crypto, blobs):
+        super().__init__([EmbeddedIdentity(crypto, blob) for blob in blobs])

@@ -38,7 +38,7 @@ class Verifier:
     lead to a pinned key, which may be the own certificate's: names, dates and purposes are looked at all the same.
     """
 
-    def __init__(self, crypto, trust, pins=()):
+    def __init__(self, crypto, trust=None, pins=()):
         self._crypto = crypto
         self._trust = trust
         self._pins = [bytes(pin) for pin in pins]
