@@ -59,12 +59,13 @@ def _import(folder: Path, mine: Identity) -> None:
     _run(need("pk12util", PACKAGE), "-i", path, "-d", f"sql:{folder}", "-W", _PASSWORD, "-K", "")
 
 
-def database(authority: Authority) -> Path:
-    """One that trusts the authority, with the client's certificate as "client"."""
-    folder = authority.folder / "nss"
+def database(authority: Authority, has_client: bool) -> Path:
+    """One that trusts the authority. has_client: with the client's certificate, which it shows to whoever asks."""
+    folder = authority.folder / ("nss-client" if has_client else "nss")
     if not folder.exists():
         trusting(folder, authority.trust)
-        _import(folder, authority.client)
+        if has_client:
+            _import(folder, authority.client)
     return folder
 
 
@@ -80,7 +81,13 @@ class Tstclnt(Client):
 
     def fetch(self, place: Place, port: int, wish: Wish) -> Seen:
         command = [need("tstclnt", PACKAGE), "-h", place.ip, "-p", str(port), "-a", wish.host]
-        command += ["-d", f"sql:{database(place.authority)}", "-v", "-V", f"tls{wish.version}:tls{wish.version}"]
+        command += [
+            "-d",
+            f"sql:{database(place.authority, wish.has_client_certificate)}",
+            "-v",
+            "-V",
+            f"tls{wish.version}:tls{wish.version}",
+        ]
         # From its input it would send only once the server has spoken.
         asked = place.folder / "nss-request"
         asked.write_bytes(request(wish.host))

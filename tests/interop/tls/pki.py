@@ -32,10 +32,14 @@ class Identity:
 
 @dataclass(frozen=True)
 class Authority:
-    """trust: the root; servers: by kind of key, for HOST; other: for OTHER_HOST; client: for authentication."""
+    """trust: the root; stranger: one who vouches for nobody here.
+
+    servers: by kind of key, for HOST; other: for OTHER_HOST; client: for authentication.
+    """
 
     folder: Path
     trust: Path
+    stranger: Path
     servers: dict[str, Identity]
     other: Identity
     client: Identity
@@ -139,11 +143,15 @@ class _Maker:
 
 def make(folder: Path) -> Authority:
     """A new authority, its files in `folder`."""
+    stranger = folder / "stranger"
+    stranger.mkdir()
+    _Maker(stranger)
     maker = _Maker(folder)
     server = ExtendedKeyUsageOID.SERVER_AUTH
     return Authority(
         folder,
         maker.trust,
+        stranger / "ca.pem",
         {kind: maker.leaf(f"server-{kind}", HOST, kind, server, HOST) for kind in KEY_KINDS},
         maker.leaf("server-other", OTHER_HOST, "p256", server, OTHER_HOST, f"*.{OTHER_HOST}"),
         maker.leaf("client", CLIENT, "p256", ExtendedKeyUsageOID.CLIENT_AUTH),

@@ -83,6 +83,8 @@ def client(orders):
                 raise engine.error
             while not engine.is_established:
                 pump(plain, engine)
+            if orders.get("key_updates"):
+                engine.update_keys(request_peer=True)
             engine.send(orders["request"].encode())
             while not engine.is_peer_closed:
                 pump(plain, engine)
