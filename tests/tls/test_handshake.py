@@ -73,7 +73,7 @@ def test_established(kind, aead, group):
     assert aead[-6:].upper().replace("GCM", "") in client.cipher.replace("_", "")
     assert client.group == server.group == group
     assert client.peer_chain == [certificate(kind, ("localhost",))]
-    assert server.peer_chain == []
+    assert not server.peer_chain
     assert not client.is_resumed
     check_data(client, server)
 
@@ -253,12 +253,12 @@ def test_client_certificate(kind, wanted):
 def test_client_certificate_is_not_asked_for():
     clients = client_context(credentials=[Credential(reference_crypto())])
     _, server = established(clients, server_context())
-    assert server.peer_chain == []
+    assert not server.peer_chain
 
 
 def test_client_without_certificate_where_it_is_optional():
     client, server = established(client_context(), server_context(verifier=Verifier(), client_auth="optional"))
-    assert server.peer_chain == []
+    assert not server.peer_chain
     check_data(client, server)
     assert client.session is not None
 

@@ -258,7 +258,7 @@ def test_server_asks_for_a_certificate(tmp_path: Path, kind: str) -> None:
 def test_client_without_a_certificate() -> None:
     optional = servers(verifier=Verifier(), client_auth="optional").engine(NOW_MS, WALL_S)
     meet(Peer(openssl_client(), is_server=False), optional)
-    assert optional.peer_chain == []
+    assert not optional.peer_chain
     required = servers(verifier=Verifier(), client_auth="required").engine(NOW_MS, WALL_S)
     engines.exchange(Peer(openssl_client(), is_server=False), required)
     assert required.error.alert == 40

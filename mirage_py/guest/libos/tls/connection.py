@@ -79,10 +79,39 @@ class Connection:
     error: None, or the TlsError that ended the connection. is_established: data may be sent. is_peer_closed: its
     close_notify came; no more data will. is_closed: close() was called, or it failed.
     version: 0x0304, 0x0303, None before it is known. cipher: the suite's IANA name. group: number, None without
-    (EC)DHE. alpn: bytes or None. server_name: text that the client asked for or None. is_resumed. peer_chain: list of
-    DER, the peer's certificates, leaf first. session: a client's newest Session, or None.
+    (EC)DHE. alpn: bytes or None. server_name: text that the client asked for or None. is_resumed. peer_chain: the DER
+    of the peer's certificates, leaf first, empty when it showed none. session: a client's newest Session, or None.
     now_ms: the time of the engine's making; whoever has a clock may set it anew: tickets are as old as it says.
     """
+
+    # What most connections never change is here: each attribute of its own is memory that an idle one holds.
+    error = None
+    is_established = False
+    is_peer_closed = False
+    is_closed = False
+    version = None
+    cipher = None
+    group = None
+    alpn = None
+    server_name = None
+    is_resumed = False
+    peer_chain = ()
+    session = None
+    handshake = None
+    reader = None
+    writer = None
+    # Octets of plaintext in a record of ours, in one of the peer's (record_size_limit, RFC 8449), and of its body.
+    write_limit = _MAX_PLAINTEXT
+    read_limit = _MAX_PLAINTEXT
+    max_body = _MAX_CIPHERTEXT
+    # Octets of records that do not open and are skipped: early data that we refuse (section 4.2.10).
+    skippable = 0
+    _secrets = ()
+    _partial = None  # bytearray: the begin of a record
+    _messages = b""  # the begin of a handshake message
+    _rest = 0  # octets behind the message in hand: none where keys change
+    _idle = 0
+    _is_update_queued = False
 
     def __init__(self, context, now_ms):
         self.context = context
@@ -90,33 +119,6 @@ class Connection:
         self.now_ms = now_ms
         self.data = []
         self.output = []
-        self.error = None
-        self.is_established = False
-        self.is_peer_closed = False
-        self.is_closed = False
-        self.version = None
-        self.cipher = None
-        self.group = None
-        self.alpn = None
-        self.server_name = None
-        self.is_resumed = False
-        self.peer_chain = []
-        self.session = None
-        self.handshake = None
-        self.reader = None
-        self.writer = None
-        # Octets of plaintext in a record of ours, in one of the peer's (record_size_limit, RFC 8449), and of its body.
-        self.write_limit = _MAX_PLAINTEXT
-        self.read_limit = _MAX_PLAINTEXT
-        self.max_body = _MAX_CIPHERTEXT
-        # Octets of records that do not open and are skipped: early data that we refuse (section 4.2.10).
-        self.skippable = 0
-        self._secrets = []
-        self._partial = None  # bytearray: the begin of a record
-        self._messages = b""  # the begin of a handshake message
-        self._rest = 0  # octets behind the message in hand: none where keys change
-        self._idle = 0
-        self._is_update_queued = False
 
     # --- what a flow calls -------------------------------------------------------------------------------------------
 
@@ -138,9 +140,11 @@ class Connection:
         output = self.output
         if not output:
             return b""
-        self.output = []
-        self._is_update_queued = False
-        return output[0] if len(output) == 1 else b"".join(output)
+        octets = output[0] if len(output) == 1 else b"".join(output)
+        output.clear()
+        if self._is_update_queued:
+            self._is_update_queued = False
+        return octets
 
     def send(self, data):
         """Seals plaintext. TlsError when the connection is not established, or closed for writing."""
@@ -207,7 +211,7 @@ class Connection:
 
     def keep(self, secret):
         """A secret of the handshake, which is overwritten at its end, whatever that is. Returns it."""
-        self._secrets.append(secret)
+        self._secrets += (secret,)
         return secret
 
     def establish(self, handshake):
@@ -215,7 +219,8 @@ class Connection:
         self._forget()
         self.handshake = handshake
         self.is_established = True
-        self._idle = 0
+        if self._idle:
+            self._idle = 0
         counters = self.context.counters
         counters["handshakes"] += 1
         if self.is_resumed:
@@ -278,13 +283,15 @@ class Connection:
         if plain is None:
             self._skip(len(record))
             return None
-        self.skippable = 0
+        if self.skippable:
+            self.skippable = 0
         kind = reader.kind
         if kind == _APPLICATION_DATA:
             if not self.is_established or self._messages:
                 raise TlsError(UNEXPECTED_MESSAGE, "data within a handshake")
             if plain:
-                self._idle = 0
+                if self._idle:
+                    self._idle = 0
                 self.data.append(plain)
             else:
                 self.note_idle()
@@ -344,10 +351,12 @@ class Connection:
             if end > total:
                 break
             self._rest = total - end
-            self._messages = b""
+            if self._messages:
+                self._messages = b""
             self.handshake.receive(plain[at], plain if end - at == total else plain[at:end])
             at = end
-        self._messages = plain[at:] if at else plain
+        if at < total:
+            self._messages = plain[at:] if at else plain
         self._rest = 0
 
     # --- alerts and the end (section 6) ------------------------------------------------------------------------------
@@ -393,7 +402,7 @@ class Connection:
     def _forget(self):
         for secret in self._secrets:
             self.crypto.wipe(secret)
-        self._secrets = []
+        self._secrets = ()
 
     def _wipe(self):
         for keys in (self.reader, self.writer):
