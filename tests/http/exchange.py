@@ -25,7 +25,7 @@ def events(conn, data, cut=None, end=False, answer=None):
             except RemoteError as error:
                 told.append(("error", error.status))
                 return merged(told)
-            if event is connection.PAUSED and answer is not None:
+            if event is connection.PAUSED and answer is not None and conn.can_respond:
                 answer(conn)
                 continue
             if event in (connection.NEED_DATA, connection.PAUSED):

@@ -155,6 +155,7 @@ HEAD = b'--XX\r\nContent-Disposition: form-data; name="a"\r\n'
         (HEAD + b"X: y\r\n" * 20 + b"\r\n", 431),
         ((HEAD + b"\r\n\r\n") * 6, 413),
     ],
+    ids=lambda value: repr(value)[:40],
 )
 def test_form_that_is_refused(data, status):
     for cut in (None, 1, 7):
@@ -197,9 +198,6 @@ def test_form_comes_back_and_pythons_email_reads_it(given_fields, cut):
     wanted = []
     for name, value, file in given_fields:
         quoted = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A").encode()
-        # A backslash escapes in a quoted string (RFC 9110), as browsers never meant it to: such names do not come back.
-        if b"\\" in quoted:
-            return
         wanted += [(quoted, b"f.txt" if file else None), value]
     assert found == [*wanted, "end"]
     if given_fields:

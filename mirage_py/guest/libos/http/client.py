@@ -97,7 +97,7 @@ class ClientConnection(Connection):
         limit = self.limits.line_bytes
         eol = buf.find(b"\r\n", at, at + limit + 2)
         if eol < 0:
-            if have > limit or buf.find(b"\n", at) >= 0:
+            if have > limit + 1 or buf.find(b"\n", at) >= 0:
                 self._fail(502, "malformed status line")
             if self._is_ended:
                 self._fail(502, "the connection ended before the response")
@@ -120,7 +120,7 @@ class ClientConnection(Connection):
         if framing.is_chunked and version == 10:
             self._fail(502, "chunked content in HTTP/1.0")
         self._at = end
-        self._looked = 0
+        self._looked = self._seen = 0
         method, upgrade = self._waiting[0]
         if status < 200:
             return self._interim(status, line[13:], version, headers, upgrade)

@@ -126,7 +126,8 @@ class Connection:
         self.keep_alive = True
         self._buf = b""
         self._at = 0  # what is before has been read
-        self._looked = 0  # up to here there was no whole head
+        self._looked = 0  # where the first line of the head begins that was not whole
+        self._seen = 0  # up to here there was no end of that line
         self._is_ended = False
         self._reading = _HEAD
         self._writing = _NOTHING
@@ -141,10 +142,11 @@ class Connection:
             self._is_ended = True
         elif self._at == len(self._buf):
             self._buf = data
-            self._at = self._looked = 0
+            self._at = self._looked = self._seen = 0
         else:
             self._buf = self._buf[self._at :] + data
             self._looked -= self._at
+            self._seen -= self._at
             self._at = 0
 
     @property
@@ -179,15 +181,16 @@ class Connection:
         buf = self._buf
         have = len(buf)
         limits = self.limits
-        # A line that goes on can complete nothing: a peer that sends octet by octet is not scanned for each of them.
-        if self._looked > at and buf.find(b"\n", self._looked) < 0:
-            end = -1
+        # A peer that sends octet by octet is not read from the beginning for each of them.
+        if self._seen > at and buf.find(b"\n", self._seen) < 0:
+            end = -2 - self._looked
         else:
-            end = scan_fields(buf, at, have)
-        if end < 0:
-            self._looked = have
+            end = scan_fields(buf, max(at, self._looked), have)
             if end == MALFORMED:
                 self._fail(400, "malformed header")
+        if end < 0:
+            self._looked = -2 - end
+            self._seen = have
             if have - start > limits.head_bytes:
                 self._fail(431, "the head is longer than %d octets" % limits.head_bytes)
             if self._is_ended:
@@ -332,7 +335,7 @@ class Connection:
             self._left = size
             self._reading = _CHUNK_DATA
         else:
-            self._looked = 0
+            self._looked = self._seen = 0
             self._reading = _TRAILERS
         return True
 

@@ -8,8 +8,7 @@ import micropython
 
 from .errors import LocalError
 
-INCOMPLETE = -1
-MALFORMED = -2
+MALFORMED = -1
 
 # RFC 9110 section 5.6.2, a bit for each octet below 128: the octets of a token.
 _TOKEN = b"\x00\x00\x00\x00\xfa\x6c\xff\x03\xfe\xff\xff\xc7\xff\xff\xff\x57"
@@ -23,47 +22,47 @@ def scan_fields(data: ptr8, at: int, end: int) -> int:  # noqa: F821
 
     Strict: each line is `token ":" *( HTAB / SP / VCHAR / obs-text ) CRLF`. So no white space before the colon, no
     folded lines, no CR or LF by itself, no NUL nor other control characters.
-    data: bytes. end: at most len(data). INCOMPLETE when what there is could be the beginning of such lines, else
-    MALFORMED.
+    data: bytes. end: at most len(data). MALFORMED when these are no such lines; when they are not all there, -2 - x
+    with x where the first line begins that is not whole: the place to go on from.
     """
     token = ptr8(_TOKEN)  # noqa: F821
     while True:
+        line = at
         if at >= end:
-            return -1
+            return -2 - line
         octet = int(data[at])
         if octet == 13:
             break
-        begin = at
         while octet < 128 and (int(token[octet >> 3]) >> (octet & 7)) & 1:
             at += 1
             if at >= end:
-                return -1
+                return -2 - line
             octet = int(data[at])
-        if octet != 58 or at == begin:
-            return -2
+        if octet != 58 or at == line:
+            return -1
         while True:
             at += 1
             if at >= end:
-                return -1
+                return -2 - line
             octet = int(data[at])
             if octet < 32:
                 if octet == 13:
                     break
                 if octet != 9:
-                    return -2
+                    return -1
             elif octet == 127:
-                return -2
+                return -1
         at += 1
         if at >= end:
-            return -1
+            return -2 - line
         if int(data[at]) != 10:
-            return -2
+            return -1
         at += 1
     at += 1
     if at >= end:
-        return -1
+        return -2 - line
     if int(data[at]) != 10:
-        return -2
+        return -1
     return at + 1
 
 
@@ -188,8 +187,8 @@ class Prepared:
         lines = 0
         for name, value in pairs:
             name = octets(name)
-            if name.lower() in _OURS:
-                raise LocalError("%s is the connection's to send" % name.decode())
+            if name.lower() in _OURS or b":" in name:
+                raise LocalError("%r is not a header to set: the connection sends it, or it is no name" % name)
             parts.append(name)
             parts.append(b": ")
             parts.append(value if isinstance(value, bytes) else octets(value))

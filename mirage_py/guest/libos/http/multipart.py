@@ -73,6 +73,7 @@ class MultipartReader:
         self._parts_left = max_parts
         self._is_ended = False
         self._skipped = 0
+        self._seen = 0  # octets of a head that has not ended, up to its last whole line
 
     def receive_data(self, data):
         """Octets of the content; b"" when it has ended."""
@@ -160,7 +161,11 @@ class MultipartReader:
     def _head(self):
         buf = self._buf
         at = self._at
-        end = scan_fields(buf, at, len(buf))
+        if buf.find(b"\n", at + self._seen) < 0:
+            end = -2 - at
+        else:
+            end = scan_fields(buf, at, len(buf))
+            self._seen = len(buf) - at
         if end == MALFORMED:
             raise RemoteError(400, "malformed header in a part")
         if (end < 0 and len(buf) - at > _HEAD_BYTES) or end - at > _HEAD_BYTES:
@@ -178,5 +183,6 @@ class MultipartReader:
         if kind != b"form-data" or name is None:
             raise RemoteError(400, "a part without a name")
         self._at = end
+        self._seen = 0
         self._state = _CONTENT
         return Part(name, parameters.get(b"filename"), headers)

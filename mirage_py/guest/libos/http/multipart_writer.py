@@ -49,8 +49,8 @@ def build(random, fields):
 
 
 def _quoted(text):
-    """As browsers do it (HTML section 4.10.21.8): the quote and line ends percent-encoded, anything else as UTF-8."""
-    data = text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A").encode()
+    """The quote and line ends percent-encoded, as browsers do it (HTML section 4.10.21.8); anything else as UTF-8."""
+    data = text.replace("\\", "\\\\").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A").encode()
     if scan_text(data, 0, len(data)) != len(data):
         raise LocalError("a name with a control character")
     return data

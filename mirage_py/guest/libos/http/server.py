@@ -96,10 +96,8 @@ class ServerConnection(Connection):
             self._is_blank = True
             self._at = at = at + 2
             eol = buf.find(b"\r\n", at)
-        if eol < 0:
+        if eol < 0 or eol - at > self.limits.line_bytes:
             return self._no_line(buf, at)
-        if eol - at > self.limits.line_bytes:
-            self._fail(414, "the request line is longer than %d octets" % self.limits.line_bytes)
         first = eol + 2
         known = self._known
         if known and buf.startswith(known, first):
@@ -149,7 +147,7 @@ class ServerConnection(Connection):
         if method == b"CONNECT" and (length or framing.is_chunked):
             self._fail(400, "content with CONNECT")
         self._at = end
-        self._looked = 0
+        self._looked = self._seen = 0
         self._is_blank = False
         self._method = method
         self._version = version
@@ -175,12 +173,17 @@ class ServerConnection(Connection):
                 self.keep_alive = False
                 return CLOSED
             self._fail(400, "the connection ended inside a head")
-        if have > self.limits.line_bytes:
-            self._fail(414, "the request line is longer than %d octets" % self.limits.line_bytes)
         # What is no HTTP at all (TLS, a line that ends with LF alone) is told at once.
-        space = scan_token(buf, at, len(buf))
-        if space < len(buf) and (space == at or buf[space] != 32 or buf.find(b"\n", at) >= 0) and buf[at:] != b"\r":
+        space = scan_token(buf, at, min(len(buf), at + _METHOD_BYTES + 1))
+        if space - at > _METHOD_BYTES:
+            self._fail(501, "a method of more than %d octets" % _METHOD_BYTES)
+        if space < len(buf) and (space == at or buf[space] != 32) and buf[at:] != b"\r":
             self._fail(400, "malformed request line")
+        if have > self.limits.line_bytes + 1:
+            self._fail(414, "the request line is longer than %d octets" % self.limits.line_bytes)
+        if buf.find(b"\n", max(at, self._seen)) >= 0:
+            self._fail(400, "malformed request line")
+        self._seen = len(buf)
         return NEED_DATA
 
     def _version_of(self, text):
@@ -251,7 +254,7 @@ class ServerConnection(Connection):
     def _next(self):
         self._reading = _HEAD if self.keep_alive else _CLOSED
         self._writing = _NOTHING
-        self._looked = 0
+        self._looked = self._seen = 0
 
     def _message_sent(self):
         self._writing = _NOTHING
@@ -282,7 +285,14 @@ class ServerConnection(Connection):
         close: the connection ends with it. Raises LocalError, and nothing has happened.
         """
         method = self._method
-        if close or status < 200 or status == 204 or status == 304 or method == b"HEAD" or method == b"CONNECT":
+        if (
+            close
+            or not 200 <= status < 600
+            or status == 204
+            or status == 304
+            or method == b"HEAD"
+            or method == b"CONNECT"
+        ):
             return self._start(status, headers, len(body), close, body)
         if self._writing != _ANSWER or self._reading != _DONE or self._version == 10 or not self.keep_alive:
             return self._start(status, headers, len(body), close, body)
