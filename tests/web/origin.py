@@ -6,6 +6,7 @@ Prints two ports, its own and the proxy's, and serves until its input ends.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import select
 import socket
@@ -41,7 +42,9 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def do_GET(self) -> None:
-        _, name, *rest = self.path.split("/")
+        # The proxy hands on what comes behind the first request of a connection as it is.
+        path = self.path.split("/", 3)[3] if "://" in self.path else self.path[1:]
+        name, *rest = path.split("/")
         getattr(self, "get_" + name.replace("-", "_"), self.get_nothing)(*rest)
 
     do_HEAD = do_GET
@@ -142,6 +145,11 @@ def proxy(listener: socket.socket) -> None:
 
 
 def _proxied(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError), connection:
+        _proxy(connection)
+
+
+def _proxy(connection: socket.socket) -> None:
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)

@@ -69,12 +69,7 @@ def test_over_system_sockets(sockets: Path) -> None:
 def test_through_a_proxy(sockets: Path) -> None:
     with origin("127.0.0.1") as (port, proxy):
         base = ["--base", f"http://127.0.0.1:{port}"]
-        console = finished([str(sockets), *base, "--proxy", f"http://127.0.0.1:{proxy}"])
-        assert "AssertionError: 407" in console
-        console = finished([str(sockets), *base, "--proxy", f"http://me:secret@127.0.0.1:{proxy}"])
-        # A proxy answers where nobody is there to connect to.
-        expected = console.replace("FAILED nobody_there", "ok nobody_there")
-        assert_passed(expected)
+        assert_passed(finished([str(sockets), *base, "--proxy", f"http://me:secret@127.0.0.1:{proxy}"]))
 
 
 @NEEDS_ROOT
