@@ -5,9 +5,35 @@ from mirage_py.configure.device import Device, Kind, Node, optional
 from mirage_py.configure.devices.clock import clock
 from mirage_py.configure.devices.happy_eyeballs import happy_eyeballs
 from mirage_py.configure.devices.inflate import inflate
-from mirage_py.configure.devices.signatures import CLOCK, HAPPY_EYEBALLS, INFLATE, STACK
+from mirage_py.configure.devices.random import random
+from mirage_py.configure.devices.signatures import (
+    CLOCK,
+    COOKIE_JAR,
+    HAPPY_EYEBALLS,
+    INFLATE,
+    RANDOM,
+    STACK,
+    WEBSOCKET_CLIENT,
+)
 from mirage_py.configure.devices.signatures import HTTP_CLIENT as OFFERS
 from mirage_py.configure.keys import Key
+
+COOKIES = Kind(
+    name="cookie_jar",
+    local="cookies",
+    offers=COOKIE_JAR,
+    implementation="libos.web.cookie_jar.CookieJar",
+    doc="cookies that a client keeps, in memory",
+)
+
+WEBSOCKETS = Kind(
+    name="websocket_client",
+    local="websockets",
+    offers=WEBSOCKET_CLIENT,
+    implementation="libos.web.client_websocket.WebSockets",
+    doc="WebSockets of a client",
+    arguments={"random": RANDOM},
+)
 
 HTTP_CLIENT = Kind(
     name="http_client",
@@ -21,6 +47,8 @@ HTTP_CLIENT = Kind(
         "clock": CLOCK,
         "tls": optional(STACK),
         "inflate": optional(INFLATE),
+        "cookies": optional(COOKIE_JAR),
+        "websockets": optional(WEBSOCKET_CLIENT),
     },
     keys={
         "proxy": Key("proxy", type="str", doc="the proxy to go through: http://[user:password@]host[:port]"),
@@ -39,6 +67,8 @@ def http_client(
     *,
     eyeballs: Node | None = None,
     decompress: bool = True,
+    cookies: bool = False,
+    websocket: bool = False,
     connections: int | None = None,
     per_origin: int | None = None,
     group: str = "",
@@ -46,26 +76,32 @@ def http_client(
     """An HTTP client without TLS: `await client.get("http://…")`; boot arguments --proxy, --no-proxy, --resolver.
 
     eyeballs: what connects to names; happy_eyeballs(stack) unless given. decompress=False leaves gzip and deflate out.
-    connections, per_origin: how many at once, 16 and 6 unless given.
+    cookies: it keeps them. websocket: it has `await client.websocket("ws://…")`. connections, per_origin: how many at
+    once, 16 and 6 unless given.
     """
-    return _client(stack, None, eyeballs, decompress, connections, per_origin, group)
+    return client_of(stack, None, eyeballs, decompress, cookies, websocket, connections, per_origin, group)
 
 
-def _client(
+def client_of(
     stack: Node,
     tls: Node | None,
     eyeballs: Node | None,
     decompress: bool,
+    cookies: bool,
+    websocket: bool,
     connections: int | None,
     per_origin: int | None,
     group: str,
 ) -> Device:
+    """What http_client and https_client make."""
     return HTTP_CLIENT(
         stack,
         eyeballs or happy_eyeballs(stack),
         clock(),
         tls,
         inflate() if decompress else None,
+        COOKIES(group=group) if cookies else None,
+        WEBSOCKETS(random()) if websocket else None,
         group=group,
         connections=connections,
         per_origin=per_origin,

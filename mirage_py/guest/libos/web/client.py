@@ -36,16 +36,27 @@ class HttpClient:
     """stack: app.stack.Stack or app.socket_stack.SocketStack; eyeballs: what connects to names; clock: hal.clock.Clock.
 
     tls: app.tls.TlsStack with a client's context, None: http only. inflate: hal.inflate.Inflate, None: nothing is
-    decompressed. proxy: text as client_connect.Proxy has it; no_proxy: names with commas between.
+    decompressed. cookies: cookie_jar.CookieJar; websockets: client_websocket.WebSockets; None: without. proxy: text as
+    client_connect.Proxy has it; no_proxy: names with commas between.
 
     May be changed: connect_ms (name and connection), tls_ms, proxy_ms, pool_ms (until a connection is free), head_ms
     (until the response's head), body_ms (until more of the content comes, or goes), read_limit (octets that read()
-    takes), max_redirects, user_agent, cookies (cookie_jar.CookieJar or None). counters: requests, redirects, retries,
-    failures, and the pool's.
+    takes), max_redirects, user_agent. counters: requests, redirects, retries, failures, and the pool's.
     """
 
     def __init__(
-        self, stack, eyeballs, clock, tls=None, inflate=None, proxy=None, no_proxy=None, connections=16, per_origin=6
+        self,
+        stack,
+        eyeballs,
+        clock,
+        tls=None,
+        inflate=None,
+        cookies=None,
+        websockets=None,
+        proxy=None,
+        no_proxy=None,
+        connections=16,
+        per_origin=6,
     ):
         self.stack = stack
         self.clock = clock
@@ -73,7 +84,8 @@ class HttpClient:
         self.read_limit = 1 << 20
         self.max_redirects = 10
         self.user_agent = "mirage-py"
-        self.cookies = None
+        self.cookies = cookies
+        self._websockets = websockets
 
     def get(self, url, **options):
         return self.request("GET", url, **options)
@@ -144,6 +156,17 @@ class HttpClient:
         except OSError:
             self.counters["failures"] += 1
             raise
+
+    async def websocket(self, url, **options):
+        """Opens a WebSocket; url: ws:// or wss://. Returns a client_websocket.ClientWebSocket.
+
+        protocols: those that we speak, preferred first; headers, verify: as for request(); max_message_bytes: of a
+        message that comes, 1 MiB; ping_ms: how long the server may be silent before it is asked, and again before the
+        connection ends (None: for ever). Raises HttpError, ValueError as request().
+        """
+        if self._websockets is None:
+            raise ValueError("this client has no WebSockets: make it with websocket=True")
+        return await self._websockets.open(self, url, **options)
 
     async def close(self):
         """Ends the connections that are kept. The client can go on."""
