@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A trust store's blob out of certificates, while the image runs. The tool's is mirage_py/configure/tls/trust.py."""
+"""A trust store's blob out of certificates, while the image runs. The tool's is mirage_py/configure/tls/octets.py."""
 
 import struct
 

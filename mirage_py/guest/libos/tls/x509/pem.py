@@ -23,18 +23,19 @@ def decode(data):
         line = line.strip()
         if line.startswith(_BEGIN) and line.endswith(_DASHES):
             if label is not None:
-                raise ValueError("PEM: %s begins before the end of %s" % (_text(line), label.decode()))
-            label = line[len(_BEGIN) : -len(_DASHES)]
+                raise ValueError("PEM: %s begins before the end of %s" % (_text(line), label))
+            label = _text(line[len(_BEGIN) : -len(_DASHES)])
+            end = b"-----END " + line[len(_BEGIN) :]
             body = []
         elif line.startswith(_END):
-            if label is None or line != _END + label + _DASHES:
+            if label is None or line != end:
                 raise ValueError("PEM: %s where nothing such began" % _text(line))
-            found.append((label.decode(), _base64(b"".join(body), label)))
+            found.append((label, _base64(b"".join(body), label)))
             label = None
         elif label is not None:
             body.append(line)
     if label is not None:
-        raise ValueError("PEM: %s has no end" % label.decode())
+        raise ValueError("PEM: %s has no end" % label)
     return found
 
 
@@ -46,10 +47,10 @@ def _base64(text, label):
     digits = text.rstrip(b"=")
     if b":" in text:
         # RFC 1421's headers: a key that OpenSSL has encrypted in the old way.
-        raise ValueError("PEM: %s is encrypted, or has headers" % label.decode())
+        raise ValueError("PEM: %s is encrypted, or has headers" % label)
     for octet in digits:
         if octet not in _BASE64:
-            raise ValueError("PEM: %s is not base64" % label.decode())
+            raise ValueError("PEM: %s is not base64" % label)
     if len(text) % 4 or len(text) - len(digits) > 2 or not digits:
-        raise ValueError("PEM: %s is cut off" % label.decode())
+        raise ValueError("PEM: %s is cut off" % label)
     return binascii.a2b_base64(text)
