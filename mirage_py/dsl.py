@@ -28,6 +28,7 @@ from mirage_py.configure.devices.dns import dns_client
 from mirage_py.configure.devices.ethernet import ethernet
 from mirage_py.configure.devices.files import files
 from mirage_py.configure.devices.happy_eyeballs import happy_eyeballs
+from mirage_py.configure.devices.http_server import http_server
 from mirage_py.configure.devices.https_client import http_client
 from mirage_py.configure.devices.icmp import icmp
 from mirage_py.configure.devices.icmp6 import icmp6
@@ -56,6 +57,7 @@ from mirage_py.configure.devices.signatures import (
     FILES,
     HAPPY_EYEBALLS,
     HTTP_CLIENT,
+    HTTP_SERVER,
     ICMP,
     ICMP6,
     INFLATE,
@@ -96,6 +98,7 @@ __all__ = [
     "FILES",
     "HAPPY_EYEBALLS",
     "HTTP_CLIENT",
+    "HTTP_SERVER",
     "HVT",
     "ICMP",
     "ICMP6",
@@ -150,6 +153,7 @@ __all__ = [
     "generic_stack",
     "happy_eyeballs",
     "http_client",
+    "http_server",
     "icmp",
     "icmp6",
     "inflate",

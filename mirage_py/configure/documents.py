@@ -183,7 +183,9 @@ class Documents:
     def _ports(self) -> list[dict[str, Any]]:
         return [
             {"proto": key.type.removesuffix("_port"), "key": key.name, "port": key.default}
-            for key in self.graph.application.keys.values()
+            # The application's own first: what `run` says of ports, it says of the first one.
+            for placed in sorted(self.graph.devices, key=lambda placed: placed is not self.graph.application)
+            for key in placed.keys.values()
             if key.type in ("tcp_port", "udp_port")
         ]
 

@@ -47,7 +47,7 @@ def item(top: Path, *, compress: bool = True) -> building.Item:
 
 def files(top: Path, *, compress: bool = True) -> Files:
     _embedded.table["www"] = building.blob(item(top, compress=compress), top / "packed")
-    return Files(embedded("www"))
+    return Files("www", embedded("www"))
 
 
 def test_a_file_has_its_octets_type_tag_and_date(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_folder_is_named_by_its_path_and_checked_at_once(tmp_path: Path) -> No
         configured(tmp_path, 'files("www")')
     (tmp_path / "www" / "index.html").write_text("x")
     main, link = texts(configured(tmp_path, 'files("www"), files("www")'))
-    assert main.count('files0 = Files(index=embedded("www"))') == 1
+    assert main.count('files0 = Files(name="www", index=embedded("www"))') == 1
     assert "files1" not in main
     assert link["embedded"] == [{"name": "www", "folder": "www", "compress": True}]
     with pytest.raises(UserError, match="there is no folder"):

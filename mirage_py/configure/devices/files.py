@@ -10,7 +10,7 @@ FILES = Kind(
     offers=OFFERS,
     implementation="libos.hal.files.Files",
     doc="the files of a folder, in read-only memory",
-    settings={"index": None},
+    settings={"name": None, "index": None},
 )
 
 
@@ -19,4 +19,4 @@ def files(folder: str, *, compress: bool = True) -> Device:
 
     compress: those that get smaller have twins in gzip, and in Brotli where the tool has the package brotli.
     """
-    return FILES(index=Folder(folder, compress))
+    return FILES(name=folder, index=Folder(folder, compress))

@@ -3,6 +3,7 @@
 
 from mirage_py.configure.device import Signature
 
+ACCESS_LOG = Signature("access log", ("note",))
 ADDRESSING = Signature("addressing", ("wait_until_up",))
 APPLICATION = Signature("application", ("start",))
 ARP = Signature("arp")
@@ -18,6 +19,7 @@ ETHERNET = Signature("ethernet")
 FILES = Signature("files", ("lookup",))
 HAPPY_EYEBALLS = Signature("happy eyeballs", ("connect",))
 HTTP_CLIENT = Signature("http client", ("request", "get", "post", "close"))
+HTTP_SERVER = Signature("http server", ("route", "folder", "websocket", "events", "start", "serve", "close"))
 ICMP = Signature("icmp")
 ICMP6 = Signature("icmp6")
 INFLATE = Signature("inflate", ("new",))
@@ -25,6 +27,7 @@ IPV4 = Signature("ipv4")
 IPV6 = Signature("ipv6")
 LOG = Signature("log", ("error", "warning", "info", "debug", "is_enabled"))
 LOOP = Signature("loop", ("attach", "detach", "run"))
+METRICS = Signature("metrics", ("attach",))
 NDP = Signature("ndp")
 NETSTACK = Signature("netstack", ("poll", "next_deadline_ms", "arm", "disarm"))
 NETWORK = Signature(
@@ -33,6 +36,7 @@ NETWORK = Signature(
 PCI_BUS = Signature("pci bus", ("find",))
 PCI_DEVICE = Signature("pci device")
 RANDOM = Signature("random", ("bytes", "u32", "below"))
+REDIRECT = Signature("redirect", ("start", "close"))
 RESOLVER = Signature("resolver", ("look_up",))
 SOCKETS = Signature("sockets", ("poll", "next_deadline_ms", "arm", "disarm"))
 STACK = Signature("stack", ("tcp", "udp", "listen"))

@@ -16,16 +16,21 @@ def embedded(name):
 
 
 class File:
-    """A file of the folder. body, gzip, brotli: memoryviews (None: no such twin). path, type (media type), etag
-    (strong, with its quotes), last_modified (as HTTP writes dates): text. modified_s: Unix seconds."""
+    """A file of a folder.
 
-    def __init__(self, blob, offset):
+    body, gzip, brotli: bytes (None: no such twin), which lie in the image: only the objects are in the heap, so a flow
+    that keeps what it is given by reference sends them from there. path, type (media type), etag (strong, with its
+    quotes), last_modified (as HTTP writes dates): text. modified_s: Unix seconds.
+    """
+
+    def __init__(self, name, blob, offset):
         body, size, gzip, gzip_size, brotli, brotli_size, self.modified_s, path, kind, etag, date = struct.unpack_from(
             _RECORD, blob, offset
         )
-        self.body = blob[body : body + size]
-        self.gzip = blob[gzip : gzip + gzip_size] if gzip else None
-        self.brotli = blob[brotli : brotli + brotli_size] if brotli else None
+        octets = _embedded.octets
+        self.body = octets(name, body, size)
+        self.gzip = octets(name, gzip, gzip_size) if gzip else None
+        self.brotli = octets(name, brotli, brotli_size) if brotli else None
         offset += _RECORD_BYTES
         self.path = str(blob[offset : offset + path], "utf-8")
         offset += path
@@ -34,13 +39,20 @@ class File:
         self.etag = str(blob[offset : offset + etag], "utf-8")
         offset += etag
         self.last_modified = str(blob[offset : offset + date], "utf-8")
+        self._name = name
+        self._body = body
+
+    def part(self, start, end):
+        """body[start:end], where it lies."""
+        return _embedded.octets(self._name, self._body + start, end - start)
 
 
 class Files:
     """The files of a folder. Their index is searched where it lies; a bounded number of found ones is kept."""
 
-    def __init__(self, index):
-        """index: what the build made of the folder."""
+    def __init__(self, name, index):
+        """name: under which the folder is embedded. index: what the build made of it, embedded(name)."""
+        self._name = name
         self._blob = index
         self.count = struct.unpack_from("<I", index, 0)[0]
         self._found = {}
@@ -61,7 +73,7 @@ class Files:
             if name == wanted:
                 if len(self._found) >= _CACHED:
                     self._found.clear()
-                found = self._found[path] = File(blob, offset)
+                found = self._found[path] = File(self._name, blob, offset)
                 return found
             if name < wanted:
                 low = middle + 1

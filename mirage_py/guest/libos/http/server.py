@@ -57,6 +57,9 @@ class ServerConnection(Connection):
         self._known = b""  # field lines of the request before
         self._known_headers = None
         self._known_framing = None
+        self._same = None  # a whole request, by itself, that has been read before
+        self._same_request = None
+        self._same_framing = None
 
     @property
     def can_respond(self):
@@ -70,6 +73,24 @@ class ServerConnection(Connection):
         """
         reading = self._reading
         if reading == _HEAD:
+            buf = self._buf
+            if self._at == len(buf) and not self._is_ended:
+                return NEED_DATA
+            if buf == self._same and self._at == 0:
+                # Octet for octet what was read before: so is its meaning. Clients that poll, and load balancers, send
+                # little else.
+                request = self._same_request
+                self._at = len(buf)
+                self._looked = self._taken = 0
+                self._method = request.method
+                self._version = 11
+                self._framing = self._same_framing
+                self.keep_alive = True
+                self.body_limit = self.limits.body_bytes
+                self._reading = _DONE
+                self._writing = _ANSWER
+                self.requests += 1
+                return request
             try:
                 return self._request()
             except RemoteError:
@@ -163,6 +184,12 @@ class ServerConnection(Connection):
         else:
             length = 0
             self._reading = _DONE
+            if end == len(buf) and not at and end <= _KNOWN_BYTES and self.keep_alive and version == 11:
+                request = Request(method, target, version, headers, length, authority)
+                self._same = buf
+                self._same_request = request
+                self._same_framing = framing
+                return request
         return Request(method, target, version, headers, length, authority)
 
     def _no_line(self, buf, at):
@@ -303,6 +330,18 @@ class ServerConnection(Connection):
         self._reading = _HEAD
         self._writing = _NOTHING
         return data
+
+    def send_again(self):
+        """Whether what send_response() returned for a GET may be sent once more, octet for octet: then the response is
+        complete. What goes into each response must still be the same: that is the caller's to know.
+        """
+        if self._writing != _ANSWER or self._reading != _DONE or self._version == 10 or not self.keep_alive:
+            return False
+        if self._method != b"GET":
+            return False
+        self._reading = _HEAD
+        self._writing = _NOTHING
+        return True
 
     def start_response(self, status, headers=(), length=None, close=False):
         """The head of a response whose content follows with send_data() and send_end().
