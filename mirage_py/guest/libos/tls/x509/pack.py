@@ -5,6 +5,7 @@ import struct
 
 from libos.tls.x509 import pem
 from libos.tls.x509.certificate import KEY_CERT_SIGN, Certificate
+from libos.tls.x509.der import CertificateError
 
 
 def pack_pem(data):
@@ -16,11 +17,19 @@ def pack_pem(data):
 
 
 def pack(certificates):
-    """The blob for trust.Trust. certificates: DER of each. Raises ValueError for one that is malformed."""
+    """The blob for trust.Trust. certificates: DER of each. Raises CertificateError for one that is malformed.
+
+    Those whose keys cannot be verified with are left out; CertificateError when there are no others.
+    """
     anchors = []
+    useless = None
     for der in certificates:
         certificate = Certificate(der)
-        certificate.public_key  # noqa: B018 - a key that nothing can be verified with is refused here
+        try:
+            certificate.public_key  # noqa: B018
+        except CertificateError as error:
+            useless = error
+            continue
         may_issue = certificate.is_ca or (certificate.version == 1 and certificate.subject == certificate.issuer)
         if certificate.key_usage is not None and not certificate.key_usage & KEY_CERT_SIGN:
             may_issue = False
@@ -34,6 +43,8 @@ def pack(certificates):
         )  # fmt: skip
         record += certificate.subject + key + constraints
         anchors.append((sum(certificate.subject) & 0xFFFF, record))
+    if useless is not None and not anchors:
+        raise useless
     anchors = sorted(set(anchors))
     at = 6 + 6 * len(anchors)
     blob = bytearray(b"MPT1" + struct.pack(">H", len(anchors)))
