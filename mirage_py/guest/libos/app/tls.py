@@ -425,6 +425,12 @@ async def wrap(
     else:
         engine = context.engine(hostname, ticks_ms(), now_s, session, verify)
     tls_flow = TlsFlow(flow, engine)
+    await finish(tls_flow, timeout_ms)
+    return tls_flow
+
+
+async def finish(tls_flow, timeout_ms):
+    """The handshake of a TlsFlow within a time. OSError when it fails; the flow below is closed then."""
     watch = core.create_task(_expire(tls_flow, timeout_ms))
     try:
         await tls_flow.handshake()
@@ -436,7 +442,6 @@ async def wrap(
         raise
     finally:
         watch.cancel()
-    return tls_flow
 
 
 class _Tcp:
@@ -455,10 +460,7 @@ class _Tcp:
             raise ValueError("this TLS has no certificate: it can only connect")
 
         async def accept(flow):
-            tls_flow = await stack.accept(flow)
-            if tls_flow is not None:
-                await serve(tls_flow, handler, stack.log)
-                await tls_flow.drain()
+            await stack.serve(flow, handler)
 
         self._below.listen(port, accept, backlog)
 
@@ -524,6 +526,13 @@ class TlsStack:
             raise
         finally:
             half_open.remove(tls_flow)
+
+    async def serve(self, flow, handler):
+        """handler(flow) for a client that has connected, after the handshake."""
+        tls_flow = await self.accept(flow)
+        if tls_flow is not None:
+            await serve(tls_flow, handler, self.log)
+            await tls_flow.drain()
 
     async def wrap(self, flow, hostname, timeout_ms=_CONNECT_TIMEOUT_MS, verify=True):
         """A TlsFlow over a flow that goes to `hostname`, after the handshake. OSError as `wrap` above."""
