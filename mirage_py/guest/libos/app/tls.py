@@ -23,7 +23,9 @@ _MAX_PENDING = const(2048)
 # So many reads in a row that brought no data, and others get their turn.
 _IDLE_READS = const(16)
 _CLOSE_MS = const(5000)
+# What a peer may send, and how long, until it has seen our alert.
 _ALERT_MS = const(1000)
+_DRAIN_BYTES = const(262144)
 _CONNECT_TIMEOUT_MS = const(30000)
 _HANDSHAKE_TIMEOUT_MS = const(10000)
 _MAX_SESSIONS = const(32)
@@ -175,7 +177,7 @@ class TlsFlow:
         self._flow.shutdown_write()
 
     async def drain(self):
-        """After a failure that the peer has been told of: closes when it has closed, within a second.
+        """After a failure that the peer has been told of: closes when it has closed; soon if it does not.
 
         What comes until then is thrown away: unread, it would reset the connection, and the alert might be lost.
         """
@@ -186,8 +188,9 @@ class TlsFlow:
         self.is_drained = True
         watch = core.create_task(_reset(flow, _ALERT_MS))
         try:
-            while await flow.read(_READ_BYTES):
-                pass
+            left = _DRAIN_BYTES
+            while left > 0 and (data := await flow.read(_READ_BYTES)):
+                left -= len(data)
         except OSError:
             pass
         finally:
