@@ -13,6 +13,7 @@ from mirage_py.configure import config_file, coroutines, embedded
 from mirage_py.configure.device import HVT, TARGETS
 from mirage_py.configure.devices.loop import REPL, REPL_FEATURE, event_loop
 from mirage_py.configure.devices.network import NIC
+from mirage_py.configure.devices.signatures import TLS_CONTEXTS
 from mirage_py.configure.devices.stack import NET, generic_stack
 from mirage_py.configure.documents import Documents
 from mirage_py.configure.graph import Context, Graph, all_keys, check, resolve
@@ -116,7 +117,8 @@ def configure(
     """
     registration = registration or config_file.load(request.config)
     graph = make_graph(request, registration)
-    trees = Trees(request.directory, paths.guest_dir())
+    has_compat = any(placed.kind.offers is TLS_CONTEXTS for placed in graph.devices)
+    trees = Trees(request.directory, paths.guest_dir(), has_compat=has_compat)
     with config_file.explained(request.config.absolute()):
         preparation = prepare(request, graph)
         found = embedded.collected(placed.settings for placed in graph.devices)

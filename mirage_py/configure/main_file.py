@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from mirage_py.configure import config_file, embedded
 from mirage_py.configure.device import HVT, LOCAL_NAME, NUMBER, ORDER, TARGET, USER_COUNT, Kind
-from mirage_py.configure.devices.signatures import DNS, HAPPY_EYEBALLS, IPV4, IPV6, STACK
+from mirage_py.configure.devices.signatures import DNS, HAPPY_EYEBALLS, IPV4, IPV6, STACK, TLS_CONTEXTS
 from mirage_py.configure.graph import Graph, Placed
 from mirage_py.configure.guest_class import Callee, GuestClass, find_class
 from mirage_py.configure.render import guest_type, literal, render
@@ -98,7 +98,8 @@ class MainFile:
             for placed in self.graph.devices
             if placed.kind.offers is offers
         ]
-        return [*stacks, *connectors[:1]]
+        contexts = [f"contexts={placed.local}" for placed in found_contexts(self.graph)]
+        return [*stacks, *connectors[:1], *contexts]
 
     def _check_signature(self, placed: Placed, cls: GuestClass) -> None:
         missing = [name for name in placed.kind.offers.methods if not cls.has(name)]
@@ -235,6 +236,14 @@ class MainFile:
         open_ended = [rest.pop(name) for name in list(rest) if name.startswith("*")]
         named = sorted(rest, key=lambda name: [*callee.parameters, name].index(name))
         return [*positional, *open_ended, *(f"{name}={rest[name]}" for name in named)]
+
+
+def found_contexts(graph: Graph) -> list[Placed]:
+    """The device tls_contexts(), where there is one. Raises UserError for two: the module `tls` has one of all."""
+    found = [placed for placed in graph.devices if placed.kind.offers is TLS_CONTEXTS]
+    if len(found) > 1:
+        raise UserError(f"{len(found)} tls_contexts() in one image", "give everybody the same one")
+    return found
 
 
 # What `run` tells a stack about the network that it puts a card on.

@@ -24,6 +24,10 @@ GENERATED = "generated"
 
 # Python's own modules that MicroPython lacks and we have, beside libos/.
 _PYLIB = "pylib"
+# Modules of MicroPython's that stand on parts of the library OS: for applications that have the devices for them.
+_COMPAT = "compat"
+# What is in there, and the device that it needs.
+_COMPAT_DEVICES = {"ssl": "tls_contexts()", "tls": "tls_contexts()"}
 
 # The C modules of the runtime (targets/common/mpconfigport.h); a name here may also be imported with a 'u' before it.
 _EXTENSIBLE = frozenset({
@@ -111,10 +115,12 @@ class _Text:
 class Trees:
     """The trees of files that modules are looked for in.
 
-    application: directory of config.py. guest: the directory that holds libos/ and pylib/. Parsed files are kept.
+    application: directory of config.py. guest: the directory that holds libos/, pylib/ and compat/. has_compat: whether
+    the application has what compat/ stands on. Parsed files are kept.
     """
 
-    def __init__(self, application: Path, guest: Path) -> None:
+    def __init__(self, application: Path, guest: Path, *, has_compat: bool = False) -> None:
+        self.libraries = (_PYLIB, _COMPAT) if has_compat else (_PYLIB,)
         self.roots = {APPLICATION: application, LIBOS: guest}
         self._parsed: dict[Path, ast.Module] = {}
 
@@ -129,8 +135,9 @@ class Trees:
         for path, is_package in ((f"{relative}/__init__.py", True), (f"{relative}.py", False)):
             if (root / path).is_file():
                 return origin, path, is_package
-            if origin == APPLICATION and (self.roots[LIBOS] / _PYLIB / path).is_file():
-                return LIBOS, f"{_PYLIB}/{path}", is_package
+            for library in self.libraries if origin == APPLICATION else ():
+                if (self.roots[LIBOS] / library / path).is_file():
+                    return LIBOS, f"{library}/{path}", is_package
         if (root / relative).is_dir() and any((root / relative).glob("*.py")):
             return origin, "", True
         return None
@@ -257,7 +264,7 @@ class _Walk:
     def _take(self, dotted: str, origin: str, path: str, is_package: bool) -> None:
         if origin == APPLICATION and dotted == "main":
             raise UserError("main.py has the name of a module that every image has", "give main.py another name")
-        name = path.removeprefix(f"{_PYLIB}/") if origin == LIBOS else path
+        name = path.removeprefix(f"{_PYLIB}/").removeprefix(f"{_COMPAT}/") if origin == LIBOS else path
         if not path or name in self.found:
             return
         self.found[name] = Module(name, origin, path)
@@ -385,6 +392,12 @@ def _missing_error(missing: Mapping[str, str]) -> UserError:
     tops = dict.fromkeys(f"{name.partition('.')[0]}.py" for name in missing)
     if len(missing) == 1:
         ((name, at),) = missing.items()
+        if name in _COMPAT_DEVICES:
+            device = _COMPAT_DEVICES[name]
+            return UserError(
+                f"{at}: the module {name!r} needs cryptography, of which config.py has none",
+                f"give unikernel(...) a {device}, or import {name} in a try with except ImportError",
+            )
         return UserError(
             f"{at}: there is no module {name!r} {where}",
             f"put {next(iter(tops))} beside config.py, or import it in a try with except ImportError",

@@ -216,6 +216,24 @@ def test_future_and_typing_are_there(application: Path) -> None:
     assert Module("typing.py", "app", "typing.py") in reach(application, text).modules
 
 
+def test_ssl_is_there_where_an_application_has_cryptography(application: Path) -> None:
+    text = "import ssl\n"
+    with pytest.raises(UserError, match=r"main.py:1: the module 'ssl' needs cryptography") as error:
+        reach(application, text)
+    assert "tls_contexts()" in error.value.remedy
+    found = resolve_imports(text, Trees(application, paths.guest_dir(), has_compat=True))
+    assert {Module("ssl.py", "libos", "compat/ssl.py"), Module("tls.py", "libos", "compat/tls.py")} <= set(
+        found.modules
+    )
+    assert "libos/tls/server.py" in names(found)
+    # In a function it costs nothing where there is none.
+    found = reach(application, "def f():\n    import ssl\n")
+    assert [module.name for module in found.modules] == ["main.py"]
+    # The application's own comes first.
+    write(application, ssl="")
+    assert names(reach(application, text)) == ["ssl.py"]
+
+
 def test_future_has_all_that_cpython_has_but_jokes() -> None:
     import __future__
 

@@ -168,6 +168,21 @@ def pylib_violations(root: Path) -> list[str]:
     ]
 
 
+# What modules of MicroPython's are made of, where we have them on parts of ours.
+COMPAT_STANDS_ON = ("app", "tls", "tls/x509")
+
+
+def compat_violations(root: Path) -> list[str]:
+    """compat/ glues rooms of the library OS together behind MicroPython's names; no room knows of it."""
+    found = []
+    for path in sorted((root / "compat").rglob("*.py")):
+        for line, name in imports(path, ".".join(path.relative_to(root).parent.parts)):
+            top = name.partition(".")[0]
+            if top in ("mirage_py", C_MODULE) or (top == "libos" and _guest_room(name) not in COMPAT_STANDS_ON):
+                found.append(f"{path.relative_to(root)}:{line}: compat imports {name}")
+    return found
+
+
 def described_rooms(text: str, title: str) -> dict[str, set[str]]:
     """The table of docs/architecture.md that begins with the column `title`: room -> what it may import."""
     table = re.search(rf"^\| {title} \|.*\n\|[-| ]+\n((?:\|.*\n)+)", text, re.MULTILINE)
@@ -198,6 +213,14 @@ def test_guest_layers_import_what_they_may() -> None:
 
 def test_pylib_stands_on_nothing_of_ours() -> None:
     assert pylib_violations(paths.guest_dir()) == []
+
+
+def test_compat_stands_on_what_it_may() -> None:
+    assert compat_violations(paths.guest_dir()) == []
+    for folder in ("libos", "pylib"):
+        known = {path.stem for path in (paths.guest_dir() / "compat").glob("*.py")}
+        for path in (paths.guest_dir() / folder).rglob("*.py"):
+            assert known.isdisjoint(name for _, name in imports(path, ".".join(path.parent.parts))), path
 
 
 def test_guest_has_no_import_circles() -> None:
@@ -292,6 +315,17 @@ def test_violation_in_the_guest_is_noticed(tmp_path: Path, name: str, text: str,
 def test_violation_in_pylib_is_noticed(tmp_path: Path) -> None:
     write(tmp_path, "pylib/typing.py", "import sys\nfrom libos.app import log\n")
     assert pylib_violations(tmp_path) == ["pylib/typing.py:2: pylib imports libos.app.log"]
+
+
+def test_violation_in_compat_is_noticed(tmp_path: Path) -> None:
+    write(
+        tmp_path, "compat/ssl.py", "import tls\nfrom libos.tls.client import ClientContext\nfrom libos.net import udp\n"
+    )
+    write(tmp_path, "compat/tls.py", "import _mirage\n")
+    assert compat_violations(tmp_path) == [
+        "compat/ssl.py:3: compat imports libos.net.udp",
+        "compat/tls.py:1: compat imports _mirage",
+    ]
 
 
 def test_what_is_allowed_is_allowed(tmp_path: Path) -> None:

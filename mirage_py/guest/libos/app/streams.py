@@ -29,11 +29,13 @@ class Stream:
         self._closed = asyncio.Event()
 
     def get_extra_info(self, name):
-        """(ip, port) of the other end ("peername") or of ours ("sockname")."""
+        """(ip, port) of the other end ("peername") or of ours ("sockname"); the TLS flow ("ssl_object"), or None."""
         if name == "peername":
             return self._flow.remote
         if name == "sockname":
             return self._flow.local
+        if name == "ssl_object":
+            return self._flow if hasattr(self._flow, "tls") else None
         raise KeyError(name)
 
     # --- reading ---
@@ -239,18 +241,22 @@ class Server:
         await self.wait_closed()
 
 
-def install(stack, connector=None):
+def install(stack, connector=None, contexts=None):
     """Puts start_server, open_connection, StreamReader and StreamWriter into asyncio, over `stack`.
 
-    connector: app.happy_eyeballs.HappyEyeballs or app.dns.DnsClient, which connect to names too.
+    connector: app.happy_eyeballs.HappyEyeballs or app.dns.DnsClient, which connect to names too. contexts: the device
+    tls_contexts(), which makes the context that ssl=True stands for. Over a tls() stack all connections are encrypted,
+    with its certificates where no `ssl` is given.
     Done once by the generated main, before the application starts.
     """
+    plain = getattr(stack, "below", stack)
+    default = None if plain is stack else stack
 
     async def start_server(callback, _host, port, backlog=128, ssl=None):
-        """Runs callback(reader, writer) for each connection to `port`, of whatever local address."""
-        if ssl is not None:
-            raise NotImplementedError("ssl")
+        """Runs callback(reader, writer) for each connection to `port`, of whatever local address.
 
+        ssl: who speaks TLS, an SSLContext or a tls() stack.
+        """
         is_told = []
 
         def forgotten():
@@ -264,17 +270,31 @@ def install(stack, connector=None):
             await started(callback, stream, stream)
             await stream.until_closed(forgotten)
 
-        stack.tcp.listen(port, handler, backlog)
-        return Server(stack, port)
+        async def secure(flow):
+            await ssl.serve(flow, handler)
+
+        ssl = ssl or default
+        plain.tcp.listen(port, secure if ssl else handler, backlog)
+        return Server(plain, port)
 
     async def open_connection(host, port, ssl=None, server_hostname=None):
-        """(reader, writer) of a connection. OSError; ValueError for a name where nothing resolves names."""
+        """(reader, writer) of a connection. OSError; ValueError for a name where nothing resolves names.
+
+        ssl: True, an SSLContext or a tls() stack. server_hostname: whom the certificate must name; by default `host`.
+        """
+        if ssl is True and contexts is not None:
+            ssl = contexts.context()
+        elif not ssl or ssl is True:
+            if ssl and default is None:
+                raise ValueError("ssl=True: config.py has no tls_contexts()")
+            ssl = default
+        flow = await connect(host, port)
         if ssl:
-            raise NotImplementedError("ssl")
-        stream = Stream(await connect(host, port))
+            flow = await ssl.wrap(flow, server_hostname or host)
+        stream = Stream(flow)
         return stream, stream
 
-    connect = stack.tcp.connect if connector is None else connector.connect
+    connect = plain.tcp.connect if connector is None else connector.connect
     asyncio.start_server = start_server
     asyncio.open_connection = open_connection
     asyncio.StreamReader = asyncio.StreamWriter = Stream

@@ -23,7 +23,9 @@ _MAX_PENDING = const(2048)
 # So many reads in a row that brought no data, and others get their turn.
 _IDLE_READS = const(16)
 _CLOSE_MS = const(5000)
+# What a peer may send, and how long, until it has seen our alert.
 _ALERT_MS = const(1000)
+_DRAIN_BYTES = const(262144)
 _CONNECT_TIMEOUT_MS = const(30000)
 _HANDSHAKE_TIMEOUT_MS = const(10000)
 _MAX_SESSIONS = const(32)
@@ -175,7 +177,7 @@ class TlsFlow:
         self._flow.shutdown_write()
 
     async def drain(self):
-        """After a failure that the peer has been told of: closes when it has closed, within a second.
+        """After a failure that the peer has been told of: closes when it has closed; soon if it does not.
 
         What comes until then is thrown away: unread, it would reset the connection, and the alert might be lost.
         """
@@ -186,8 +188,9 @@ class TlsFlow:
         self.is_drained = True
         watch = core.create_task(_reset(flow, _ALERT_MS))
         try:
-            while await flow.read(_READ_BYTES):
-                pass
+            left = _DRAIN_BYTES
+            while left > 0 and (data := await flow.read(_READ_BYTES)):
+                left -= len(data)
         except OSError:
             pass
         finally:
@@ -425,6 +428,12 @@ async def wrap(
     else:
         engine = context.engine(hostname, ticks_ms(), now_s, session, verify)
     tls_flow = TlsFlow(flow, engine)
+    await finish(tls_flow, timeout_ms)
+    return tls_flow
+
+
+async def finish(tls_flow, timeout_ms):
+    """The handshake of a TlsFlow within a time. OSError when it fails; the flow below is closed then."""
     watch = core.create_task(_expire(tls_flow, timeout_ms))
     try:
         await tls_flow.handshake()
@@ -436,7 +445,6 @@ async def wrap(
         raise
     finally:
         watch.cancel()
-    return tls_flow
 
 
 class _Tcp:
@@ -455,10 +463,7 @@ class _Tcp:
             raise ValueError("this TLS has no certificate: it can only connect")
 
         async def accept(flow):
-            tls_flow = await stack.accept(flow)
-            if tls_flow is not None:
-                await serve(tls_flow, handler, stack.log)
-                await tls_flow.drain()
+            await stack.serve(flow, handler)
 
         self._below.listen(port, accept, backlog)
 
@@ -524,6 +529,13 @@ class TlsStack:
             raise
         finally:
             half_open.remove(tls_flow)
+
+    async def serve(self, flow, handler):
+        """handler(flow) for a client that has connected, after the handshake."""
+        tls_flow = await self.accept(flow)
+        if tls_flow is not None:
+            await serve(tls_flow, handler, self.log)
+            await tls_flow.drain()
 
     async def wrap(self, flow, hostname, timeout_ms=_CONNECT_TIMEOUT_MS, verify=True):
         """A TlsFlow over a flow that goes to `hostname`, after the handshake. OSError as `wrap` above."""
