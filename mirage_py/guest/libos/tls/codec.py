@@ -4,7 +4,7 @@
 Whatever is too short, too long, empty where it may not be or followed by something is a decode_error.
 """
 
-import struct
+from struct import pack, unpack, unpack_from
 
 from micropython import const
 
@@ -117,7 +117,7 @@ def extensions(data, at, what):
     while at < end:
         if at + 4 > end:
             raise damaged(what)
-        kind, length = struct.unpack_from(">HH", data, at)
+        kind, length = unpack_from(">HH", data, at)
         at += 4
         if at + length > end:
             raise damaged(what)
@@ -135,7 +135,7 @@ def is_last(data, kind, found):
 
 def message(kind, body):
     """A handshake message: its type, its length, its body."""
-    return struct.pack(">I", kind << 24 | len(body)) + body
+    return pack(">I", kind << 24 | len(body)) + body
 
 
 def vector8(data):
@@ -143,15 +143,15 @@ def vector8(data):
 
 
 def vector16(data):
-    return struct.pack(">H", len(data)) + data
+    return pack(">H", len(data)) + data
 
 
 def vector24(data):
-    return struct.pack(">I", len(data))[1:] + data
+    return pack(">I", len(data))[1:] + data
 
 
 def extension(kind, data):
-    return struct.pack(">HH", kind, len(data)) + data
+    return pack(">HH", kind, len(data)) + data
 
 
 def numbers(data, what):
@@ -159,22 +159,27 @@ def numbers(data, what):
     count = len(data)
     if count < 4 or count & 1 or (data[0] << 8 | data[1]) != count - 2:
         raise damaged(what)
-    return struct.unpack(">%dH" % (count // 2), data)[1:]
+    return unpack(">%dH" % (count // 2), data)[1:]
 
 
 def number_list(values):
     """The octets of such a vector."""
-    return vector16(struct.pack(">%dH" % len(values), *values))
+    return vector16(pack(">%dH" % len(values), *values))
 
 
 def alpn_names(data, what):
     """The protocol names of the extension (RFC 7301 section 3.1), list of bytes, none empty."""
-    outer = Reader(data, what)
-    inner = Reader(outer.vector(2, 2), what)
-    outer.finish()
+    end = len(data)
+    if end < 4 or (data[0] << 8 | data[1]) != end - 2:
+        raise damaged(what)
     names = []
-    while inner.at < inner.end:
-        names.append(inner.vector(1, 1))
+    at = 2
+    while at < end:
+        start = at + 1
+        at = start + data[at]
+        if at == start or at > end:
+            raise damaged(what)
+        names.append(data[start:at])
     return names
 
 

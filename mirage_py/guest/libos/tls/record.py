@@ -5,7 +5,7 @@ A Connection (connection.py) has two such objects, `reader` and `writer`; None w
 TLS 1.2 (RFC 5246 section 6.2, 5288, 7905) has objects with the same methods.
 """
 
-import struct
+from struct import pack, pack_into, unpack_from
 
 from micropython import const
 
@@ -53,10 +53,14 @@ class Keys:
         self.crypto = crypto
         self.suite = suite
         self.secret = bytearray(secret)
-        self.aead = crypto.aead(aead, crypto.hmac(bits, secret, _KEY_INFO[key_bytes])[:key_bytes])
+        expanded = crypto.hmac(bits, secret, _KEY_INFO[key_bytes])
+        key = expanded[:key_bytes]
+        self.aead = crypto.aead(aead, key)
+        crypto.wipe(expanded)
+        crypto.wipe(key)
         self.nonce = bytearray(crypto.hmac(bits, secret, _IV_INFO)[:12])
         # A sequence number ends before 2**32 (Connection sees to it): only the nonce's last four octets change.
-        self.tail = struct.unpack_from(">I", self.nonce, 8)[0]
+        self.tail = unpack_from(">I", self.nonce, 8)[0]
         self.sequence = 0
         self.kind = 0
 
@@ -65,15 +69,15 @@ class Keys:
         sequence = self.sequence
         self.sequence = sequence + 1
         nonce = self.nonce
-        struct.pack_into(">I", nonce, 8, self.tail ^ sequence)
-        header = struct.pack(">BHH", _APPLICATION_DATA, 0x0303, len(data) + 17)
+        pack_into(">I", nonce, 8, self.tail ^ sequence)
+        header = pack(">BHH", _APPLICATION_DATA, 0x0303, len(data) + 17)
         return self.aead.seal(nonce, header, data, header, _KINDS[kind - _FIRST_KIND])
 
     def open(self, record):
         """The plaintext of a record (memoryview, header included), its type in `kind`; None: not authentic."""
         sequence = self.sequence
         nonce = self.nonce
-        struct.pack_into(">I", nonce, 8, self.tail ^ sequence)
+        pack_into(">I", nonce, 8, self.tail ^ sequence)
         plain = self.aead.open(nonce, record[:5], record[5:])
         if plain is None:
             return None

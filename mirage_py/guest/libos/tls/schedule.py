@@ -37,7 +37,7 @@ class Schedule:
 
     def expand(self, secret, label, context):
         """HKDF-Expand-Label to `size` octets; with a transcript's hash as context it is Derive-Secret."""
-        return self.hmac(self.bits, secret, b"".join((self.head, label, vector8(context), b"\x01")))
+        return self.hmac(self.bits, secret, b"".join((self.head, label, bytes((len(context),)), context, b"\x01")))
 
     def handshake_secret(self, shared, psk=None):
         """shared: of (EC)DHE."""

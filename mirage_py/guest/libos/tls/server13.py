@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The server's side of a TLS 1.3 handshake (RFC 8446 section 2). No I/O, no clock."""
 
-import struct
+from struct import pack, unpack_from
 
 from . import authentication, codec, schedule
 from .client_hello import ClientHello
@@ -102,6 +102,8 @@ class ServerHandshake:
         psk = index = None
         if codec.EXT_PRE_SHARED_KEY in found:
             psk, index = self._resume(hello, keys)
+            if psk is not None:
+                connection.keep(psk)
         credential = signature = None
         is_named = False
         if psk is None:
@@ -180,7 +182,7 @@ class ServerHandshake:
     def _retry(self, hello, group):
         """HelloRetryRequest (section 4.1.4). We keep what we need to know, so there is no cookie."""
         self.retry_group = group
-        found = extension(codec.EXT_KEY_SHARE, struct.pack(">H", group)) + _VERSION
+        found = extension(codec.EXT_KEY_SHARE, pack(">H", group)) + _VERSION
         data = self._hello_message(hello, _RETRY_RANDOM, found)
         self.transcript = self.context.schedule(SUITES[self.suite][2]).retried(hello.message)
         self.transcript.update(data)
@@ -190,9 +192,9 @@ class ServerHandshake:
             self.connection.skippable = _MAX_EARLY_DATA
 
     def _server_hello(self, hello, group, share, index):
-        found = extension(codec.EXT_KEY_SHARE, struct.pack(">H", group) + vector16(share)) + _VERSION
+        found = extension(codec.EXT_KEY_SHARE, pack(">H", group) + vector16(share)) + _VERSION
         if index is not None:
-            found = extension(codec.EXT_PRE_SHARED_KEY, struct.pack(">H", index)) + found
+            found = extension(codec.EXT_PRE_SHARED_KEY, pack(">H", index)) + found
         self.random = hello.random
         data = self._hello_message(hello, bytes(self.connection.crypto.random(32)), found)
         self.transcript.update(data)
@@ -200,7 +202,7 @@ class ServerHandshake:
         self._send_spec(hello)
 
     def _hello_message(self, hello, random, found):
-        parts = (b"\x03\x03", random, vector8(hello.session_id), struct.pack(">HB", self.suite, 0), vector16(found))
+        parts = (b"\x03\x03", random, vector8(hello.session_id), pack(">HB", self.suite, 0), vector16(found))
         return message(codec.SERVER_HELLO, b"".join(parts))
 
     def _send_spec(self, hello):
@@ -236,7 +238,7 @@ class ServerHandshake:
             transcript.update(flight)
             number, algorithm = signature
             signed = credential.signer.sign(algorithm, SERVER_CONTEXT + transcript.digest())
-            proof = message(CERTIFICATE_VERIFY, struct.pack(">H", number) + vector16(signed))
+            proof = message(CERTIFICATE_VERIFY, pack(">H", number) + vector16(signed))
             transcript.update(proof)
             flight += proof
         else:
@@ -251,7 +253,7 @@ class ServerHandshake:
         if self.connection.alpn is not None:
             found += extension(codec.EXT_ALPN, codec.alpn_list((self.connection.alpn,)))
         if codec.EXT_RECORD_SIZE_LIMIT in hello.extensions:
-            found += extension(codec.EXT_RECORD_SIZE_LIMIT, struct.pack(">H", self.context.record_size_limit + 1))
+            found += extension(codec.EXT_RECORD_SIZE_LIMIT, pack(">H", self.context.record_size_limit + 1))
         return message(codec.ENCRYPTED_EXTENSIONS, vector16(found))
 
     # --- resumption (section 4.2.11) ---------------------------------------------------------------------------------
@@ -296,7 +298,7 @@ class ServerHandshake:
         if state is None or state[:1] != _TICKET_VERSION:
             return None
         # What we sealed ourselves: it parses.
-        issued_ms, size = struct.unpack_from(">QB", state, 1)
+        issued_ms, size = unpack_from(">QB", state, 1)
         if self.connection.now_ms - issued_ms > LIFETIME_S * 1000:
             return None
         # Another name may be another certificate, and another service.
@@ -316,14 +318,14 @@ class ServerHandshake:
         state = b"".join(
             (
                 _TICKET_VERSION,
-                struct.pack(">QB", connection.now_ms, len(psk)),
+                pack(">QB", connection.now_ms, len(psk)),
                 psk,
                 (connection.server_name or "").encode(),
             )
         )
         ticket = tickets.seal(state, connection.now_ms)
         body = b"".join(
-            (struct.pack(">I", LIFETIME_S), bytes(connection.crypto.random(4)), b"\x01\x00", vector16(ticket), b"\0\0")
+            (pack(">I", LIFETIME_S), bytes(connection.crypto.random(4)), b"\x01\x00", vector16(ticket), b"\0\0")
         )
         connection.write(HANDSHAKE, message(codec.NEW_SESSION_TICKET, body))
 
