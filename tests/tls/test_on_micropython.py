@@ -33,7 +33,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("engines")
     engine = images.obtain("unix", ["net"])
     modules = [frozen.Module("main.py", PROGRAMS / "engine_checks.py", "libos")]
-    modules.append(frozen.Module("toy_crypto.py", PROGRAMS / "toy_crypto.py", "libos"))
+    modules.append(frozen.Module("primitives.py", PROGRAMS / "toy_crypto.py", "libos"))
     guest = paths.guest_dir()
     names = ["libos/__init__.py", *(f"libos/tls/{path.name}" for path in sorted((guest / "libos/tls").glob("*.py")))]
     modules += [frozen.Module(name, guest / name, "libos") for name in names]

@@ -56,6 +56,7 @@ class Aead:
 class Signer:
     def __init__(self, key):
         self.key = key
+        self.public_key = ("p256", key)
 
     def sign(self, algorithm, message):
         return sha256(self.key + message).digest()
@@ -103,3 +104,11 @@ class ToyCrypto:
 
     def signer(self, kind, material):
         return Signer(material)
+
+
+def make_crypto(groups):
+    return ToyCrypto(groups)
+
+
+def material(name):
+    return name.encode()
