@@ -851,6 +851,24 @@ def test_close_of_a_response_keeps_the_connection_where_little_is_left() -> None
     run(main())
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"])
+def test_close_of_a_response_that_goes_on_does_not_wait_for_it(head: bytes) -> None:
+    async def main() -> None:
+        async def server(flow: Flow) -> None:
+            await flow.read()
+            await flow.write(head + b"event")
+            await silent(flow)
+
+        client, net = make(server)
+        async with await client.get("http://a.test/") as response:
+            assert await response.__anext__() == b"event"
+        assert client.clock.now_ms() < 1100
+        await settle()
+        assert (net.open(), len(client.pool)) == (0, 0)
+
+    run(main())
+
+
 def test_body_that_fails_ends_the_connection() -> None:
     async def main() -> None:
         client, net = make(Script([answer()]))
