@@ -7,7 +7,7 @@ from libos.http.connection import NEED_DATA, EndOfMessage
 from libos.http.errors import RemoteError
 
 from .client_coding import Decoder, is_known
-from .failure import HttpError, failed, timed_out, too_much, wrong
+from .failure import TransferError, failed, timed_out, too_much, wrong
 
 _READ_BYTES = 65536
 # Content that nobody wants is read all the same, up to here and so long, when that saves the connection.
@@ -50,8 +50,8 @@ class ClientResponse:
     async def read(self, limit=None):
         """All (the rest) of the content, decompressed. limit: octets, client.read_limit unless given.
 
-        Raises HttpError where there is more, the connection fails, the other side breaks the rules, or nothing comes
-        for client.body_ms.
+        Raises TransferError where there is more, the connection fails, the other side breaks the rules, or nothing
+        comes for client.body_ms.
         """
         if limit is None:
             limit = self._client.read_limit
@@ -118,7 +118,7 @@ class ClientResponse:
                 if not piece:
                     break
                 left -= len(piece)
-        except HttpError:
+        except TransferError:
             pass
         self._give_up()
 
@@ -132,7 +132,7 @@ class ClientResponse:
         if self._channel is not None:
             self._channel.abort()
             self._channel = None
-            self._error = HttpError(103, "body", "the response was closed")
+            self._error = TransferError(103, "body", "the response was closed")
 
     async def _next(self):
         """A piece of the content; b"" at the end."""
@@ -149,7 +149,7 @@ class ClientResponse:
                     decoder.end()
                     return b""
                 decoder.feed(data)
-        except HttpError as error:
+        except TransferError as error:
             self._give_up()
             self._error = error
             raise
