@@ -15,7 +15,7 @@ import pytest
 
 from libos.hal.inflate import Inflate
 from libos.web.client import HttpClient
-from libos.web.failure import HttpError
+from libos.web.failure import TransferError
 from tests.web.scripted import Asked, Script, answer, read_request
 from tests.web.virtual import Clock, Flow, Net, run, settle
 
@@ -47,14 +47,14 @@ def fetch(server: Any, method: str = "GET", url: str = "http://a.test/", **optio
 
 def failure(
     server: Any, url: str = "http://a.test/", change: Callable[[HttpClient], Any] | None = None, **options: Any
-) -> HttpError:
+) -> TransferError:
     """How a request fails, reading included; nothing is left of it."""
 
-    async def main() -> HttpError:
+    async def main() -> TransferError:
         client, net = make(server)
         if change:
             change(client)
-        with pytest.raises(HttpError) as caught:
+        with pytest.raises(TransferError) as caught:
             await (await client.request(options.pop("method", "GET"), url, **options)).read()
         await client.close()
         await settle()
@@ -63,7 +63,7 @@ def failure(
         assert client.counters["failures"] <= 1
         return caught.value
 
-    result: HttpError = run(main())
+    result: TransferError = run(main())
     return result
 
 
@@ -419,7 +419,7 @@ def test_stale_connection_is_not_tried_again_where_it_might_happen_twice(body: b
             if body is None
             else client.post("http://a.test/", body=body)
         )
-        with pytest.raises(HttpError, match="head: the connection ended before the response"):
+        with pytest.raises(TransferError, match="head: the connection ended before the response"):
             await request
         assert (server.connections, len(server.asked)) == (1, 2)
         await settle()
@@ -484,11 +484,11 @@ def test_waiting_for_a_connection_has_an_end_and_a_bound() -> None:
         await settle()
         waiting = [asyncio.create_task(client.get("http://a.test/")) for _ in range(2)]
         await settle()
-        with pytest.raises(HttpError, match="pool: 2 requests wait for a connection") as caught:
+        with pytest.raises(TransferError, match="pool: 2 requests wait for a connection") as caught:
             await client.get("http://a.test/")
         assert caught.value.errno == ENOMEM
         for task in waiting:
-            with pytest.raises(HttpError, match="pool: timed out") as caught:
+            with pytest.raises(TransferError, match="pool: timed out") as caught:
                 await task
             assert caught.value.errno == ETIMEDOUT
         first.cancel()
@@ -802,7 +802,7 @@ def test_response_that_nobody_reads_ends_by_itself() -> None:
         response = await client.get("http://a.test/")
         await asyncio.sleep(31)
         assert (net.open(), len(client.pool)) == (0, 0)
-        with pytest.raises(HttpError, match="body: timed out"):
+        with pytest.raises(TransferError, match="body: timed out"):
             await response.read()
 
     run(main())
@@ -842,11 +842,29 @@ def test_close_of_a_response_keeps_the_connection_where_little_is_left() -> None
                 break
         await settle()
         assert (server.connections, net.open()) == (1, 0)
-        with pytest.raises(HttpError, match="the response was closed"):
+        with pytest.raises(TransferError, match="the response was closed"):
             await response.read()
         async with client:
             await (await client.get("http://a.test/")).read()
         assert net.open() == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"])
+def test_close_of_a_response_that_goes_on_does_not_wait_for_it(head: bytes) -> None:
+    async def main() -> None:
+        async def server(flow: Flow) -> None:
+            await flow.read()
+            await flow.write(head + b"event")
+            await silent(flow)
+
+        client, net = make(server)
+        async with await client.get("http://a.test/") as response:
+            assert await response.__anext__() == b"event"
+        assert client.clock.now_ms() < 1100
+        await settle()
+        assert (net.open(), len(client.pool)) == (0, 0)
 
     run(main())
 

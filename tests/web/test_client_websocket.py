@@ -15,7 +15,7 @@ from libos.http.server import ServerConnection
 from libos.http.websocket_handshake import PROTOCOL, answer
 from libos.web.client import HttpClient
 from libos.web.client_websocket import WebSockets
-from libos.web.failure import HttpError
+from libos.web.failure import TransferError
 from tests.web.scripted import Script
 from tests.web.scripted import answer as http_answer
 from tests.web.virtual import Clock, Flow, Net, run, settle
@@ -142,7 +142,7 @@ def test_connection_ends_without_a_word(reset: bool) -> None:
 def test_handshake_that_fails(reply: bytes, reason: str) -> None:
     async def main() -> None:
         client, net = make(Script([reply]))
-        with pytest.raises(HttpError, match=reason) as caught:
+        with pytest.raises(TransferError, match=reason) as caught:
             await client.websocket(URL)
         assert caught.value.step == "websocket"
         await settle()
@@ -273,7 +273,7 @@ def test_proxy_that_makes_no_tunnel(reply: bytes | None, reason: str) -> None:
     async def main() -> None:
         net = Net({("proxy.test", 3128): proxy})
         client = HttpClient(net, net, Clock(), websockets=WebSockets(Random()), proxy="proxy.test:3128")
-        with pytest.raises(HttpError, match=reason) as caught:
+        with pytest.raises(TransferError, match=reason) as caught:
             await client.websocket(URL)
         assert caught.value.step == "proxy"
         await settle()

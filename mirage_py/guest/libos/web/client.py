@@ -131,7 +131,7 @@ class HttpClient:
         response that asks for one is returned. downgrade: also those from https to http. verify=False: any certificate
         is good for this request; whoever is on the way can read and change it.
 
-        Raises HttpError, an OSError, with the step that failed and why; ValueError for what cannot be sent.
+        Raises TransferError, an OSError, with the step that failed and why; ValueError for what cannot be sent.
         """
         request = _Request(self, method, url, headers, query, json, form, body, length, auth)
         request.expect = expect and request.body is not None
@@ -162,7 +162,7 @@ class HttpClient:
 
         protocols: those that we speak, preferred first; headers, verify: as for request(); max_message_bytes: of a
         message that comes, 1 MiB; ping_ms: how long the server may be silent before it is asked, and again before the
-        connection ends (None: for ever). Raises HttpError, ValueError as request().
+        connection ends (None: for ever). Raises TransferError, ValueError as request().
         """
         if self._websockets is None:
             raise ValueError("this client has no WebSockets: make it with websocket=True")

@@ -53,7 +53,7 @@ class Decoder:
         self._at = 0
 
     def next(self):
-        """A piece of the content; None when more must be fed. Raises HttpError for what was not coded so."""
+        """A piece of the content; None when more must be fed. Raises TransferError for what was not coded so."""
         while True:
             state = self._state
             if state == _CONTENT:
@@ -69,7 +69,7 @@ class Decoder:
                 return None
 
     def end(self):
-        """The content has ended. Raises HttpError when something is missing."""
+        """The content has ended. Raises TransferError when something is missing."""
         if self._state != _BETWEEN and (self._state != _HEADER or self._data):
             raise wrong("decode", "the compressed content is cut off")
 

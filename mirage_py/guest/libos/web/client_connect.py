@@ -10,7 +10,7 @@ from libos.http.connection import NEED_DATA
 from libos.http.errors import RemoteError
 from libos.http.percent import decode
 
-from .failure import HttpError, failed, timed_out, wrong
+from .failure import TransferError, failed, timed_out, wrong
 
 
 class Proxy:
@@ -78,10 +78,10 @@ class Connector:
     async def open(self, url, verify, is_tunnel):
         """A flow over which `url` can be asked for. is_tunnel: through a proxy without its taking part.
 
-        Raises HttpError with the step that failed.
+        Raises TransferError with the step that failed.
         """
         if url.is_secure and self.tls is None:
-            raise HttpError(95, "tls", "this client has no TLS: make it with https_client(...)")
+            raise TransferError(95, "tls", "this client has no TLS: make it with https_client(...)")
         proxy = self.proxy_for(url)
         way = proxy or url
         # RFC 6761 section 6.3: a name that nobody need be asked for.

@@ -128,7 +128,7 @@ class Pool:
     async def acquire(self, key, connect, timeout_ms, fresh=False):
         """A Channel to an origin: an idle one, unless `fresh`, or one over the flow that `await connect()` gives.
 
-        Raises HttpError with step "pool" when none was free for timeout_ms; what connect raises.
+        Raises TransferError with step "pool" when none was free for timeout_ms; what connect raises.
         """
         if fresh:
             # What one was, its like may be.

@@ -7,11 +7,12 @@ from libos.http.connection import NEED_DATA, EndOfMessage
 from libos.http.errors import RemoteError
 
 from .client_coding import Decoder, is_known
-from .failure import HttpError, failed, timed_out, too_much, wrong
+from .failure import TransferError, failed, timed_out, too_much, wrong
 
 _READ_BYTES = 65536
-# Content that nobody wants is read all the same, up to here, when that saves the connection.
+# Content that nobody wants is read all the same, up to here and so long, when that saves the connection.
 _DRAIN_BYTES = 16384
+_DRAIN_MS = 1000
 
 
 class ClientResponse:
@@ -49,8 +50,8 @@ class ClientResponse:
     async def read(self, limit=None):
         """All (the rest) of the content, decompressed. limit: octets, client.read_limit unless given.
 
-        Raises HttpError where there is more, the connection fails, the other side breaks the rules, or nothing comes
-        for client.body_ms.
+        Raises TransferError where there is more, the connection fails, the other side breaks the rules, or nothing
+        comes for client.body_ms.
         """
         if limit is None:
             limit = self._client.read_limit
@@ -105,19 +106,19 @@ class ClientResponse:
 
     async def close(self):
         """Ends the response. The connection is kept where little of the content is left, else it is closed."""
-        channel = self._channel
-        if channel is None:
+        if self._channel is None:
             return
+        self._decoder = None
+        # What has no end that is known may come when it likes: it is not waited for.
+        is_short = self.content_bytes is not None and self.content_bytes <= _DRAIN_BYTES
+        left = _DRAIN_BYTES
         try:
-            left = _DRAIN_BYTES
-            if self.content_bytes is None or self.content_bytes <= left:
-                self._decoder = None
-                while left > 0:
-                    piece = await self._next()
-                    if not piece:
-                        return
-                    left -= len(piece)
-        except HttpError:
+            while left > 0:
+                piece = await self._receive(_DRAIN_MS if is_short else 0)
+                if not piece:
+                    break
+                left -= len(piece)
+        except TransferError:
             pass
         self._give_up()
 
@@ -131,7 +132,7 @@ class ClientResponse:
         if self._channel is not None:
             self._channel.abort()
             self._channel = None
-            self._error = HttpError(103, "body", "the response was closed")
+            self._error = TransferError(103, "body", "the response was closed")
 
     async def _next(self):
         """A piece of the content; b"" at the end."""
@@ -148,25 +149,32 @@ class ClientResponse:
                     decoder.end()
                     return b""
                 decoder.feed(data)
-        except HttpError as error:
+        except TransferError as error:
             self._give_up()
             self._error = error
             raise
 
-    async def _receive(self):
-        """A piece as it came."""
+    async def _receive(self, timeout_ms=None):
+        """A piece as it came. timeout_ms: body_ms unless given; 0: None where it would have to be waited for."""
         channel = self._channel
         if channel is None:
             if self._error is not None:
                 raise self._error
             return b""
         http = channel.http
-        channel.expect(self._client.body_ms)
+        if timeout_ms != 0:
+            channel.expect(timeout_ms or self._client.body_ms)
         try:
             while True:
                 event = http.next_event()
                 if event is NEED_DATA:
-                    http.receive_data(await channel.flow.read(_READ_BYTES))
+                    if timeout_ms == 0:
+                        data = channel.flow.read_now(_READ_BYTES)
+                        if data is None:
+                            return None
+                    else:
+                        data = await channel.flow.read(_READ_BYTES)
+                    http.receive_data(data)
                 elif isinstance(event, EndOfMessage):
                     self.trailers = event.trailers
                     self._finish()

@@ -24,7 +24,7 @@ _REASONS = {
 }
 
 
-class HttpError(OSError):
+class TransferError(OSError):
     """step: "name", "pool", "connect", "proxy", "tls", "send", "head", "body", "decode", "redirect" or "websocket".
 
     reason: one line for people; errno: ETIMEDOUT where a step took too long, the connection's own where that failed,
@@ -41,25 +41,25 @@ class HttpError(OSError):
 
 
 def failed(step, error):
-    """The HttpError of what a flow, a resolver or TLS raised."""
-    if isinstance(error, HttpError):
+    """The TransferError of what a flow, a resolver or TLS raised."""
+    if isinstance(error, TransferError):
         return error
     number = error.args[0] if error.args and isinstance(error.args[0], int) else EIO
     reason = _REASONS.get(number)
     if reason is None or len(error.args) > 1:
         reason = str(error)
-    return HttpError(number, step, reason)
+    return TransferError(number, step, reason)
 
 
 def wrong(step, reason):
     """The other side did what it must not."""
-    return HttpError(EIO, step, reason)
+    return TransferError(EIO, step, reason)
 
 
 def timed_out(step):
-    return HttpError(ETIMEDOUT, step, _REASONS[ETIMEDOUT])
+    return TransferError(ETIMEDOUT, step, _REASONS[ETIMEDOUT])
 
 
 def too_much(step, reason):
     """More than fits a limit of ours."""
-    return HttpError(ENOMEM, step, reason)
+    return TransferError(ENOMEM, step, reason)
