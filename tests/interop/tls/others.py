@@ -37,6 +37,8 @@ class Curl(Client):
     def cannot(self, wish: Wish) -> str:
         if MLKEM in wish.groups:
             return "its OpenSSL has no ML-KEM"
+        if wish.is_resumed and wish.version == "1.2":
+            return "it resumes 1.2 where the server names the session, not with a ticket alone (nor Go's)"
         return "it offers http/1.1 alone" if wish.alpn not in ((), ("http/1.1",)) else ""
 
     def fetch(self, place: Place, port: int, wish: Wish) -> Seen:

@@ -85,11 +85,16 @@ def _builder(subject: str, issuer: str, key: PrivateKey, is_authority: bool, kin
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _DAY)
-        .not_valid_after(now + 30 * _DAY)
+        .not_valid_after(now + 90 * _DAY)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .add_extension(_usage(is_authority, kind), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
+
+
+def _crl() -> x509.DistributionPoint:
+    where = x509.UniformResourceIdentifier("http://crl.invalid/interop.crl")
+    return x509.DistributionPoint([where], None, None, None)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
@@ -123,6 +128,8 @@ class _Maker:
             _builder(subject, "mirage interop middle", key, False, kind)
             .add_extension(self._authority_id(self.middle_key), critical=False)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            # Nobody asks there; testssl.sh wants to see one.
+            .add_extension(x509.CRLDistributionPoints([_crl()]), critical=False)
         )
         if hosts:
             names: list[x509.GeneralName] = [x509.DNSName(host) for host in hosts]

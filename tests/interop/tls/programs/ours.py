@@ -28,14 +28,14 @@ def now_ms():
     return time.monotonic_ns() // 1_000_000
 
 
-def v12_for(orders):
+def v12_for(orders, crypto):
     """What makes handshakes of TLS 1.2, where it is wished."""
     if orders["version"] != "1.2":
         return None
-    from libos.tls.v12_client import V12Client
-    from libos.tls.v12_server import V12Server
+    from libos.tls.v12_client import ClientVersion12
+    from libos.tls.v12_server import ServerVersion12
 
-    return V12Server() if orders["role"] == "server" else V12Client()
+    return ServerVersion12() if orders["role"] == "server" else ClientVersion12(crypto)
 
 
 def contexts(orders):
@@ -47,8 +47,10 @@ def contexts(orders):
     alpn = tuple(name.encode() for name in orders["alpn"])
     if orders["role"] == "server":
         client_auth = "required" if orders["client_certificate"] else "none"
-        return ServerContext(crypto, mine, verifier=verifier, client_auth=client_auth, alpn=alpn, v12=v12_for(orders))
-    return ClientContext(crypto, verifier, credentials=mine, alpn=alpn, v12=v12_for(orders))
+        return ServerContext(
+            crypto, mine, verifier=verifier, client_auth=client_auth, alpn=alpn, v12=v12_for(orders, crypto)
+        )
+    return ClientContext(crypto, verifier, credentials=mine, alpn=alpn, v12=v12_for(orders, crypto))
 
 
 def describe(engine, body):
