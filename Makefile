@@ -22,7 +22,7 @@ help:
 
 setup: .setup/packages .setup/venv .setup/sources
 # What `make demo` has no need of: servers, clients, a debugger.
-test-setup: .setup/test-packages setup
+test-setup: .setup/test-packages setup .setup/test-sources
 
 .setup/packages: scripts/apt-packages.txt scripts/setup.sh
 	@scripts/setup.sh packages
@@ -40,6 +40,11 @@ test-setup: .setup/test-packages setup
 .PHONY: .setup/sources
 .setup/sources: | .setup/venv
 	@$(PYTHON) -m mirage_py.build.sources
+
+# And what images with cryptography are made from.
+.PHONY: .setup/test-sources
+.setup/test-sources: | .setup/venv
+	@$(PYTHON) -m mirage_py.build.sources --all
 
 demo: setup
 	@$(PYTHON) scripts/demo.py

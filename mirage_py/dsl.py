@@ -22,6 +22,7 @@ from mirage_py.configure.devices.arp import arp
 from mirage_py.configure.devices.clock import clock
 from mirage_py.configure.devices.congestion import cubic, default_congestion, newreno
 from mirage_py.configure.devices.console import console
+from mirage_py.configure.devices.crypto import crypto
 from mirage_py.configure.devices.dhcp import dhcp
 from mirage_py.configure.devices.dma import dma
 from mirage_py.configure.devices.dns import dns_client
@@ -50,6 +51,7 @@ from mirage_py.configure.devices.signatures import (
     CLOCK,
     CONGESTION,
     CONSOLE,
+    CRYPTO,
     DHCP,
     DMA,
     DNS,
@@ -91,6 +93,7 @@ __all__ = [
     "CLOCK",
     "CONGESTION",
     "CONSOLE",
+    "CRYPTO",
     "DHCP",
     "DMA",
     "DNS",
@@ -140,6 +143,7 @@ __all__ = [
     "clock",
     "configured_stack",
     "console",
+    "crypto",
     "cubic",
     "default_congestion",
     "default_network",

@@ -74,6 +74,11 @@ _ON_DEMAND = (
     "_embedded",
     "_inflate",
 )  # fmt: skip
+# Those of cryptography, which also a REPL has only where the application imports them.
+_CRYPTO = (
+    "_aead", "_ed25519", "_hashes", "_mlkem768", "_mlkem768_client", "_p256", "_p256_agree", "_p256_verify", "_p384",
+    "_p384_verify", "_rsa", "_rsa_sign", "_x25519",
+)  # fmt: skip
 # What may import whatever it likes while it runs.
 _IMPORTS_ANYTHING = frozenset({"compiler", "repl"})
 
@@ -83,7 +88,8 @@ def module_flags(builtins: Iterable[str], features: Iterable[str]) -> list[str]:
 
     builtins: their names; others, which every runtime has, may be among them. features: as for `obtain`.
     """
-    names = _ON_DEMAND if not _IMPORTS_ANYTHING.isdisjoint(features) else sorted(set(_ON_DEMAND) & set(builtins))
+    names = list(_ON_DEMAND) if not _IMPORTS_ANYTHING.isdisjoint(features) else sorted(set(_ON_DEMAND) & set(builtins))
+    names += sorted(set(_CRYPTO) & set(builtins))
     return [f"-Wl,-u,mp_module_{name}" for name in names]
 
 
@@ -116,8 +122,14 @@ def require_toolchain() -> None:
 
 def runtime_key(target: str, features: Iterable[str], targets_digest: str, compiler: str) -> str:
     """Names a runtime by everything that it depends on."""
-    parts = [LAYOUT, target, sorted(features), targets_digest, sources.MICROPYTHON.digest, compiler]
+    digests = [source.digest for source in (sources.MICROPYTHON, *further_sources(features))]
+    parts = [LAYOUT, target, sorted(features), targets_digest, *digests, compiler]
     return f"{target}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]}"
+
+
+def further_sources(features: Iterable[str]) -> tuple[sources.PinnedSource, ...]:
+    """What a runtime with these features is compiled from beside MicroPython."""
+    return (sources.NSS, sources.BEARSSL) if "crypto" in features else ()
 
 
 def obtain(target: str, features: Iterable[str], cache: Cache, micropython: Path | None = None) -> Runtime:
@@ -128,21 +140,26 @@ def obtain(target: str, features: Iterable[str], cache: Cache, micropython: Path
     """
     names = sorted(features)
     source = sources.obtain(sources.MICROPYTHON, cache, sources.given_directory(micropython))
+    trees = {further.name: sources.obtain(further, cache) for further in further_sources(names)}
     key = runtime_key(target, names, sha256_tree(paths.targets_dir()), compiler_version())
     what = f"the runtime ({target}: {' '.join(names) or 'no features'})"
 
     def builder(folder: Path) -> None:
-        damage = sources.MICROPYTHON.verify(source)
-        if damage is not None:
-            raise UserError(f"{source}: {damage} from what it was", "remove this folder, and build again")
+        folders = [(sources.MICROPYTHON, source), *((one, trees[one.name]) for one in further_sources(names))]
+        for pinned, tree in folders:
+            damage = pinned.verify(tree)
+            if damage is not None:
+                raise UserError(f"{tree}: {damage} from what it was", "remove this folder, and build again")
         require_toolchain()
         with cache.progress.step(f"compiling {what}, once for this machine"):
-            _compile(target, names, source, folder, cache)
+            _compile(target, names, source, trees, folder, cache)
 
     return Runtime(cache.make(KIND, key, builder, what), key, source)
 
 
-def _compile(target: str, features: list[str], source: Path, folder: Path, cache: Cache) -> None:
+def _compile(
+    target: str, features: list[str], source: Path, trees: dict[str, Path], folder: Path, cache: Cache
+) -> None:
     work = _working_directory(folder)
     try:
         with explained(work):
@@ -150,6 +167,8 @@ def _compile(target: str, features: list[str], source: Path, folder: Path, cache
                 paths.targets_dir(), work / "targets", ignore=shutil.ignore_patterns("__pycache__"), symlinks=False
             )
             (work / "mpy").symlink_to(source)
+            for name, tree in trees.items():
+                (work / name).symlink_to(tree)
         arguments = {
             "TARGET": target,
             "FEATURES": " ".join(features),
@@ -159,6 +178,7 @@ def _compile(target: str, features: list[str], source: Path, folder: Path, cache
             "CC": f"{COMPILER} -ffile-prefix-map={work}=/mirage-py",
             # Nothing is frozen into the runtime itself.
             "CROSS": "mpy-cross",
+            **{f"{name.upper()}_DIR": f"{work}/{name}" for name in trees},
             "PYTHON": shlex.quote(sys.executable).replace("$", "$$"),
         }
         jobs = len(os.sched_getaffinity(0))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The pinned source of MicroPython: from a tree that the user has, from the cache, or from Debian.
+"""The pinned sources: from a tree that the user has, from the cache, or from Debian.
 
-What is pinned is the content of the files that we use: `micropython-VERSION.sha256` beside this file lists them in the
-format of sha256sum. So any archive or tree with the same files will do, and nothing else is ever compiled: only the
+MicroPython; and for images with cryptography NSS, of which only HACL* is used, and BearSSL (docs/crypto.md). What is
+pinned is the content of the files that we use: `NAME-VERSION.sha256` beside this file lists them in the format of
+sha256sum. So any archive or tree with the same files will do, and nothing else is ever compiled: only the
 listed files are copied into the cache, each verified on the way.
 """
 
@@ -34,6 +35,11 @@ class PinnedSource:
     # The Debian release and source package that has it.
     suite: str
     package: str
+    # What says where the user has a tree of it; and what of it is fetched, for people.
+    variable: str = ""
+    download: str = "15 MB with the package list"
+    # The option that says so too.
+    option: str = ""
 
     @cached_property
     def manifest(self) -> dict[str, str]:
@@ -57,6 +63,11 @@ class PinnedSource:
     def title(self) -> str:
         return f"the source of {self.name} {self.version}"
 
+    @property
+    def way(self) -> str:
+        """How a user gives a tree of it."""
+        return f"give a tree with {self.option} DIR" if self.option else f"give a tree with {self.variable}=DIR"
+
     def verify(self, tree: Path) -> str | None:
         """None when every listed file in `tree` has the listed content; else what is wrong with the first other one."""
         for name, digest in self.manifest.items():
@@ -69,27 +80,33 @@ class PinnedSource:
 
 
 # The archive is named by the stable release that keeps this version for years; the runtime's C is written against it.
-MICROPYTHON = PinnedSource("micropython", "1.25.0", "trixie", "micropython")
+MICROPYTHON = PinnedSource("micropython", "1.25.0", "trixie", "micropython", MICROPYTHON_ENV, option="--micropython")
+NSS = PinnedSource("nss", "3.110", "trixie", "nss", "MIRAGE_PY_NSS", "90 MB, of which 1 MB is kept")
+BEARSSL = PinnedSource("bearssl", "0.6", "trixie", "bearssl", "MIRAGE_PY_BEARSSL", "10 MB with the package list")
+ALL = (MICROPYTHON, NSS, BEARSSL)
 
 
 def is_cached(source: PinnedSource, cache: Cache) -> bool:
     return cache.find(KIND, source.key) is not None
 
 
-def given_directory(option: Path | None) -> Path | None:
-    """The tree that the user gave: --micropython, else the environment; None when neither."""
+def given_directory(option: Path | None, source: PinnedSource = MICROPYTHON) -> Path | None:
+    """The tree that the user gave: the option, else the environment; None when neither."""
     if option is not None:
         return option
-    value = os.environ.get(MICROPYTHON_ENV)
+    value = os.environ.get(source.variable)
     return Path(value) if value else None
 
 
 def obtain(source: PinnedSource, cache: Cache, directory: Path | None = None) -> Path:
     """The folder in the cache with the verified files of `source`.
 
-    directory: a tree to take them from; without it the cache, and if it is not there, Debian's source package.
+    directory: a tree to take them from; without it what the environment names, for other sources than MicroPython; else
+    the cache, and if it is not there, Debian's source package.
     Raises UserError when the tree is another version, or nothing can be fetched.
     """
+    if directory is None and source is not MICROPYTHON:
+        directory = given_directory(None, source)
     if directory is not None:
         _check_given(source, directory)
         return cache.make(KIND, source.key, lambda folder: _copy(source, directory, folder), source.title)
@@ -119,12 +136,9 @@ def _fetch(source: PinnedSource, cache: Cache, folder: Path) -> None:
     """Brings the source package with apt and extracts the listed files into `folder`."""
     private = folder / ".apt"
     private.mkdir()
-    remedy = (
-        f"connect once to let apt fetch Debian's {source.package} {source.version}, "
-        f"or give a tree with --{source.name} DIR"
-    )
+    remedy = f"connect once to let apt fetch Debian's {source.package} {source.version}, or {source.way}"
     try:
-        with cache.progress.step(f"fetching {source.title} (about 15 MB with the package list)"):
+        with cache.progress.step(f"fetching {source.title} (about {source.download})"):
             apt = PrivateApt(private, source.suite, kind="deb-src")
             apt.update()
             files = apt.download_source(source.package)
@@ -155,25 +169,25 @@ def extract(source: PinnedSource, archive: Path, folder: Path) -> None:
                     continue
                 content = data.read()
                 if hashlib.sha256(content).hexdigest() != source.manifest[name]:
-                    raise UserError(
-                        f"{archive.name} is not {source.title}: {name} differs", f"give a tree with --{source.name} DIR"
-                    )
+                    raise UserError(f"{archive.name} is not {source.title}: {name} differs", source.way)
                 target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
                 missing.discard(name)
     except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"{archive.name} cannot be read: {error}", f"give a tree with --{source.name} DIR") from error
+        raise UserError(f"{archive.name} cannot be read: {error}", source.way) from error
     if missing:
-        raise UserError(
-            f"{archive.name} is not {source.title}: {min(missing)} is missing", f"give a tree with --{source.name} DIR"
-        )
+        raise UserError(f"{archive.name} is not {source.title}: {min(missing)} is missing", source.way)
 
 
 def main() -> None:
-    """`python -m mirage_py.build.sources`: fetches the sources into the cache; set-up uses it."""
+    """`python -m mirage_py.build.sources [--all]`: fetches the sources into the cache; set-up uses it.
+
+    Without --all MicroPython's alone, which every image needs.
+    """
     try:
-        obtain(MICROPYTHON, Cache(), given_directory(None))
+        for source in ALL if "--all" in sys.argv[1:] else (MICROPYTHON,):
+            obtain(source, Cache(), given_directory(None, source))
     except UserError as error:
         sys.exit(f"mirage-py: error: {error}")
 

@@ -40,7 +40,14 @@ _OURS = frozenset({
     "_inflate",
     "_mirage",
 })  # fmt: skip
-BUILTIN = _EXTENSIBLE | _OURS | {"__main__", "_asyncio", "builtins", "deflate", "gc", "math", "micropython", "sys"}
+# Those of the feature crypto (docs/crypto.md), which comes with them.
+CRYPTO = frozenset({
+    "_aead", "_ed25519", "_hashes", "_mlkem768", "_mlkem768_client", "_p256", "_p256_agree", "_p256_verify", "_p384",
+    "_p384_verify", "_rsa", "_rsa_sign", "_x25519",
+})  # fmt: skip
+CRYPTO_FEATURE = "crypto"
+_ALWAYS = frozenset({"__main__", "_asyncio", "builtins", "deflate", "gc", "math", "micropython", "sys"})
+BUILTIN = _EXTENSIBLE | _OURS | CRYPTO | _ALWAYS
 _CATCHES = ("ImportError", "Exception", "BaseException")
 _COMPILER_NAMES = frozenset({"compile", "eval", "exec"})
 

@@ -101,10 +101,11 @@ class PrivateApt:
         raise UserError(f"apt could not fetch the package lists of Debian {self.suites[-1]}: {failure}")
 
     def download_source(self, package: str) -> list[Path]:
-        """Downloads a source package; returns its files, in the private folder. Raises UserError."""
+        """Downloads a source package's archive, not what describes it and Debian's changes to it; returns the files,
+        in the private folder. Raises UserError."""
         target = self.folder / "download"
         target.mkdir(exist_ok=True)
-        result = self._apt("source", "--download-only", "--only-source", package, cwd=target)
+        result = self._apt("source", "--download-only", "--only-source", "--tar-only", package, cwd=target)
         if result.code != 0:
             suite = self.suites[-1]
             raise UserError(f"apt could not fetch the source of {package} from {suite}: {_explanation(result)}")

@@ -26,7 +26,7 @@ class Fake(PinnedSource):
     manifest = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}  # type: ignore[assignment]  # noqa: RUF012
 
 
-SOURCE = Fake("micropython", "1.25.0", "trixie", "micropython")
+SOURCE = Fake("micropython", "1.25.0", "trixie", "micropython", option="--micropython")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mirage_py.build import sources
+from mirage_py.build import runtime, sources
 from mirage_py.configure import resolver
 from mirage_py.configure.resolver import (
     ASYNCIO_LAZY,
@@ -390,6 +390,7 @@ def test_builtin_modules_are_those_of_the_runtimes_configuration(micropython: Pa
     for name in BUILTIN:
         assert name in registered
         assert name not in off
+    assert {name for name in registered if name in runtime._CRYPTO} == resolver.CRYPTO == set(runtime._CRYPTO)
     for name in resolver._EXTENSIBLE:
         assert registered[name], name
     for name in ("cmath", "uctypes", "framebuf", "platform", "machine"):

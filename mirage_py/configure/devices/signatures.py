@@ -11,6 +11,7 @@ CLOCK = Signature("clock", ("now_ms", "monotonic_ns", "wall_ns", "sleep", "sleep
 CONGESTION = Signature("congestion", ("start",))
 CONSOLE = Signature("console", ("write", "read", "readline"))
 COOKIE_JAR = Signature("cookie jar", ("store", "header"))
+CRYPTO = Signature("crypto", ("generate", "respond", "agree", "verify", "signer"))
 DHCP = Signature("dhcp", ("start", "stop"))
 DMA = Signature("dma", ("region", "alloc"))
 DNS = Signature("dns", ("resolve", "addresses", "connect"))

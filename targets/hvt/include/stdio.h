@@ -4,6 +4,7 @@
 #define HVT_STDIO_H
 #include <stdarg.h>
 #include <stddef.h>
+typedef struct FILE FILE; /* headers of HACL* name it */
 #define EOF (-1)
 #define SEEK_SET 0
 #define SEEK_CUR 1

@@ -15,7 +15,8 @@ class Crypto:
     """The primitives of an image, by the names that engines know.
 
     random: has bytes(count). hashes: sha256, sha384, sha512, hmac, equal, wipe. aeads: names, make(name, key). The
-    others are None where the image has no use for them; one that has no `verify` only signs.
+    others are None where the image has no use for them, and may have only some of their methods: no `verify` where all
+    that it does is signing.
     """
 
     def __init__(self, random, hashes, aeads, x25519=None, p256=None, p384=None, mlkem768=None, rsa=None, ed25519=None):
@@ -31,17 +32,12 @@ class Crypto:
         self._mlkem768 = mlkem768
         self._curves = {X25519: x25519, SECP256R1: p256}
         self._kinds = {"p256": p256, "p384": p384, "rsa": rsa, "ed25519": ed25519}
-        groups = [group for group in (X25519, SECP256R1) if self._curves[group] is not None]
+        groups = [group for group in (X25519, SECP256R1) if hasattr(self._curves[group], "agree")]
         if mlkem768 is not None and x25519 is not None:
             groups.insert(0, X25519MLKEM768)
         self.groups = tuple(groups)
-        self.key_kinds = tuple(
-            [
-                kind
-                for kind in ("p256", "p384", "rsa", "ed25519")
-                if getattr(self._kinds[kind], "verify", None) is not None
-            ]
-        )
+        kinds = ("p256", "p384", "rsa", "ed25519")
+        self.key_kinds = tuple([kind for kind in kinds if hasattr(self._kinds[kind], "verify")])
 
     # --- key agreement (RFC 8446 section 4.2.8; the hybrid: draft-ietf-tls-ecdhe-mlkem) ---
 
@@ -124,7 +120,7 @@ class Crypto:
         material: octets: of ed25519 the seed, of p256 and p384 the scalar; of rsa a tuple (n, e, d, p, q, dp, dq, qi).
         """
         hal = self._kinds.get(kind)
-        if hal is None:
+        if not hasattr(hal, "key" if kind == "rsa" else "sign"):
             raise ValueError("no " + str(kind) + " in this image")
         if kind == "rsa":
             return RsaSigner(self, hal, material)

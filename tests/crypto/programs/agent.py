@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Calls the primitives of the hal for a test outside: a line in is a call, a line out what came of it.
+
+A call: TARGET METHOD ARGUMENT... TARGET: a name below, or an object that an earlier call returned. Octets are b and
+hexadecimal digits, numbers i and digits; T, F, N are True, False, None; o and a number is an object.
+"""
+
+import sys
+
+from libos.hal.aead import Aeads
+from libos.hal.ed25519 import Ed25519
+from libos.hal.hashes import Hashes
+from libos.hal.mlkem768_full import MlKem768Full
+from libos.hal.p256_full import P256Full
+from libos.hal.p384_full import P384Full
+from libos.hal.rsa_full import RsaFull
+from libos.hal.x25519 import X25519
+
+TARGETS = {
+    "hashes": Hashes(),
+    "aeads": Aeads(),
+    "x25519": X25519(),
+    "p256": P256Full(),
+    "p384": P384Full(),
+    "mlkem768": MlKem768Full(),
+    "rsa": RsaFull(),
+    "ed25519": Ed25519(),
+}
+
+
+def decode(word):
+    kind, rest = word[0], word[1:]
+    if kind == "b":
+        return bytes.fromhex(rest)
+    if kind == "a":
+        return bytearray(bytes.fromhex(rest))
+    if kind == "i":
+        return int(rest)
+    if kind == "s":
+        return rest
+    if kind == "o":
+        return TARGETS[word]
+    return {"T": True, "F": False, "N": None}[kind]
+
+
+def encode(value):
+    if value is None:
+        return "N"
+    if value is True or value is False:
+        return "T" if value else "F"
+    if isinstance(value, (bytes, bytearray)):
+        return "b" + value.hex() if value else "b"  # b"".hex() is no text
+    if isinstance(value, int):
+        return "i%d" % value
+    if isinstance(value, str):
+        return "s" + value
+    if isinstance(value, tuple):
+        return "(" + ",".join([encode(item) for item in value])
+    name = "o%d" % len(TARGETS)
+    TARGETS[name] = value
+    return name
+
+
+def answer(line):
+    """What a call returned, or ! and what it raised."""
+    words = line.split()
+    try:
+        found = getattr(TARGETS[words[0]], words[1])
+        return encode(found(*[decode(word) for word in words[2:]]) if callable(found) else found)
+    except Exception as error:
+        return "!%s %s" % (type(error).__name__, error)
+
+
+def main():
+    while True:
+        line = sys.stdin.readline()
+        if not line:
+            return
+        print(answer(line))

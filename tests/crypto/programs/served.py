@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: MIT
+"""The agent on standard input and output."""
+
+import agent
+
+agent.main()
