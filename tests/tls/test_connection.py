@@ -474,6 +474,22 @@ def test_truncated_within_a_handshake():
     assert "handshake" in server.error.reason
 
 
+def test_no_memory_for_what_the_peer_sent(pair):
+    """It ends this connection, and raises nowhere."""
+    client, server = pair
+
+    def full(*args: Any) -> bytes:
+        raise MemoryError
+
+    client.send(b"x")
+    server.reader.aead.open = full
+    server.receive_data(client.take_output())
+    assert server.error.alert == errors.INTERNAL_ERROR
+    assert server.is_closed
+    assert server.take_output() == b""
+    assert server.context.counters["failures"] == 1
+
+
 def test_closed_before_it_began():
     server = server_context().engine(NOW_MS)
     server.close()

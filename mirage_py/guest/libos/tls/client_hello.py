@@ -92,7 +92,6 @@ def _server_name(data):
             found = name
     if found is None or len(found) > 255:
         return None
-    for octet in found:
-        if not 0x21 <= octet < 0x7F:
-            raise TlsError(ILLEGAL_PARAMETER, "host name is no text")
+    if min(found) < 0x21 or max(found) > 0x7E:
+        raise TlsError(ILLEGAL_PARAMETER, "host name is no text")
     return found.decode().lower()

@@ -134,6 +134,9 @@ class Connection:
             self._receive(data)
         except TlsError as error:
             self.fail(error, not error.is_remote)
+        except MemoryError:
+            # Where there is none for this, there may be none for an alert; others' connections go on.
+            self.fail(TlsError(INTERNAL_ERROR, "no memory for what the peer sent"), False)
 
     def take_output(self):
         """What is to be sent now; b"" when nothing is."""
@@ -387,7 +390,8 @@ class Connection:
         if is_told and not self.is_closed:
             self._send_alert(error.alert)
         self.is_closed = True
-        self.context.counters["failures" if is_told or error.is_remote else "truncated"] += 1
+        is_truncated = error.alert == CLOSE_NOTIFY and not error.is_remote
+        self.context.counters["truncated" if is_truncated else "failures"] += 1
         self._end()
 
     def _end(self):
