@@ -3,6 +3,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import re
 from typing import Any
@@ -90,11 +91,65 @@ def test_a_message_that_comes_with_the_handshake_is_not_lost() -> None:
 def test_a_websocket_may_be_silent_for_hours() -> None:
     async def story(site: Site, peer: Peer) -> None:
         await peer.open()
+        heard = asyncio.create_task(peer.event())  # answers pings, as a browser does
         await settle(10000)
         await peer.send("there?")
-        assert await peer.event() == "there?"
+        assert await heard == "there?"
+        assert site.count("timeouts") == 0
 
     talk(story)
+
+
+def test_a_websocket_whose_peer_has_vanished_ends() -> None:
+    async def story(site: Site, peer: Peer) -> None:
+        await peer.open()
+        await settle(300)
+        assert not site.server.connections
+        assert site.count("timeouts") == 1
+        assert await peer.client.is_reset()
+
+    talk(story)
+
+
+def test_a_websocket_that_does_not_take_what_is_sent_ends() -> None:
+    async def flood(ws: Any) -> None:
+        while True:
+            await ws.send("x" * 10000)
+
+    async def pings(ws: Any) -> None:
+        while await ws.receive() is not None:
+            pass
+
+    for handler in (flood, pings):
+
+        async def story(site: Site, peer: Peer) -> None:
+            await peer.open()
+
+            async def ping() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        await peer.client.send(peer.ws.send_ping(b"x" * 125))
+
+            pinging = asyncio.create_task(ping())
+            await settle(200)
+            assert not site.server.connections
+            assert site.count("timeouts") == 1
+            pinging.cancel()
+
+        talk(story, handler)
+
+
+def test_a_websocket_that_is_closed_by_its_handler_and_takes_nothing_ends() -> None:
+    async def say(ws: Any) -> None:
+        await ws.send("x" * 60000)
+
+    async def main(site: Site) -> None:
+        site.server.websocket("/ws", say)
+        await Peer(site.connect()).open()
+        await settle(200)
+        assert not site.server.connections
+
+    check(Site(room=61000), main)
 
 
 def test_a_handler_that_returns_closes_and_one_that_raises_says_so() -> None:
@@ -363,6 +418,17 @@ def test_the_access_log_is_in_the_combined_format() -> None:
         '10.0.0.2 - - [21/Sep/2026:14:13:20 +0000] "GET /pieces HTTP/1.1" 200 30 "-" "-"',
         '10.0.0.2 - - [21/Sep/2026:14:13:20 +0000] "HEAD /large HTTP/1.1" 200 - "-" "-"',
     ]
+
+
+def test_what_a_client_says_fills_no_console() -> None:
+    console = Console()
+
+    async def story(site: Site) -> None:
+        await site.connect().get("/" + "a" * 7000, b"User-Agent: " + b"\xff" * 9000 + b"\r\n")
+
+    check(Site(access=AccessLog(console, Clock())), story)
+    assert len(console.text) < 4000
+    assert console.text.count("...") == 2
 
 
 def redirected(request: bytes, to_port: int = 8443) -> tuple[int, str | None]:

@@ -87,12 +87,22 @@ class Connection:
             self.why = _WRITE
             self._task.cancel()
 
+    def late(self):
+        """What this waits for has taken too long."""
+        if self.waits == _SWITCHED and self.watch():
+            return
+        if self.waits != _IDLE:
+            self.server.counters["timeouts"] += 1
+        self.end(_WRITE if self.waits == _SWITCHED else self.waits)
+
     def go_away(self):
         """The server closes: what is idle ends, what is in flight is answered and then ends."""
         if self.why:
             return
-        if self.waits == _IDLE or self.waits == _SWITCHED:
-            self.end(self.waits)
+        if self.http.is_switched:
+            self.end(_SWITCHED)
+        elif self.waits == _IDLE:
+            self.end(_IDLE)
         else:
             self.http.keep_alive = False
 
@@ -382,6 +392,26 @@ class Connection:
         self.waits = _SWITCHED
         self.until = 0
         return self.flow, self.http.take_rest()
+
+    # For who speaks another protocol: its waits have an end too. watch: what late() calls, True: it may take longer.
+
+    def sends(self):
+        """Something is about to be written: it has the time that an answer has."""
+        self.waits = _WRITE
+        self.until = self.server.write_until
+
+    def listens(self):
+        """Something is waited for, and the peer may be silent for a while before it is asked whether it is there."""
+        self.waits = _SWITCHED
+        self.until = self.server.idle_until
+
+    def rests(self):
+        """Neither."""
+        self.waits = _SWITCHED
+        self.until = 0
+
+    def watch(self):
+        return False
 
     # --- what goes wrong ---
 

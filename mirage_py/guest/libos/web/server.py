@@ -212,9 +212,7 @@ class HttpServer:
                 tick = self.tick
                 for connection in list(self.connections):
                     if connection.until and connection.until <= tick and not connection.why:
-                        if connection.waits != IDLE:
-                            self.counters["timeouts"] += 1
-                        connection.end(connection.waits)
+                        connection.late()
                 is_quiet = not self.connections
         finally:
             self._sweeper = None

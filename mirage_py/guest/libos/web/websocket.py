@@ -31,6 +31,10 @@ class WebSocket:
             self._ws.receive_data(rest)
         self._pongs = []
         self._is_writing = False
+        self._is_listening = False
+        self._is_asked = False
+        self._connection = request._connection
+        self._connection.watch = self._watch
 
     def __aiter__(self):
         return self
@@ -50,10 +54,19 @@ class WebSocket:
             if out:
                 await self._write(out)
             if event is None:
+                connection = self._connection
+                self._is_listening = True
+                connection.listens()
                 try:
-                    ws.receive_data(await self._flow.read(_READ_BYTES))
+                    data = await self._flow.read(_READ_BYTES)
                 except OSError:
-                    ws.receive_data(b"")
+                    data = b""
+                finally:
+                    self._is_listening = False
+                    if not self._is_writing:
+                        connection.rests()
+                self._is_asked = False
+                ws.receive_data(data)
             elif type(event) is websocket.Close:
                 self.close_code = event.code
                 self.close_reason = event.reason
@@ -85,6 +98,21 @@ class WebSocket:
             except OSError:
                 pass
 
+    def _watch(self):
+        """Nothing has come for a while: whether to go on. A peer that is there answers a ping, one that is not goes."""
+        if self._is_asked or not self._ws.is_open:
+            return False
+        self._is_asked = True
+        self._connection.listens()
+        asyncio.create_task(self._ask())
+        return True
+
+    async def _ask(self):
+        try:
+            await self._write(self._encoded(self._ws.send_ping, b""))
+        except OSError:
+            pass  # who reads sees it
+
     def _encoded(self, encode, data):
         if not self._ws.is_open:
             raise OSError(32)  # EPIPE
@@ -95,10 +123,16 @@ class WebSocket:
         while self._is_writing:
             await asyncio.sleep(0)
         self._is_writing = True
+        connection = self._connection
+        connection.sends()
         try:
             await self._flow.write(data)
         finally:
             self._is_writing = False
+            if self._is_listening:
+                connection.listens()
+            else:
+                connection.rests()
 
     async def _finish(self, code):
         """Closes from our side, and waits a moment for the peer's answer, so that nothing of ours is lost."""
