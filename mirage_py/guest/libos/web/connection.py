@@ -18,9 +18,10 @@ from ..http.server import ServerConnection
 from .request import Request
 from .response import JSON, TEXT, HttpError, Response
 
-# What a connection waits for; 0: for its handler. The server knows the first two.
+# What a connection waits for; 0: for its handler. The server knows three.
 IDLE = 1
 HEAD = 2
+LINGER = 5
 _IDLE = const(1)
 _HEAD = const(2)
 _BODY = const(3)
@@ -32,7 +33,8 @@ _READ_BYTES = const(65536)
 # A body up to this length goes with its head in one piece; answers to pipelined requests are joined up to that.
 _JOIN_BYTES = const(8192)
 _OUT_BYTES = const(32768)
-# A peer that sends or takes fewer octets a second than this gets no more time for them.
+_PIECE_BYTES = const(65536)
+# A peer that sends fewer octets of a body a second than this gets no more time for them.
 _LEAST_RATE = const(500)
 _LINGER_S = const(2)
 _LINGER_BYTES = const(1 << 20)
@@ -258,7 +260,7 @@ class Connection:
                 # The head fills a segment with the first of the body; the rest goes as it lies.
                 await self._write(self.out + head)
                 self.out = b""
-                await self._write(data)
+                await self._write(data, answer.part)
             else:
                 self.out += head
         if server.access is not None:
@@ -320,14 +322,28 @@ class Connection:
         if out:
             await self._write(out)
 
-    async def _write(self, data):
+    async def _write(self, data, part=None):
+        """part(start, end): of data, where that has something better than a memoryview."""
         waits = self.waits
         server = self.server
+        write = self.flow.write
+        size = len(data)
         self.waits = _WRITE
-        self.until = server.tick + server.write_s + len(data) // _LEAST_RATE
         self.is_writing = True
         try:
-            await self.flow.write(data)
+            if size <= _PIECE_BYTES:
+                self.until = server.write_until
+                await write(data)
+            else:
+                # Piece by piece: each is taken in time, or nobody is there who takes it.
+                if part is None:
+                    view = memoryview(data)
+                start = 0
+                while start < size:
+                    end = min(start + _PIECE_BYTES, size)
+                    self.until = server.write_until
+                    await write(view[start:end] if part is None else part(start, end))
+                    start = end
         except OSError as error:
             raise Gone(error.errno)
         finally:

@@ -32,6 +32,11 @@ class WebSocket:
         self._pongs = []
         self._is_writing = False
 
+    @property
+    def is_open(self):
+        """Whether something may still be sent."""
+        return self._ws.is_open
+
     def __aiter__(self):
         return self
 
