@@ -185,6 +185,25 @@ def test_a_client_that_vanishes_ends_the_handler() -> None:
     talk(story, handler)
 
 
+def test_a_client_that_does_not_read_ends_the_handler_in_time() -> None:
+    ended = []
+
+    async def handler(ws: Any) -> None:
+        try:
+            while True:
+                await ws.send("x" * 1000)
+        finally:
+            ended.append(asyncio.get_running_loop().time())
+
+    async def story(site: Site, peer: Peer) -> None:
+        await peer.open()
+        await peer.client.task
+        assert 55 < ended[0] < 70
+        assert site.count("timeouts") == 1
+
+    talk(story, handler)
+
+
 def test_protocols_are_agreed_on() -> None:
     async def handler(ws: Any) -> None:
         await ws.send(ws.protocol.decode())

@@ -36,6 +36,7 @@ _OUT_BYTES = const(32768)
 _PIECE_BYTES = const(65536)
 # A peer that sends fewer octets of a body a second than this gets no more time for them.
 _LEAST_RATE = const(500)
+_KEEPALIVE_MS = const(60000)
 _LINGER_S = const(2)
 _LINGER_BYTES = const(1 << 20)
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -258,9 +259,9 @@ class Connection:
             self._sent = len(data)
             if data:
                 # The head fills a segment with the first of the body; the rest goes as it lies.
-                await self._write(self.out + head)
+                await self.send_octets(self.out + head)
                 self.out = b""
-                await self._write(data, answer.part)
+                await self.send_octets(data, answer.part)
             else:
                 self.out += head
         if server.access is not None:
@@ -307,23 +308,26 @@ class Connection:
             if len(data) <= _OUT_BYTES:
                 data = out + data
             else:
-                await self._write(out)
+                await self.send_octets(out)
         if data:
-            await self._write(data)
+            await self.send_octets(data)
 
     # --- octets out ---
 
     async def flush(self):
         """Sends the answers that have been collected."""
         while self.is_writing:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.02)
         out = self.out
         self.out = b""
         if out:
-            await self._write(out)
+            await self.send_octets(out)
 
-    async def _write(self, data, part=None):
-        """part(start, end): of data, where that has something better than a memoryview."""
+    async def send_octets(self, data, part=None):
+        """Returns when the send buffer has taken all; Gone when that took too long.
+
+        part(start, end): of data, where that has something better than a memoryview.
+        """
         waits = self.waits
         server = self.server
         write = self.flow.write
@@ -397,6 +401,7 @@ class Connection:
         await self.flush()
         self.waits = _SWITCHED
         self.until = 0
+        self.flow.set_keepalive(_KEEPALIVE_MS)  # nobody else asks whether the peer is there
         return self.flow, self.http.take_rest()
 
     # --- what goes wrong ---
@@ -456,7 +461,7 @@ class Connection:
             return
         try:
             data = http.send_response(status, (), why.encode() + b"\n", True)
-            await self._write(self.out + data)
+            await self.send_octets(self.out + data)
             await self._linger()
         except OSError:
             self.flow.abort()

@@ -20,17 +20,17 @@ class WebSocket:
     close_reason: how it ended. Pings are answered while somebody waits for messages.
     """
 
-    def __init__(self, request, flow, rest, protocol, max_message_bytes):
+    def __init__(self, request, connection, rest, protocol, max_message_bytes):
         self.request = request
         self.protocol = protocol
         self.close_code = None
         self.close_reason = ""
-        self._flow = flow
+        self._connection = connection
+        self._flow = connection.flow
         self._ws = websocket.WebSocket(False, max_message_bytes=max_message_bytes)
         if rest:
             self._ws.receive_data(rest)
         self._pongs = []
-        self._is_writing = False
 
     @property
     def is_open(self):
@@ -71,7 +71,8 @@ class WebSocket:
                 return event
 
     async def send(self, message):
-        """Sends text (str) or octets; returns when the send buffer has taken it. OSError when it is closed."""
+        """Sends text (str) or octets; returns when the send buffer has taken it. OSError when it is closed, and when
+        the peer does not take it in the server's time for that."""
         await self._write(self._encoded(self._ws.send, message))
 
     async def ping(self, data=b""):
@@ -96,14 +97,11 @@ class WebSocket:
         return encode(data)
 
     async def _write(self, data):
-        # Pongs and messages may come from two tasks.
-        while self._is_writing:
-            await asyncio.sleep(0)
-        self._is_writing = True
-        try:
-            await self._flow.write(data)
-        finally:
-            self._is_writing = False
+        connection = self._connection
+        # Pongs and messages may come from several tasks.
+        while connection.is_writing:
+            await asyncio.sleep(0.02)
+        await connection.send_octets(data)
 
     async def _finish(self, code):
         """Closes from our side, and waits a moment for the peer's answer, so that nothing of ours is lost."""
@@ -147,8 +145,9 @@ class Acceptor:
     async def _serve(self, request):
         origins = self._origin_check(request)
         protocol, headers = answer(request.head, self._protocols, origins)
-        flow, rest = await request.upgrade(PROTOCOL, headers)
-        ws = WebSocket(request, flow, rest, protocol, self._max_message_bytes)
+        connection = request.connection
+        _, rest = await connection.upgrade(PROTOCOL, headers)
+        ws = WebSocket(request, connection, rest, protocol, self._max_message_bytes)
         try:
             await self._handler(ws)
         except asyncio.CancelledError:
