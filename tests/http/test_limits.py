@@ -6,6 +6,7 @@ import pytest
 from libos.http.connection import CLOSED, NEED_DATA, PAUSED
 from libos.http.errors import LocalError, RemoteError
 from libos.http.limits import Limits
+from libos.http.parts import Parts
 from libos.http.server import ServerConnection
 from tests.http.exchange import GET, events, server_events
 
@@ -277,3 +278,14 @@ def test_keep_alive_as_both_want_it():
     ):
         told = server_events(head + b"\r\n")
         assert (told[-1] == ("closed",)) != stays
+
+
+def test_pieces_of_an_octet_take_no_list_of_that_many():
+    parts = Parts()
+    for number in range(100_000):
+        parts.add(bytes((number & 255,)))
+        parts.add(b"")
+    assert parts.length == 100_000
+    assert len(parts._pieces) + len(parts._joined) < 700
+    assert parts.take() == (bytes(range(256)) * 391)[:100_000]
+    assert parts.take() == b""

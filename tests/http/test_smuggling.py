@@ -3,10 +3,11 @@
 
 import pytest
 
+from libos.http.connection import NEED_DATA
 from libos.http.errors import LocalError
 from libos.http.head import Prepared
 from libos.http.server import ServerConnection
-from tests.http.exchange import GET, server_events
+from tests.http.exchange import GET, answer_ok, events, server_events
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -269,3 +270,43 @@ def test_known_head_is_known_by_all_of_its_octets():
     assert conn.next_event() == b"abc"
     conn.next_event()
     assert b"Connection: close" in conn.send_response(200)
+
+
+def with_what_is_known():
+    """A connection on which a GET, and a POST, have come more than once: they are known again by their octets."""
+    conn = ServerConnection()
+    for data in (GET, GET, GET, post(b"Content-Length: 1", body=b"x"), post(b"Content-Length: 1", body=b"x"), GET, GET):
+        conn.receive_data(data)
+        request = conn.next_event()
+        if request.length:
+            assert conn.next_event() == b"x"
+            conn.next_event()
+        conn.send_response(200)
+        assert conn.next_event() is NEED_DATA
+    return conn
+
+
+@pytest.mark.parametrize("kind", ["framing", "line", "chunk"])
+def test_what_is_known_makes_nothing_good_that_is_malformed(kind):
+    table = {"framing": FRAMING, "line": LINES, "chunk": CHUNKS}[kind]
+    for name, data in table.items():
+        data = CHUNKED + data if kind == "chunk" else data
+        for start in (b"", GET, GET + GET):
+            told = events(with_what_is_known(), start + data, answer=answer_ok, end=True)
+            assert told == events(ServerConnection(), start + data, answer=answer_ok, end=True), name
+            assert told[-1] == ("error", 400), name
+
+
+def test_known_request_with_more_or_less_behind_it():
+    for data in (
+        GET + b"x",
+        GET[:-1],
+        GET + GET,
+        b"\r\n" + GET,
+        GET.replace(b"1.1", b"1.0"),
+        GET.lower(),
+        GET[:-2] + b"X: y\r\n\r\n",
+    ):
+        for cut in (None, 1, len(GET)):
+            told = events(with_what_is_known(), data, cut, answer=answer_ok, end=True)
+            assert told == events(ServerConnection(), data, answer=answer_ok, end=True), data

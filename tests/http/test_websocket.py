@@ -191,7 +191,7 @@ def test_message_in_fragments_of_an_octet_takes_no_list_of_that_many():
     data = frame(BINARY, b"x", last=False) + frame(0, b"y", last=False) * 50_000
     ws.receive_data(data)
     assert ws.next_event() is None
-    assert len(ws._parts) + len(ws._chunks) < 500
+    assert len(ws._parts._pieces) + len(ws._parts._joined) < 500
     # And fragments without an octet take nothing.
     ws.receive_data(frame(0, b"", last=False) * 10_000 + frame(0, b"z"))
     assert ws.next_event() == b"x" + b"y" * 50_000 + b"z"

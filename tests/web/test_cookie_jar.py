@@ -73,6 +73,8 @@ def test_which_request_has_it(set_at: str, value: str, ask: str, sent: bool) -> 
         ("Max-Age=10", 10),
         ("Max-Age=0", 0),
         ("Max-Age=-5", 0),
+        ("Max-Age=--5", None),
+        ("Max-Age=-", None),
         ("Max-Age=x", None),
         ("Expires=Mon, 21 Sep 2026 14:13:30 GMT", 10),
         ("Expires=Mon, 21-Sep-2026 14:13:30 GMT", 10),

@@ -680,3 +680,15 @@ def test_counters_are_the_stack_s_too() -> None:
         assert (counters["connections"], counters["requests"], counters["errors"]) == (1, 2, 1)
 
     check(site(), story)
+
+
+def test_spellings_of_a_path_take_no_memory() -> None:
+    async def story(site: Site) -> None:
+        site.server.route("GET", "/x", lambda request: "x")
+        client = site.connect()
+        for number in range(40):
+            assert (await client.get("/" + "./" * (number * 20) + "x")).body == b"x"
+        assert sum(len(path) for path in site.server.known) < 40 * 256
+        assert len(site.server.known) > 3
+
+    check(Site(), story)

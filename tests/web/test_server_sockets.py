@@ -97,6 +97,33 @@ def test_a_websocket_may_be_silent_for_hours() -> None:
     talk(story)
 
 
+def test_a_peer_that_goes_away_is_nothing_to_report() -> None:
+    async def story(site: Site, peer: Peer) -> None:
+        await peer.open()
+        await peer.send("x" * 100000)
+        await settle(1)  # now it is sent back, and not taken
+        peer.client.flow.abort()
+        await settle(5)
+        assert not site.server.connections
+        assert site.log.errors == []
+        assert site.count("failures") == 0
+
+    talk(story)
+
+
+def test_a_websocket_that_is_closed_by_its_handler_and_takes_nothing_ends() -> None:
+    async def say(ws: Any) -> None:
+        await ws.send("x" * 60000)
+
+    async def main(site: Site) -> None:
+        site.server.websocket("/ws", say)
+        await Peer(site.connect()).open()
+        await settle(200)
+        assert not site.server.connections
+
+    check(Site(room=61000), main)
+
+
 def test_a_handler_that_returns_closes_and_one_that_raises_says_so() -> None:
     async def once(ws: Any) -> None:
         await ws.send(await ws.receive())
@@ -382,6 +409,17 @@ def test_the_access_log_is_in_the_combined_format() -> None:
         '10.0.0.2 - - [21/Sep/2026:14:13:20 +0000] "GET /pieces HTTP/1.1" 200 30 "-" "-"',
         '10.0.0.2 - - [21/Sep/2026:14:13:20 +0000] "HEAD /large HTTP/1.1" 200 - "-" "-"',
     ]
+
+
+def test_what_a_client_says_fills_no_console() -> None:
+    console = Console()
+
+    async def story(site: Site) -> None:
+        await site.connect().get("/" + "a" * 7000, b"User-Agent: " + b"\xff" * 9000 + b"\r\n")
+
+    check(Site(access=AccessLog(console, Clock())), story)
+    assert len(console.text) < 4000
+    assert console.text.count("...") == 2
 
 
 def redirected(request: bytes, to_port: int = 8443) -> tuple[int, str | None]:

@@ -10,6 +10,7 @@ import micropython
 from micropython import const
 
 from .errors import LocalError
+from .parts import Parts
 from .utf8 import scan_utf8
 
 _CONTINUATION = const(0)
@@ -29,9 +30,6 @@ POLICY = 1008
 TOO_BIG = 1009
 
 _MAX_CONTROL_BYTES = const(125)
-# Parts of a message that are joined at once: a message in fragments of an octet takes no more memory than its octets
-# and a 256th of what that many objects would.
-_PARTS = const(256)
 
 
 @micropython.viper
@@ -85,9 +83,7 @@ class WebSocket:
         self._key = 0
         self._control = b""
         self._kind = 0  # of the message of which fragments have come
-        self._parts = []
-        self._chunks = []
-        self._length = 0
+        self._parts = Parts()
         self._carry = b""  # the beginning of a character
         self.is_open = True  # we may send
         self._close = None
@@ -148,7 +144,7 @@ class WebSocket:
         self._close = Close(code, reason, is_remote)
         self.is_open = False
         self._buf = self._control = self._carry = b""
-        self._parts = self._chunks = []
+        self._parts = Parts()
         self._at = 0
         return self._close
 
@@ -191,7 +187,7 @@ class WebSocket:
             if length < 65536 or length >> 63:
                 return self._fail(PROTOCOL_ERROR, "a length that is not in its shortest form")
         if opcode < 8:
-            if self._length + length > self._max_bytes:
+            if self._parts.length + length > self._max_bytes:
                 return self._fail(TOO_BIG, "a message of more than %d octets" % self._max_bytes)
             if opcode:
                 self._kind = opcode
@@ -218,15 +214,10 @@ class WebSocket:
         if self._opcode >= 8:
             self._control += data
             return
-        self._length += count
         if self._kind == TEXT and not self._is_text(data):
             self._fail(BAD_DATA, "text that is not UTF-8")
             return
-        parts = self._parts
-        parts.append(data)
-        if len(parts) >= _PARTS:
-            self._chunks.append(b"".join(parts))
-            parts.clear()
+        self._parts.add(data)
 
     def _is_text(self, data):
         """Checks text as it comes (section 8.1), so that nobody waits for the end of what is none."""
@@ -247,12 +238,9 @@ class WebSocket:
                 return None
             if self._carry:
                 return self._fail(BAD_DATA, "text that is not UTF-8")
-            parts = self._chunks + self._parts
-            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            data = self._parts.take()
             kind = self._kind
-            self._parts = []
-            self._chunks = []
-            self._kind = self._length = 0
+            self._kind = 0
             return str(data, "utf-8") if kind == TEXT else data
         data = self._control
         self._control = b""

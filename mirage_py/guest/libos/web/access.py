@@ -3,6 +3,9 @@
 
 from ..http import dates
 
+# Of each of the target, Referer and User-Agent: a head may have 32 KiB, and a console is slow.
+_SHOWN_BYTES = 512
+
 
 class AccessLog:
     """console: write(text). clock: wall_ns()."""
@@ -37,6 +40,8 @@ class AccessLog:
 
 def _shown(value):
     """As Apache writes what a client has sent: nothing in it ends a field or a line, or moves a terminal's cursor."""
+    if len(value) > _SHOWN_BYTES:
+        value = value[:_SHOWN_BYTES] + b"..."
     for octet in value:
         if octet < 32 or octet > 126 or octet == 34 or octet == 92:
             break

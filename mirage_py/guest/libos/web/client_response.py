@@ -5,6 +5,7 @@ import json as _json
 
 from libos.http.connection import NEED_DATA, EndOfMessage
 from libos.http.errors import RemoteError
+from libos.http.parts import Parts
 
 from .client_coding import Decoder, is_known
 from .failure import TransferError, failed, timed_out, too_much, wrong
@@ -58,7 +59,7 @@ class ClientResponse:
         if self.content_bytes is not None and self.content_bytes > limit:
             self._give_up()
             raise too_much("body", "%d octets of content, and the limit is %d" % (self.content_bytes, limit))
-        parts = []
+        parts = Parts()
         left = limit
         while True:
             piece = await self._next()
@@ -68,8 +69,8 @@ class ClientResponse:
             if left < 0:
                 self._give_up()
                 raise too_much("body", "more than %d octets of content" % limit)
-            parts.append(piece)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.add(piece)
+        return parts.take()
 
     async def text(self, limit=None):
         """The content as text: by the charset of Content-Type, UTF-8 (which is also ASCII) without one.

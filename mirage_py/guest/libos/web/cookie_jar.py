@@ -111,7 +111,7 @@ def _parse(url, data, now_s):
             cookie.is_secure = True
         elif what == b"path" and said.startswith(b"/") and max(said) < 128:
             cookie.path = str(said, "utf-8")
-        elif what == b"max-age" and said.lstrip(b"-").isdigit() and len(said) < 16:
+        elif what == b"max-age" and said[said.startswith(b"-") :].isdigit() and len(said) < 16:
             max_age_s = int(said)
         elif what == b"expires":
             # Many write HTTP's own form with dashes in it. What cannot be read is as good as none.

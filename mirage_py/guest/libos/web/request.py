@@ -5,6 +5,7 @@ import json
 
 from ..http import paths, query
 from ..http.errors import RemoteError
+from ..http.parts import Parts
 from ..http.utf8 import text_of
 
 
@@ -58,10 +59,10 @@ class Request:
 
     async def read(self):
         """All of the body. A longer one than allowed is answered with 413."""
-        chunks = []
+        parts = Parts()
         while chunk := await self.connection.read_body():
-            chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            parts.add(chunk)
+        return parts.take()
 
     async def read_chunk(self):
         """The next octets of the body as they came; b"" at its end. The client is slowed down to how fast they are

@@ -8,6 +8,7 @@ from .response import HttpError, Response
 
 # Targets that are known by their octets.
 _KNOWN = 256
+_KNOWN_BYTES = 256
 
 
 class Route:
@@ -170,9 +171,11 @@ class Router:
                         break
         if route is None:
             raise HttpError(404)
-        if len(self.known) >= _KNOWN:
-            self.known.clear()
-        self.known[path] = route
+        # A path may be written in many ways, and at any length: they are to take no memory.
+        if len(path) <= _KNOWN_BYTES:
+            if len(self.known) >= _KNOWN:
+                self.known.clear()
+            self.known[path] = route
         return route, None
 
 

@@ -7,6 +7,7 @@ from ..http import websocket
 from ..http.errors import LocalError, RemoteError
 from ..http.websocket import GOING_AWAY, NO_CLOSE, NORMAL
 from ..http.websocket_handshake import PROTOCOL, answer
+from .connection import Gone
 
 _READ_BYTES = 65536
 _INTERNAL = 1011
@@ -153,6 +154,8 @@ class Acceptor:
         except asyncio.CancelledError:
             await ws._finish(GOING_AWAY)
             raise
+        except Gone:
+            return  # a peer that leaves while something is sent is nothing to report
         except (OSError, LocalError) as error:
             if ws._ws.is_open:
                 request.failed(error)
