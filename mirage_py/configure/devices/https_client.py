@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
 """HTTP clients, with and without TLS."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 from mirage_py.configure.device import Device, Kind, Node, optional
 from mirage_py.configure.devices.clock import clock
 from mirage_py.configure.devices.happy_eyeballs import happy_eyeballs
@@ -16,6 +20,7 @@ from mirage_py.configure.devices.signatures import (
     WEBSOCKET_CLIENT,
 )
 from mirage_py.configure.devices.signatures import HTTP_CLIENT as OFFERS
+from mirage_py.configure.devices.tls import SYSTEM, tls
 from mirage_py.configure.keys import Key
 
 COOKIES = Kind(
@@ -80,6 +85,39 @@ def http_client(
     once, 16 and 6 unless given.
     """
     return client_of(stack, None, eyeballs, decompress, cookies, websocket, connections, per_origin, group)
+
+
+def https_client(
+    stack: Node,
+    trust: str | None = SYSTEM,
+    *,
+    pins: Iterable[str] = (),
+    client_certificate: str | None = None,
+    client_key: str | None = None,
+    eyeballs: Node | None = None,
+    decompress: bool = True,
+    cookies: bool = False,
+    websocket: bool = False,
+    connections: int | None = None,
+    per_origin: int | None = None,
+    group: str = "",
+) -> Device:
+    """An HTTP client for https and http: `await client.get("https://…")`. Arguments and keys of http_client, and
+
+    trust: whom to believe: "system", this computer's store, or a PEM file, counted from where config.py is; pins:
+    SHA-256 of keys in hexadecimal, in addition, or alone with trust=None. client_certificate, client_key: PEM files of
+    what proves to servers who we are.
+    """
+    secure = tls(
+        stack,
+        trust=trust,
+        pins=pins,
+        client_certificate=client_certificate,
+        client_key=client_key,
+        alpn=("http/1.1",),
+        group=group,
+    )
+    return client_of(stack, secure, eyeballs, decompress, cookies, websocket, connections, per_origin, group)
 
 
 def client_of(
