@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import getpass
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,7 @@ TEXT = b"".join(b"line %d of a page that is worth compressing\n" % number for nu
 
 CONFIG = """
 daemon off;
+user {user};
 pid {folder}/nginx.pid;
 worker_processes 1;
 error_log stderr warn;
@@ -54,12 +56,13 @@ def nginx(folder: Path, files: list[Path], minor: int) -> Iterator[int]:
     folder.mkdir()
     (folder / "www").mkdir()
     (folder / "www" / "text").write_bytes(TEXT)
-    # Its workers are nobody's.
-    for each in (folder.parent, folder, folder / "www"):
-        each.chmod(0o755)
     port = guests.free_port()
     config = folder / "nginx.conf"
-    config.write_text(CONFIG.format(folder=folder, port=port, certificate=files[0], key=files[1], minor=minor))
+    # Else its workers are nobody's, who may not read the test's files.
+    user = getpass.getuser()
+    config.write_text(
+        CONFIG.format(folder=folder, port=port, certificate=files[0], key=files[1], minor=minor, user=user)
+    )
     with subprocess.Popen([need("nginx", "nginx"), "-e", "stderr", "-c", str(config)]) as process:
         try:
             deadline = time.monotonic() + 20
