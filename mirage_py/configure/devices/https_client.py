@@ -22,6 +22,7 @@ from mirage_py.configure.devices.signatures import (
 from mirage_py.configure.devices.signatures import HTTP_CLIENT as OFFERS
 from mirage_py.configure.devices.tls import SYSTEM, tls
 from mirage_py.configure.keys import Key
+from mirage_py.support.errors import UserError
 
 COOKIES = Kind(
     name="cookie_jar",
@@ -108,6 +109,9 @@ def https_client(
     SHA-256 of keys in hexadecimal, in addition, or alone with trust=None. client_certificate, client_key: PEM files of
     what proves to servers who we are.
     """
+    pins = list(pins)
+    if trust is None and not pins:
+        raise UserError("https_client: it would trust nobody", 'give trust="system", the name of a PEM file, or pins')
     secure = tls(
         stack,
         trust=trust,
@@ -132,6 +136,9 @@ def client_of(
     group: str,
 ) -> Device:
     """What http_client and https_client make."""
+    for name, value in (("connections", connections), ("per_origin", per_origin)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise UserError(f"http_client: {name}={value!r}", "give a number from 1 on")
     return HTTP_CLIENT(
         stack,
         eyeballs or happy_eyeballs(stack),
