@@ -45,7 +45,12 @@ def test_client_without_tls_carries_none(tmp_path: Path) -> None:
     names = modules(configuration)
     assert {"libos/web/client.py", "libos/web/client_coding.py", "libos/hal/inflate.py", "libos/app/dns.py"} <= names
     assert not any(name.startswith("libos/tls/") for name in names)
-    assert not names & {"libos/web/server.py", "libos/web/connection.py", "libos/http/server.py", "libos/http/ranges.py"}
+    assert not names & {
+        "libos/web/server.py",
+        "libos/web/connection.py",
+        "libos/http/server.py",
+        "libos/http/ranges.py",
+    }
     assert not names & {"libos/web/cookie_jar.py", "libos/web/client_websocket.py", "libos/http/websocket.py"}
     assert "('proxy', 'str', None" in text(configuration) or '("proxy", "str", None' in text(configuration)
     assert "_inflate" in configuration.resolution.builtins
