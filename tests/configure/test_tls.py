@@ -286,7 +286,7 @@ def test_key_that_others_can_read(site: Site) -> None:
     assert any("can be read by others: chmod 600" in text for text in configuration.warnings())
 
 
-@pytest.mark.parametrize("kind", ["p256", "rsa"])
+@pytest.mark.parametrize("kind", ["p256", pytest.param("rsa", marks=pytest.mark.slow)])
 def test_private_key_is_nowhere_else(site: Site, kind: str) -> None:
     """Not in what is printed, nor in any file but link.json, which nobody else may read."""
     site.make(kind=kind)
