@@ -96,6 +96,35 @@ def test_certificate_is_kept_and_renewed(secure: Path, tmp_path: Path) -> None:
     assert certificates.der(after.leaf) in (built / "dist" / "secure").read_bytes()
 
 
+def test_certificate_is_replaced_while_it_runs(secure: Path, tmp_path: Path) -> None:
+    """The connection that brought it goes on, new ones have the new one. What is none changes nothing."""
+    mirage = secure.parent.parent / "mirage"
+    for path, name in (("ca.pem", "ca.pem"), ("ca.key", "ca.key")):
+        shutil.copy(mirage / path, tmp_path / name)
+    making.make(making.Order(tmp_path, ["renewed.test"]))
+    pem, key = ((tmp_path / name).read_bytes() for name in ("site.pem", "site.key"))
+    context = ssl.create_default_context(cafile=mirage / "ca.pem")
+    with guests.start_socket(secure, {"port": 8443}) as guest:
+        port = guest.ports[8443]
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as secured,
+        ):
+            for sent, answer in (
+                (pem, b"0 private keys, not one"),
+                (pem + (mirage / "ca.key").read_bytes(), b"the private key is not the certificate's"),
+                (pem + key, b"replaced"),
+                (b"hello", b"hello"),
+            ):
+                secured.sendall(sent)
+                assert secured.recv(200) == answer
+            assert echoed(port, context, "renewed.test") == b"hello"
+            with pytest.raises(ssl.SSLCertVerificationError):
+                echoed(port, context, "localhost")
+            secured.sendall(b"still here")
+            assert secured.recv(200) == b"still here"
+
+
 @contextlib.contextmanager
 def server(certificate: Path, key: Path) -> Iterator[int]:
     """Says hello to everybody, over TLS; its port."""
@@ -147,3 +176,18 @@ def test_key_log_is_said_aloud(secure: Path, tmp_path: Path) -> None:
         lines = [line.split() for line in guest.text().splitlines()]
         labels = {line[0] for line in lines if len(line) == 3 and len(line[1]) == 64}
         assert {"CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_TRAFFIC_SECRET_0"} <= labels
+
+
+@pytest.mark.qemu
+@pytest.mark.xdist_group("machine")
+def test_in_a_machine(secure: Path, tmp_path: Path) -> None:
+    source = secure.parent.parent.parent / "source"
+    image = guests.build(source, tmp_path / "machine", "-t", "hvt", "--tls-min", "1.3")
+    mirage = tmp_path / "machine" / "mirage"
+    assert stat.S_IMODE(image.stat().st_mode) & 0o077 == 0
+    identity = certificates.read_identity(mirage / "server.pem", mirage / "server.key")
+    assert "10.0.0.2" in certificates.names_of(identity.leaf)
+    context = ssl.create_default_context(cafile=mirage / "ca.pem")
+    with guests.start_hvt(image, {8443}) as guest:
+        for name in ("localhost", "127.0.0.1"):
+            assert echoed(guest.ports[8443], context, name) == b"hello"

@@ -385,7 +385,7 @@ def test_client_has_what_it_needs_and_no_more(site: Site) -> None:
     assert not found & {"libos.tls.server", "libos.tls.identity", "libos.tls.x509.keys", "libos.tls.x509.pack"}
     (blob,) = embedded(configuration, "tls/trust-")
     assert Trust(blob).count == 1
-    assert any(f"ca.pem: 1 trusted for servers ({len(blob)} octets)" in note for note in configuration.notes)
+    assert any(f"ca.pem: 1 authority trusted for servers ({len(blob)} octets)" in note for note in configuration.notes)
     assert not file(configuration, "mirage/link.json").is_secret
 
 
@@ -424,7 +424,7 @@ def test_system_store(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(octets, "SYSTEM_STORES", ())
     monkeypatch.setattr(octets, "system_store", lambda: tmp_path / "ca.pem")
     configuration = site.config('trust="system"').configure()
-    assert any("this computer's trust store: 1 trusted for servers" in note for note in configuration.notes)
+    assert any("this computer's trust store: 1 authority trusted for servers" in note for note in configuration.notes)
     monkeypatch.undo()
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Echoes over TLS; connects to a server of the test's first, and says what came of it."""
+"""Echoes over TLS; connects to a server of the test's first, and says what came of it. Takes a new certificate, too."""
+
+from libos.tls.credential import Credential
 
 
 class Secure:
@@ -29,4 +31,10 @@ class Secure:
             data = await flow.read()
             if not data:
                 return
+            if data.startswith(b"-----BEGIN"):
+                try:
+                    self.stack.replace([Credential.of_pem(self.stack.server.crypto, data, data)])
+                    data = b"replaced"
+                except ValueError as error:
+                    data = str(error).encode()
             await flow.write(data)
