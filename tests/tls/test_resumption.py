@@ -151,7 +151,7 @@ def test_ticket_of_any_length(size):
         assert server.is_established
         assert not server.is_resumed
     else:  # no hello is that long
-        assert server.error.alert == errors.ILLEGAL_PARAMETER
+        assert server.error.alert == errors.DECODE_ERROR
 
 
 def test_wrong_binder():
