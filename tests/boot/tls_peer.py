@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""CPython's ssl beside a guest: what test_tls.py runs where the guest's network is. Prints one JSON object."""
+"""CPython's ssl beside a guest: what test_tls_flows.py runs where the guest's network is. Prints one JSON object."""
 
 import argparse
 import json

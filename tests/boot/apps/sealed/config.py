@@ -14,9 +14,9 @@ PORTS = [
 ]
 STACK = generic_stack()
 register(
-    "secure",
+    "sealed",
     unikernel(
-        "secure.Secure",
+        "sealed.Sealed",
         STACK,
         tls(STACK, certificate="site.pem", trust="ca.pem", half_open=50, timeout_ms=3000),
         tls_contexts(trust="ca.pem"),

@@ -61,9 +61,9 @@ class Secure:
 )
 def secure(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     kind = request.param
-    source = tmp_path_factory.mktemp("source") / "secure"
+    source = tmp_path_factory.mktemp("source") / "sealed"
     directory = tmp_path_factory.mktemp("secure") / kind
-    shutil.copytree(APPS / "secure", source)
+    shutil.copytree(APPS / "sealed", source)
     certificate = engines.certificate_pem("p256", ("localhost",))
     pem = engines.key_pem("p256") + certificate
     (source / "ca.pem").write_bytes(certificate)

@@ -8,7 +8,7 @@ import ssl
 from pems import PEM
 
 
-class Secure:
+class Sealed:
     def __init__(self, stack, tls_stack, contexts, port, ssl_port, control_port):
         self.stack = stack
         self.tls = tls_stack
