@@ -211,6 +211,7 @@ class TlsFlow:
         total = len(data)
         start = 0
         is_below = False
+        discard = tls.crypto.discard if total >= _LARGE and getattr(flow, "is_copying", False) else None
         self._is_writing = True
         try:
             while start < total or self._pending or tls.output:
@@ -239,6 +240,8 @@ class TlsFlow:
                 is_below = True
                 await flow.write(out)
                 is_below = False
+                if discard is not None:
+                    discard(out)
         except core.CancelledError:
             self.unsent = bytes(memoryview(data)[start:])
             if is_below:
