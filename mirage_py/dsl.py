@@ -83,6 +83,7 @@ from mirage_py.configure.devices.sockets import sockets
 from mirage_py.configure.devices.stack import configured_stack, direct_stack, generic_stack, socket_stack
 from mirage_py.configure.devices.tap import tap
 from mirage_py.configure.devices.tcp import tcp
+from mirage_py.configure.devices.tls import tls
 from mirage_py.configure.devices.udp import udp
 from mirage_py.configure.devices.virtio_net import VIRTIO_NET_PCI, virtio_net, virtio_of_pci
 from mirage_py.configure.embedded import Embedded
@@ -182,6 +183,7 @@ __all__ = [
     "sockets",
     "tap",
     "tcp",
+    "tls",
     "udp",
     "unikernel",
     "unnumbered_ipv4",
