@@ -30,7 +30,7 @@ from mirage_py.configure.devices.ethernet import ethernet
 from mirage_py.configure.devices.files import files
 from mirage_py.configure.devices.happy_eyeballs import happy_eyeballs
 from mirage_py.configure.devices.http_server import http_server
-from mirage_py.configure.devices.https_client import http_client
+from mirage_py.configure.devices.https_client import http_client, https_client
 from mirage_py.configure.devices.icmp import icmp
 from mirage_py.configure.devices.icmp6 import icmp6
 from mirage_py.configure.devices.inflate import inflate
@@ -160,6 +160,7 @@ __all__ = [
     "happy_eyeballs",
     "http_client",
     "http_server",
+    "https_client",
     "icmp",
     "icmp6",
     "inflate",

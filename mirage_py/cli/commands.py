@@ -36,6 +36,26 @@ def cli() -> None:
     """MirageOS for Python: one application, linked with the parts of an operating system that it needs, as an image."""
 
 
+@cli.command(cls=OneLineErrors)
+@click.argument("name", metavar="NAME", type=click.Path())
+@click.option(
+    "--template", default="site", metavar="TEMPLATE", help="What to begin from: site, or echo [default: site]."
+)
+@common_options
+@click.pass_context
+def new(context: click.Context, /, name: str, template: str) -> None:
+    """Make a directory NAME with an application to begin from."""
+    from mirage_py.configure import scaffold
+
+    settings = settings_of(context)
+    directory = Path(name)
+    for path in scaffold.make(directory, template):
+        if settings.verbose:
+            click.echo(f"written: {path}")
+    if not settings.quiet:
+        click.echo(f"made {directory}; next: cd {directory}, mirage-py configure, make, make run")
+
+
 @cli.command(cls=ApplicationCommand, name="configure")
 @application_options
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing; with -v its text too.")

@@ -23,7 +23,7 @@ from mirage_py.configure.keys import RUNTIME, Key, Value
 from mirage_py.support.errors import UserError
 
 DEFAULT_MEMORY_MB = 16
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+IMAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def register(name: str, unikernel: Device, *, memory_mb: int = DEFAULT_MEMORY_MB
     registrations = _registrations.get()
     if registrations is None:
         raise UserError("config.py is not a program", "run `mirage-py configure` beside it")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not IMAGE_NAME.fullmatch(name):
         raise UserError(f"{name!r} is not a name for an image", "use letters, digits, '-' and '_', a letter first")
     if not isinstance(unikernel, Device):
         raise UserError(f"register: {unikernel!r} is not a unikernel", 'make it with unikernel("module.Class", ...)')

@@ -52,6 +52,7 @@ class Stack:
 
     def connect(self, port: int = 8080) -> Client:
         here, there = pair(self.room)
+        there.set_keepalive = lambda idle_ms: None  # type: ignore[attr-defined]
         self.server_ends.append(there)
         self.tasks.append(asyncio.create_task(self._serve(self.listeners[port], there)))
         return Client(here, self.tasks[-1])

@@ -133,7 +133,7 @@ def test_a_client_that_does_not_read_is_reset() -> None:
         await client.send(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
         since = now()
         await client.task
-        assert 25 <= now() - since <= 300
+        assert 55 <= now() - since <= 65
         assert client.flow.peer.was_aborted
         assert site.count("timeouts") == 1
 
@@ -147,7 +147,7 @@ def test_a_client_that_reads_slowly_gets_all() -> None:
         await client.send(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
         got = b""
         while len(got) < 100000:
-            got += await client.flow.read(2000)
+            got += await client.flow.read(4000)
             await settle(2)
         assert got.endswith(b"x")
 

@@ -272,4 +272,29 @@ def test_a_large_file_is_handed_to_the_flow_as_it_lies(files: Any) -> None:
         assert (await client.answer()).body == body
         assert any(data is body for data in written)
 
+        # A larger one goes in pieces, which its file hands out.
+        asked = []
+
+        class Large:
+            body = gzip = b"x" * 200000
+            brotli = None
+            path, type, etag, last_modified, modified_s = "/large", "text/plain", '"a"', MODIFIED, 10**9
+
+            def part(self, start: int, end: int, which: int = 0) -> bytes:
+                asked.append((start, end, which))
+                return self.body[start:end]
+
+        class Folder:
+            def lookup(self, path: str) -> Any:
+                return Large() if path == "/large" else None
+
+        site.server.folder("/more/", Folder())
+        for headers, which in ((b"", 0), (b"Accept-Encoding: gzip\r\n", 1)):
+            asked.clear()
+            assert len((await client.get("/more/large", headers)).body) == 200000
+            assert asked == [(n, min(n + 65536, 200000), which) for n in range(0, 200000, 65536)]
+        asked.clear()
+        assert len((await client.get("/more/large", b"Range: bytes=1000-99999\r\n")).body) == 99000
+        assert asked == [(1000, 100000, 0), (1000, 66536, 0), (66536, 100000, 0)]
+
     check(Site(), story)

@@ -40,11 +40,11 @@ class File:
         offset += etag
         self.last_modified = str(blob[offset : offset + date], "utf-8")
         self._name = name
-        self._body = body
+        self._at = (body, gzip, brotli)
 
-    def part(self, start, end):
-        """body[start:end], where it lies."""
-        return _embedded.octets(self._name, self._body + start, end - start)
+    def part(self, start, end, which=0):
+        """body[start:end], where it lies. which: 0 of the body, 1 of gzip, 2 of brotli. Nothing beyond its end."""
+        return _embedded.octets(self._name, self._at[which] + start, end - start)
 
 
 class Files:

@@ -18,9 +18,10 @@ from ..http.server import ServerConnection
 from .request import Request
 from .response import JSON, TEXT, HttpError, Response
 
-# What a connection waits for; 0: for its handler. The server knows the first two.
+# What a connection waits for; 0: for its handler. The server knows three.
 IDLE = 1
 HEAD = 2
+LINGER = 5
 _IDLE = const(1)
 _HEAD = const(2)
 _BODY = const(3)
@@ -32,8 +33,10 @@ _READ_BYTES = const(65536)
 # A body up to this length goes with its head in one piece; answers to pipelined requests are joined up to that.
 _JOIN_BYTES = const(8192)
 _OUT_BYTES = const(32768)
-# A peer that sends or takes fewer octets a second than this gets no more time for them.
+_PIECE_BYTES = const(65536)
+# A peer that sends fewer octets of a body a second than this gets no more time for them.
 _LEAST_RATE = const(500)
+_KEEPALIVE_MS = const(60000)
 _LINGER_S = const(2)
 _LINGER_BYTES = const(1 << 20)
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -87,22 +90,12 @@ class Connection:
             self.why = _WRITE
             self._task.cancel()
 
-    def late(self):
-        """What this waits for has taken too long."""
-        if self.waits == _SWITCHED and self.watch():
-            return
-        if self.waits != _IDLE:
-            self.server.counters["timeouts"] += 1
-        self.end(_WRITE if self.waits == _SWITCHED else self.waits)
-
     def go_away(self):
         """The server closes: what is idle ends, what is in flight is answered and then ends."""
         if self.why:
             return
-        if self.http.is_switched:
-            self.end(_SWITCHED)
-        elif self.waits == _IDLE:
-            self.end(_IDLE)
+        if self.waits == _IDLE or self.waits == _SWITCHED:
+            self.end(self.waits)
         else:
             self.http.keep_alive = False
 
@@ -266,9 +259,9 @@ class Connection:
             self._sent = len(data)
             if data:
                 # The head fills a segment with the first of the body; the rest goes as it lies.
-                await self._write(self.out + head)
+                await self.send_octets(self.out + head)
                 self.out = b""
-                await self._write(data)
+                await self.send_octets(data, answer.part)
             else:
                 self.out += head
         if server.access is not None:
@@ -315,29 +308,46 @@ class Connection:
             if len(data) <= _OUT_BYTES:
                 data = out + data
             else:
-                await self._write(out)
+                await self.send_octets(out)
         if data:
-            await self._write(data)
+            await self.send_octets(data)
 
     # --- octets out ---
 
     async def flush(self):
         """Sends the answers that have been collected."""
         while self.is_writing:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.02)
         out = self.out
         self.out = b""
         if out:
-            await self._write(out)
+            await self.send_octets(out)
 
-    async def _write(self, data):
+    async def send_octets(self, data, part=None):
+        """Returns when the send buffer has taken all; Gone when that took too long.
+
+        part(start, end): of data, where that has something better than a memoryview.
+        """
         waits = self.waits
         server = self.server
+        write = self.flow.write
+        size = len(data)
         self.waits = _WRITE
-        self.until = server.tick + server.write_s + len(data) // _LEAST_RATE
         self.is_writing = True
         try:
-            await self.flow.write(data)
+            if size <= _PIECE_BYTES:
+                self.until = server.write_until
+                await write(data)
+            else:
+                # Piece by piece: each is taken in time, or nobody is there who takes it.
+                if part is None:
+                    view = memoryview(data)
+                start = 0
+                while start < size:
+                    end = min(start + _PIECE_BYTES, size)
+                    self.until = server.write_until
+                    await write(view[start:end] if part is None else part(start, end))
+                    start = end
         except OSError as error:
             raise Gone(error.errno)
         finally:
@@ -391,27 +401,8 @@ class Connection:
         await self.flush()
         self.waits = _SWITCHED
         self.until = 0
+        self.flow.set_keepalive(_KEEPALIVE_MS)  # nobody else asks whether the peer is there
         return self.flow, self.http.take_rest()
-
-    # For who speaks another protocol: its waits have an end too. watch: what late() calls, True: it may take longer.
-
-    def sends(self):
-        """Something is about to be written: it has the time that an answer has."""
-        self.waits = _WRITE
-        self.until = self.server.write_until
-
-    def listens(self):
-        """Something is waited for, and the peer may be silent for a while before it is asked whether it is there."""
-        self.waits = _SWITCHED
-        self.until = self.server.idle_until
-
-    def rests(self):
-        """Neither."""
-        self.waits = _SWITCHED
-        self.until = 0
-
-    def watch(self):
-        return False
 
     # --- what goes wrong ---
 
@@ -470,7 +461,7 @@ class Connection:
             return
         try:
             data = http.send_response(status, (), why.encode() + b"\n", True)
-            await self._write(self.out + data)
+            await self.send_octets(self.out + data)
             await self._linger()
         except OSError:
             self.flow.abort()

@@ -31,7 +31,7 @@ class Events:
 
     async def _write(self, data):
         while self._writer.is_writing:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.02)
         self._is_quiet = False
         await self._writer.write(data)
 
@@ -41,7 +41,7 @@ class Events:
             while True:
                 self._is_quiet = True
                 await asyncio.sleep(_BEAT_S)
-                if self._is_quiet:
+                if self._is_quiet and not self._writer.is_writing:
                     await self._write(sse.KEEP_ALIVE)
         except OSError:
             self._writer.give_up()

@@ -20,7 +20,7 @@ class Request:
         self.head = head
         self.headers = head.headers
         self.params = params
-        self._connection = connection
+        self.connection = connection
 
     @property
     def method(self):
@@ -40,7 +40,7 @@ class Request:
 
     @property
     def remote(self):
-        return self._connection.flow.remote
+        return self.connection.flow.remote
 
     def query(self):
         """The query as a dict of text; the first of several values. RemoteError 400, which answers, when malformed."""
@@ -55,19 +55,19 @@ class Request:
 
     def allow_body(self, limit):
         """More octets of body than the server's limit, or fewer. None: any number. Before reading."""
-        self._connection.http.body_limit = limit
+        self.connection.http.body_limit = limit
 
     async def read(self):
         """All of the body. A longer one than allowed is answered with 413."""
         parts = Parts()
-        while chunk := await self._connection.read_body():
+        while chunk := await self.connection.read_body():
             parts.add(chunk)
         return parts.take()
 
     async def read_chunk(self):
         """The next octets of the body as they came; b"" at its end. The client is slowed down to how fast they are
         asked for."""
-        return await self._connection.read_body()
+        return await self.connection.read_body()
 
     async def text(self):
         """The body as text. 400 answers what is no UTF-8."""
@@ -92,7 +92,7 @@ class Request:
 
     def failed(self, error):
         """For who answers by himself: tells the console of an exception, with its traceback."""
-        self._connection.failed(self.head, error)
+        self.connection.failed(self.head, error)
 
     # --- another protocol ---
 
@@ -101,7 +101,7 @@ class Request:
 
         Returns (flow, rest): rest is what has come of it already. The connection is closed when the handler returns.
         """
-        return await self._connection.upgrade(protocol, headers)
+        return await self.connection.upgrade(protocol, headers)
 
 
 def _fields(data):

@@ -22,6 +22,7 @@ class Response:
     # For a response that is given again and again: its octets, and what of all responses they were made with.
     is_constant = False
     made = made_with = None
+    part = None  # part(start, end): octets of the body, without a copy of them
 
     def __init__(self, body=b"", status=200, headers=(), type=None, length=None):
         if isinstance(body, str):

@@ -9,13 +9,15 @@ import asyncio
 from ..http import dates
 from ..http.head import Prepared, fields
 from ..http.limits import Limits
-from .connection import HEAD, IDLE, Connection
+from .connection import HEAD, IDLE, LINGER, Connection
 from .response import Response, typed
 from .router import Router
 
 # A clock that is before 2025 has not been set.
 _WALL_KNOWN_S = 1735689600
 _TYPES = 64
+# So many more than max_connections, while those that were sent away are not gone yet.
+_LEAVING = 32
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -34,8 +36,8 @@ class HttpServer:
     .redirect; None for without. hsts_s: for so long browsers come over HTTPS only (RFC 6797); 0: not said.
 
     Attributes that may be changed before start(): limits (http.limits.Limits), max_connections, and in seconds head_s
-    (a head has come), body_s and write_s (a body comes, is taken: with 500 octets more for each further second),
-    idle_s (the next request begins), drain_s (what is in flight at the end).
+    (a head has come), body_s (a body has come; 500 octets give a second more), write_s (each 64 KiB of an answer have
+    been taken), idle_s (the next request begins), drain_s (what is in flight at the end).
     """
 
     def __init__(self, stack, log, clock, port=8080, health=None, metrics=None, access=None, redirect=None, hsts_s=0):
@@ -48,7 +50,7 @@ class HttpServer:
         self.max_connections = 512
         self.head_s = 10
         self.body_s = 20
-        self.write_s = 30
+        self.write_s = 60
         self.idle_s = 60
         self.drain_s = 4
         self.connections = {}
@@ -167,7 +169,7 @@ class HttpServer:
         counters["connections"] += 1
         if self.is_closing:
             return
-        if len(self.connections) >= self.max_connections and not self._evict():
+        if len(self.connections) >= self.max_connections and not await self._make_room():
             counters["rejected"] += 1
             await flow.write(_BUSY)
             return
@@ -183,14 +185,21 @@ class HttpServer:
         finally:
             self.connections.pop(connection, None)
 
+    async def _make_room(self):
+        """Whether there is a place for one more."""
+        if len(self.connections) >= self.max_connections + _LEAVING:
+            await asyncio.sleep(0)  # those that were sent away go
+            if len(self.connections) >= self.max_connections + _LEAVING:
+                return False
+        return self._evict()
+
     def _evict(self):
-        """Makes room: an idle connection goes, or the one that has taken longest over its head. False: all are busy."""
-        if len(self.connections) >= self.max_connections + 32:
-            return False  # those that were sent away are not gone yet
+        """Sends one away: who is idle or ends anyway, else who has taken longest over a head. False: all are busy."""
         found = None
         for connection in self.connections:
-            if not connection.why and IDLE <= connection.waits <= HEAD:
-                if connection.waits == IDLE:
+            waits = connection.waits
+            if not connection.why and waits in (IDLE, HEAD, LINGER):
+                if waits != HEAD:
                     found = connection
                     break
                 if found is None or connection.until < found.until:
@@ -212,7 +221,9 @@ class HttpServer:
                 tick = self.tick
                 for connection in list(self.connections):
                     if connection.until and connection.until <= tick and not connection.why:
-                        connection.late()
+                        if connection.waits != IDLE:
+                            self.counters["timeouts"] += 1
+                        connection.end(connection.waits)
                 is_quiet = not self.connections
         finally:
             self._sweeper = None

@@ -18,6 +18,7 @@ _NOT_FOUND = "/404.html"
 _CONDITIONS = (b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"range")
 _SMALL_BYTES = 2048
 _ENCODED = {b"br": "-br", b"gzip": "-gz"}
+_WHICH = {b"identity": 0, b"gzip": 1, b"br": 2}
 
 
 class Folder:
@@ -85,6 +86,7 @@ class _FileRoute(_ReadOnly):
         if file.brotli is not None:
             self._offers.insert(0, b"br")
         self._plain = Response(file.body, status, self._variant(b"identity")[2])
+        self._plain.part = file.part
         # A small file's answer is made once a second, for its date.
         self._plain.is_constant = status == 200 and len(file.body) <= _SMALL_BYTES
 
@@ -124,7 +126,14 @@ class _FileRoute(_ReadOnly):
         if coding == b"identity":
             return self._plain
         body, _, headers = self._variant(coding)
-        return Response(body, self._status, headers)
+        return self._response(body, self._status, headers, coding)
+
+    def _response(self, body, status, headers, coding):
+        response = Response(body, status, headers)
+        which = _WHICH[coding]
+        part = self._file.part
+        response.part = lambda start, end: part(start, end, which)
+        return response
 
     def _conditional(self, head, coding):
         file = self._file
@@ -146,8 +155,10 @@ class _FileRoute(_ReadOnly):
                 pairs = self._pairs(etag)
                 pairs.append((b"Content-Range", ranges.content_range(start, end, size)))
                 fields = Prepared(pairs)
-                return Response(file.part(start, end), 206, fields)
-        return Response(body, 200, fields)
+                response = Response(file.part(start, end), 206, fields)
+                response.part = lambda begin, stop: file.part(start + begin, start + stop)
+                return response
+        return self._response(body, 200, fields, coding)
 
     def _pairs(self, etag):
         """Of a part (RFC 9110 section 15.3.7)."""

@@ -7,6 +7,7 @@ from ..http import websocket
 from ..http.errors import LocalError, RemoteError
 from ..http.websocket import GOING_AWAY, NO_CLOSE, NORMAL
 from ..http.websocket_handshake import PROTOCOL, answer
+from .connection import Gone
 
 _READ_BYTES = 65536
 _INTERNAL = 1011
@@ -20,21 +21,22 @@ class WebSocket:
     close_reason: how it ended. Pings are answered while somebody waits for messages.
     """
 
-    def __init__(self, request, flow, rest, protocol, max_message_bytes):
+    def __init__(self, request, connection, rest, protocol, max_message_bytes):
         self.request = request
         self.protocol = protocol
         self.close_code = None
         self.close_reason = ""
-        self._flow = flow
+        self._connection = connection
+        self._flow = connection.flow
         self._ws = websocket.WebSocket(False, max_message_bytes=max_message_bytes)
         if rest:
             self._ws.receive_data(rest)
         self._pongs = []
-        self._is_writing = False
-        self._is_listening = False
-        self._is_asked = False
-        self._connection = request._connection
-        self._connection.watch = self._watch
+
+    @property
+    def is_open(self):
+        """Whether something may still be sent."""
+        return self._ws.is_open
 
     def __aiter__(self):
         return self
@@ -54,19 +56,10 @@ class WebSocket:
             if out:
                 await self._write(out)
             if event is None:
-                connection = self._connection
-                self._is_listening = True
-                connection.listens()
                 try:
-                    data = await self._flow.read(_READ_BYTES)
+                    ws.receive_data(await self._flow.read(_READ_BYTES))
                 except OSError:
-                    data = b""
-                finally:
-                    self._is_listening = False
-                    if not self._is_writing:
-                        connection.rests()
-                self._is_asked = False
-                ws.receive_data(data)
+                    ws.receive_data(b"")
             elif type(event) is websocket.Close:
                 self.close_code = event.code
                 self.close_reason = event.reason
@@ -79,7 +72,8 @@ class WebSocket:
                 return event
 
     async def send(self, message):
-        """Sends text (str) or octets; returns when the send buffer has taken it. OSError when it is closed."""
+        """Sends text (str) or octets; returns when the send buffer has taken it. OSError when it is closed, and when
+        the peer does not take it in the server's time for that."""
         await self._write(self._encoded(self._ws.send, message))
 
     async def ping(self, data=b""):
@@ -98,41 +92,17 @@ class WebSocket:
             except OSError:
                 pass
 
-    def _watch(self):
-        """Nothing has come for a while: whether to go on. A peer that is there answers a ping, one that is not goes."""
-        if self._is_asked or not self._ws.is_open:
-            return False
-        self._is_asked = True
-        self._connection.listens()
-        asyncio.create_task(self._ask())
-        return True
-
-    async def _ask(self):
-        try:
-            await self._write(self._encoded(self._ws.send_ping, b""))
-        except OSError:
-            pass  # who reads sees it
-
     def _encoded(self, encode, data):
         if not self._ws.is_open:
             raise OSError(32)  # EPIPE
         return encode(data)
 
     async def _write(self, data):
-        # Pongs and messages may come from two tasks.
-        while self._is_writing:
-            await asyncio.sleep(0)
-        self._is_writing = True
         connection = self._connection
-        connection.sends()
-        try:
-            await self._flow.write(data)
-        finally:
-            self._is_writing = False
-            if self._is_listening:
-                connection.listens()
-            else:
-                connection.rests()
+        # Pongs and messages may come from several tasks.
+        while connection.is_writing:
+            await asyncio.sleep(0.02)
+        await connection.send_octets(data)
 
     async def _finish(self, code):
         """Closes from our side, and waits a moment for the peer's answer, so that nothing of ours is lost."""
@@ -176,13 +146,16 @@ class Acceptor:
     async def _serve(self, request):
         origins = self._origin_check(request)
         protocol, headers = answer(request.head, self._protocols, origins)
-        flow, rest = await request.upgrade(PROTOCOL, headers)
-        ws = WebSocket(request, flow, rest, protocol, self._max_message_bytes)
+        connection = request.connection
+        _, rest = await connection.upgrade(PROTOCOL, headers)
+        ws = WebSocket(request, connection, rest, protocol, self._max_message_bytes)
         try:
             await self._handler(ws)
         except asyncio.CancelledError:
             await ws._finish(GOING_AWAY)
             raise
+        except Gone:
+            return  # a peer that leaves while something is sent is nothing to report
         except (OSError, LocalError) as error:
             if ws._ws.is_open:
                 request.failed(error)
