@@ -27,10 +27,24 @@ typedef struct {
 
 static const mp_obj_type_t type_aes_gcm, type_chacha;
 
+/* Asked once: a virtual machine leaves for CPUID, which takes longer than sealing a record. */
 static bool has_aes_instructions(void) {
-    unsigned a, b, c, d;
-    const unsigned needed = bit_AES | bit_PCLMUL | bit_SSSE3 | bit_SSE4_1;
-    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & needed) == needed;
+    static signed char known;
+    if (known == 0) {
+        unsigned a, b, c, d;
+        const unsigned needed = bit_AES | bit_PCLMUL | bit_SSSE3 | bit_SSE4_1;
+        known = __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & needed) == needed ? 1 : -1;
+    }
+    return known > 0;
+}
+
+/* BearSSL asks CPUID for it, too. SSE2 is what every x86-64 has. */
+static br_chacha20_run chacha20(void) {
+    static br_chacha20_run known;
+    if (known == NULL) {
+        known = br_chacha20_sse2_get();
+    }
+    return known;
 }
 
 /* has_aes() -> bool: whether AES-GCM takes a time that does not depend on keys and data here, which tables would not */
@@ -76,8 +90,7 @@ static void run(aead_obj_t *self, const uint8_t *nonce, const mp_buffer_info_t *
         br_gcm_get_tag(&gcm, tag);
         crypto_wipe(&gcm, sizeof(gcm));
     } else {
-        br_poly1305_ctmulq_run(self->key.chacha, nonce, data, len, aad->buf, aad->len, tag, br_chacha20_sse2_get(),
-            encrypt);
+        br_poly1305_ctmulq_run(self->key.chacha, nonce, data, len, aad->buf, aad->len, tag, chacha20(), encrypt);
     }
     crypto_burn(STACK_BYTES);
 }

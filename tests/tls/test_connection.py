@@ -627,7 +627,7 @@ def test_secrets_are_wiped_at_the_end(pair):
 
 def test_handshake_leaves_nothing(pair):
     for engine in pair:
-        assert engine._secrets == ()
+        assert engine._secrets is None
         assert engine._partial is None
         assert engine._messages == b""
         assert not hasattr(engine.handshake, "transcript")
@@ -641,4 +641,4 @@ def test_failed_engine_keeps_nothing():
     refused(server, errors.BAD_RECORD_MAC)
     assert server.handshake is None
     assert server.reader is server.writer is None
-    assert server._secrets == ()
+    assert server._secrets is None

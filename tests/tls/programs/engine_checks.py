@@ -99,6 +99,13 @@ def check_another_name():
     assert client.peer_chain[0].startswith(b"other.example")
 
 
+def check_groups():
+    for group in (0x11EC, 0x001D, 0x0017):
+        client, server = connect(*contexts(groups=(group,), ours=(group,)))
+        assert client.group == server.group == group
+        talk(client, server)
+
+
 def check_retry():
     client, server = connect(*contexts(groups=(0x0017,)))
     assert client.group == server.group == 0x0017
@@ -231,6 +238,7 @@ def check_memory():
 CHECKS = (
     check_full,
     check_another_name,
+    check_groups,
     check_retry,
     check_resumed,
     check_client_certificate,

@@ -35,7 +35,7 @@ class ClientContext:
 
     def replace(self, credentials):
         """Connections that begin from now on have these certificates of ours."""
-        self.credentials = credentials
+        self.credentials = credentials or ()
 
     def engine(self, hostname, now_ms, wall_s, session=None, verify=True):
         """A connection (connection.py) whose first output is the ClientHello.

@@ -106,7 +106,7 @@ class Connection:
     max_body = _MAX_CIPHERTEXT
     # Octets of records that do not open and are skipped: early data that we refuse (section 4.2.10).
     skippable = 0
-    _secrets = ()
+    _secrets = None  # list, during the handshake
     _partial = None  # bytearray: the begin of a record
     _messages = b""  # the begin of a handshake message
     _rest = 0  # octets behind the message in hand: none where keys change
@@ -214,7 +214,10 @@ class Connection:
 
     def keep(self, secret):
         """A secret of the handshake, which is overwritten at its end, whatever that is. Returns it."""
-        self._secrets += (secret,)
+        if self._secrets is None:
+            self._secrets = [secret]
+        else:
+            self._secrets.append(secret)
         return secret
 
     def establish(self, handshake):
@@ -404,9 +407,9 @@ class Connection:
         self._wipe()
 
     def _forget(self):
-        for secret in self._secrets:
+        for secret in self._secrets or ():
             self.crypto.wipe(secret)
-        self._secrets = ()
+        self._secrets = None
 
     def _wipe(self):
         for keys in (self.reader, self.writer):

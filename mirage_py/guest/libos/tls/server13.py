@@ -304,6 +304,7 @@ class ServerHandshake:
         # Another name may be another certificate, and another service.
         if state[10 + size :] != (hello.server_name or "").encode():
             return None
+        self.connection.keep(state)
         return state[10 : 10 + size]
 
     def _send_ticket(self):
@@ -323,7 +324,7 @@ class ServerHandshake:
                 (connection.server_name or "").encode(),
             )
         )
-        ticket = tickets.seal(state, connection.now_ms)
+        ticket = tickets.seal(connection.keep(state), connection.now_ms)
         body = b"".join(
             (pack(">I", LIFETIME_S), bytes(connection.crypto.random(4)), b"\x01\x00", vector16(ticket), b"\0\0")
         )
