@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.machine import QEMU
 from mirage_py.build import build, frozen, runtime
-from mirage_py.configure.resolver import APPLICATION, BUILTIN, MICROPYTHON, Trees, resolve_imports
+from mirage_py.configure.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
 from mirage_py.support import paths
 from mirage_py.support.cache import Cache
 
@@ -209,9 +209,10 @@ def build_program(name: str, work: Path) -> Path:
     source = ROOT / "bench" / "programs" / f"{name}.py"
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
-    engine = runtime.obtain("unix", ["net"], Cache())
+    resolution = resolve_imports(source.read_text(), Trees(source.parent, paths.guest_dir()))
+    found = resolution.modules
+    engine = runtime.obtain("unix", sorted({"net"} | resolution.features), Cache())
     roots = {APPLICATION: source.parent, MICROPYTHON: engine.source}
-    found = resolve_imports(source.read_text(), Trees(source.parent, paths.guest_dir())).modules
     modules = [frozen.Module("main.py", source, "app")]
     modules += [
         frozen.Module(module.name, roots.get(module.origin, paths.guest_dir()) / module.path, module.origin)
@@ -222,6 +223,6 @@ def build_program(name: str, work: Path) -> Path:
     content, image = folder / "frozen_content.c", folder / name
     frozen.freeze(compiled, engine, content)
     command = [runtime.COMPILER, *engine.flags("cflags"), "-O0", "-g0", "-w", content, engine.archive]
-    command += runtime.module_flags(BUILTIN, ())
+    command += runtime.module_flags(resolution.builtins, ())
     _run([str(word) for word in (*command, *engine.flags("ldflags"), "-o", image)], engine.working_directory)
     return image

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench import cards, connections, driver, images, instructions, linux_card, native
+from bench import cards, connections, driver, images, instructions, linux_card, native, primitives
 from bench.apps import Application, build_client, build_plugin, build_program
 from bench.context import Context, work_folder
 from bench.row import Row
@@ -39,6 +39,7 @@ PARTS: dict[str, Part] = {
     "native": Part(native.echo, (CLIENT, "image direct", "image socket"), has_namespace=True),
     "one-way": Part(native.one_way, (CLIENT, "image services-direct"), has_namespace=True),
     "driver": Part(driver.forward, (f"program {driver.PROGRAM}",)),
+    "primitives": Part(primitives.speed, (f"program {primitives.PROGRAM}",)),
     "cards": Part(cards.echo, (CLIENT, "image hvt", "image ixgbe", NEWER_QEMU), 1200),
     "iperf": Part(linux_card.iperf, (LINUX_CARD, NEWER_QEMU), has_namespace=True),
     "instructions": Part(instructions.per_unit, (CLIENT, PLUGIN, "image services-hvt"), has_namespace=True),

@@ -30,7 +30,7 @@ from mirage_py.configure.devices.ethernet import ethernet
 from mirage_py.configure.devices.files import files
 from mirage_py.configure.devices.happy_eyeballs import happy_eyeballs
 from mirage_py.configure.devices.http_server import http_server
-from mirage_py.configure.devices.https_client import http_client
+from mirage_py.configure.devices.https_client import http_client, https_client
 from mirage_py.configure.devices.icmp import icmp
 from mirage_py.configure.devices.icmp6 import icmp6
 from mirage_py.configure.devices.inflate import inflate
@@ -83,6 +83,7 @@ from mirage_py.configure.devices.sockets import sockets
 from mirage_py.configure.devices.stack import configured_stack, direct_stack, generic_stack, socket_stack
 from mirage_py.configure.devices.tap import tap
 from mirage_py.configure.devices.tcp import tcp
+from mirage_py.configure.devices.tls import tls
 from mirage_py.configure.devices.udp import udp
 from mirage_py.configure.devices.virtio_net import VIRTIO_NET_PCI, virtio_net, virtio_of_pci
 from mirage_py.configure.embedded import Embedded
@@ -158,6 +159,7 @@ __all__ = [
     "happy_eyeballs",
     "http_client",
     "http_server",
+    "https_client",
     "icmp",
     "icmp6",
     "inflate",
@@ -182,6 +184,7 @@ __all__ = [
     "sockets",
     "tap",
     "tcp",
+    "tls",
     "udp",
     "unikernel",
     "unnumbered_ipv4",

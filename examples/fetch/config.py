@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A client of HTTP: fetches a URL and prints what it gets."""
+"""A client of HTTPS: fetches a URL from whomever this computer trusts, and prints what it gets."""
 
-from mirage_py.dsl import console, generic_stack, http_client, key, register, unikernel
+from mirage_py.dsl import console, generic_stack, https_client, key, register, unikernel
 
-url = key("url", type="str", default="http://127.0.0.1:8080/", doc="what to fetch")
-register("fetch", unikernel("fetch.Fetch", http_client(generic_stack()), console(), keys=[url]))
+url = key("url", type="str", default="https://example.com/", doc="what to fetch")
+register("fetch", unikernel("fetch.Fetch", https_client(generic_stack(), trust="system"), console(), keys=[url]))

@@ -16,6 +16,7 @@ from mirage_py.support.errors import UserError
 _STREAMS_NAMES = frozenset({"open_connection", "start_server"})
 _STREAMS_MODULE = "libos.app.streams"
 _STREAMS_FUNCTION = "install"
+_TLS_KIND = "tls"
 _EMBEDDED_MODULE = "libos.hal.files"
 _EMBEDDED_FUNCTION = "embedded"
 _REPL_MODULE = "libos.hal.repl"
@@ -83,8 +84,13 @@ class MainFile:
         return text, resolve_imports(text, self.trees, without=_STREAMS_NAMES if streams else ())
 
     def _stack_for_streams(self) -> list[str]:
-        """The stack, and what connects to names on it where there is such a thing."""
-        found = [placed for placed in self.graph.devices if placed.kind.offers is STACK]
+        """The stack, and what connects to names on it where there is such a thing.
+
+        It is the application's own argument. Where it has none, an HTTP client's TLS is not meant, but what is below.
+        """
+        every = [placed for placed in self.graph.devices if placed.kind.offers is STACK]
+        found = [placed for placed in every if placed in self.graph.application.arguments]
+        found = found or [placed for placed in every if placed.kind.name != _TLS_KIND]
         below = [argument for placed in found for argument in placed.arguments]
         stacks = [placed.local for placed in found if placed not in below]
         if len(stacks) != 1:

@@ -95,7 +95,7 @@ static mp_obj_t hashes_hmac(mp_obj_t bits, mp_obj_t key_in, mp_obj_t data_in) {
     br_hmac_out(&context, result.buf);
     crypto_wipe(&prepared, sizeof(prepared));
     crypto_wipe(&context, sizeof(context));
-    crypto_burn(2048);
+    crypto_burn(3072);
     return mp_obj_new_bytes_from_vstr(&result);
 }
 static MP_DEFINE_CONST_FUN_OBJ_3(hashes_hmac_obj, hashes_hmac);

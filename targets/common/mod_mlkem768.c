@@ -6,7 +6,7 @@
 #include "internal/libcrux_core.h"
 #include "libcrux_mlkem768_portable.h"
 
-#define STACK_BYTES 81920
+#define STACK_BYTES 65536
 
 
 /*

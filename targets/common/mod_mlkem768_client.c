@@ -6,7 +6,7 @@
 #include "internal/libcrux_core.h"
 #include "libcrux_mlkem768_portable.h"
 
-#define STACK_BYTES 98304
+#define STACK_BYTES 65536
 
 
 /* generate(seed) -> (key, share): 64 random octets to 2400 and 1184 */

@@ -85,7 +85,7 @@ def run_document(path: Path, directory: Path, env: dict[str, str]) -> None:
             target.write_text(fence.text)
 
 
-@pytest.mark.parametrize("name", ["tutorial.md", "device-kinds.md", "site.md"])
+@pytest.mark.parametrize("name", ["tutorial.md", "device-kinds.md", "fetch.md", "site.md"])
 def test_document_executed_as_written(name: str, tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()

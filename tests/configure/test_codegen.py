@@ -592,6 +592,8 @@ def test_asyncio_streams_are_put_on_the_stack_before_the_application_runs(stream
         ("dns_client(generic_stack())", "install(stack0, dns0)"),
         ("happy_eyeballs(generic_stack())", "install(stack0, happy_eyeballs0)"),
         ("happy_eyeballs(recorded_stack())", "install(stack1, happy_eyeballs0)"),
+        ("https_client(generic_stack(), trust=None, pins=['00' * 32])", "install(stack0, happy_eyeballs0)"),
+        ("tls(generic_stack(), trust=None, pins=['00' * 32])", "install(tls0)"),
     ],
 )
 def test_asyncio_streams_know_names_where_something_resolves_them(streams: Path, devices: str, call: str) -> None:

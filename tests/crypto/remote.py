@@ -56,15 +56,16 @@ def encode(value: Any) -> str:
 class Agent:
     """A process that has all primitives. Its exceptions are raised here by the same names."""
 
-    ERRORS = {"ValueError": ValueError, "TypeError": TypeError, "RuntimeError": RuntimeError}  # noqa: RUF012
+    ERRORS = {error.__name__: error for error in (ValueError, TypeError, RuntimeError, MemoryError)}  # noqa: RUF012
 
     def __init__(self, image: Path) -> None:
         self.process = subprocess.Popen([image], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def call(self, target: str, method: str, *arguments: Any) -> Any:
+    def call(self, target: str, method: str, *arguments: Any, prefix: str = "") -> Any:
+        """The call's result. prefix: "starved" for a call without memory."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(" ".join([target, method, *map(encode, arguments)]) + "\n")
+        self.process.stdin.write(" ".join([prefix, target, method, *map(encode, arguments)]) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline().rstrip("\n")
         if line[:1] == "!":

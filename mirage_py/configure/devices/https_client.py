@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
 """HTTP clients, with and without TLS."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 from mirage_py.configure.device import Device, Kind, Node, optional
 from mirage_py.configure.devices.clock import clock
 from mirage_py.configure.devices.happy_eyeballs import happy_eyeballs
@@ -16,7 +20,9 @@ from mirage_py.configure.devices.signatures import (
     WEBSOCKET_CLIENT,
 )
 from mirage_py.configure.devices.signatures import HTTP_CLIENT as OFFERS
+from mirage_py.configure.devices.tls import SYSTEM, tls
 from mirage_py.configure.keys import Key
+from mirage_py.support.errors import UserError
 
 COOKIES = Kind(
     name="cookie_jar",
@@ -82,6 +88,42 @@ def http_client(
     return client_of(stack, None, eyeballs, decompress, cookies, websocket, connections, per_origin, group)
 
 
+def https_client(
+    stack: Node,
+    trust: str | None = SYSTEM,
+    *,
+    pins: Iterable[str] = (),
+    client_certificate: str | None = None,
+    client_key: str | None = None,
+    eyeballs: Node | None = None,
+    decompress: bool = True,
+    cookies: bool = False,
+    websocket: bool = False,
+    connections: int | None = None,
+    per_origin: int | None = None,
+    group: str = "",
+) -> Device:
+    """An HTTP client for https and http: `await client.get("https://…")`. Arguments and keys of http_client, and
+
+    trust: whom to believe: "system", this computer's store, or a PEM file, counted from where config.py is; pins:
+    SHA-256 of keys in hexadecimal, in addition, or alone with trust=None. client_certificate, client_key: PEM files of
+    what proves to servers who we are.
+    """
+    pins = list(pins)
+    if trust is None and not pins:
+        raise UserError("https_client: it would trust nobody", 'give trust="system", the name of a PEM file, or pins')
+    secure = tls(
+        stack,
+        trust=trust,
+        pins=pins,
+        client_certificate=client_certificate,
+        client_key=client_key,
+        alpn=("http/1.1",),
+        group=group,
+    )
+    return client_of(stack, secure, eyeballs, decompress, cookies, websocket, connections, per_origin, group)
+
+
 def client_of(
     stack: Node,
     tls: Node | None,
@@ -94,6 +136,9 @@ def client_of(
     group: str,
 ) -> Device:
     """What http_client and https_client make."""
+    for name, value in (("connections", connections), ("per_origin", per_origin)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise UserError(f"http_client: {name}={value!r}", "give a number from 1 on")
     return HTTP_CLIENT(
         stack,
         eyeballs or happy_eyeballs(stack),

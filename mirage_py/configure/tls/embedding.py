@@ -116,7 +116,8 @@ class FileTrust(Later):
     def prepare(self, preparation: Preparation) -> Embedded:
         store = self.read()
         where = self.path or "this computer's trust store"
-        preparation.notes.append(f"{where}: {store.count} trusted for {self.what} ({len(store.blob):,} octets)")
+        one = "authority" if store.count == 1 else "authorities"
+        preparation.notes.append(f"{where}: {store.count} {one} trusted for {self.what} ({len(store.blob):,} octets)")
         if self.path is not None:
             preparation.warnings += [f"{self.path}: not trusted: {line}" for line in store.left_out]
         digest = hashlib.sha256(store.blob).hexdigest()

@@ -2,10 +2,13 @@
 """Calls the primitives of the hal for a test outside: a line in is a call, a line out what came of it.
 
 A call: TARGET METHOD ARGUMENT... TARGET: a name below, or an object that an earlier call returned. Octets are b and
-hexadecimal digits, numbers i and digits; T, F, N are True, False, None; o and a number is an object.
+hexadecimal digits, numbers i and digits; T, F, N are True, False, None; o and a number is an object. With "starved"
+before it no allocation succeeds in it.
 """
 
 import sys
+
+import micropython
 
 from libos.hal.aead import Aeads
 from libos.hal.ed25519 import Ed25519
@@ -61,12 +64,38 @@ def encode(value):
     return name
 
 
+def starve(function, arguments):
+    """The call, while no allocation succeeds."""
+    count = len(arguments)
+    first = arguments[0]
+    second = arguments[1] if count > 1 else None
+    third = arguments[2] if count > 2 else None
+    micropython.heap_lock()
+    try:
+        # Not function(*arguments), which wants memory itself.
+        if count == 1:
+            return function(first)
+        if count == 2:
+            return function(first, second)
+        return function(first, second, third)
+    finally:
+        micropython.heap_unlock()
+
+
 def answer(line):
     """What a call returned, or ! and what it raised."""
     words = line.split()
+    is_starved = words[0] == "starved"
+    if is_starved:
+        words.pop(0)
     try:
         found = getattr(TARGETS[words[0]], words[1])
-        return encode(found(*[decode(word) for word in words[2:]]) if callable(found) else found)
+        if not callable(found):
+            return encode(found)
+        arguments = [decode(word) for word in words[2:]]
+        return encode(starve(found, arguments) if is_starved else found(*arguments))
+    except MemoryError:
+        return "!MemoryError"
     except Exception as error:
         return "!%s %s" % (type(error).__name__, error)
 

@@ -40,8 +40,10 @@ class Random:
         if self._used + count > _POOL_BYTES:
             self._refill()
         start = self._used
-        self._used = start + count
-        return bytes(self._pool[start : start + count])
+        self._used = end = start + count
+        data = bytes(self._pool[start:end])
+        self._pool[start:end] = bytes(count)  # they may be a key: only who asked for them has them
+        return data
 
     def u32(self):
         """A number from 0 to 2**32 - 1."""

@@ -108,7 +108,7 @@ class Connection:
     skippable = 0
     _secrets = None  # list, during the handshake
     _partial = None  # bytearray: the begin of a record
-    _messages = b""  # the begin of a handshake message
+    _messages = None  # bytearray: the begin of a handshake message
     _rest = 0  # octets behind the message in hand: none where keys change
     _idle = 0
     _is_update_queued = False
@@ -345,8 +345,11 @@ class Connection:
     def _handshake_record(self, plain):
         if not plain:
             raise TlsError(UNEXPECTED_MESSAGE, "empty handshake record")  # section 5.1
-        if self._messages:
-            plain = self._messages + plain
+        begun = self._messages
+        if begun is not None:
+            # It grows in place: a message in records of an octet each must not be copied for each.
+            begun.extend(plain)
+            plain = begun
         at = 0
         total = len(plain)
         while total - at >= 4:
@@ -357,12 +360,13 @@ class Connection:
             if end > total:
                 break
             self._rest = total - end
-            if self._messages:
-                self._messages = b""
+            if begun is not None:
+                self._messages = begun = None
+                plain = bytes(plain)
             self.handshake.receive(plain[at], plain if end - at == total else plain[at:end])
             at = end
-        if at < total:
-            self._messages = plain[at:] if at else plain
+        if at < total and begun is None:
+            self._messages = bytearray(plain[at:])
         self._rest = 0
 
     # --- alerts and the end (section 6) ------------------------------------------------------------------------------
@@ -401,7 +405,7 @@ class Connection:
         """Nothing more is read or written: what is left of the connection is its data, output and error."""
         self.is_established = False
         self._partial = None
-        self._messages = b""
+        self._messages = None
         self.handshake = None
         self._forget()
         self._wipe()

@@ -20,8 +20,8 @@ class ClientResponse:
     """status: number; reason: text; headers: http.head.Headers, names in lower case, values octets; url: text.
 
     trailers: Headers behind chunked content, once all of it has been read; else None. content_bytes: how many octets
-    are to come as they are sent, None when that is not known. The connection is given back when the content has been
-    read, or by close(); a response that is neither ends by itself when nobody has read for body_ms.
+    are to come as they are sent, None when that is not known. The connection is given back when all of the content has
+    come, or by close(); a response that nobody reads for body_ms ends by itself.
     """
 
     def __init__(self, client, channel, head, url, has_content):
@@ -35,13 +35,16 @@ class ClientResponse:
         self._channel = channel
         self._decoder = None
         self._error = None
+        self._ready = []  # pieces that came with the head, last one first
         if not has_content:
             self._finish()
-        elif client.inflate is not None:
+            return
+        if client.inflate is not None:
             codings = head.headers.elements(b"content-encoding")
             if len(codings) == 1 and is_known(codings[0].lower()):
                 self._decoder = Decoder(client.inflate, codings[0].lower())
                 self.content_bytes = None
+        self._take_ready()
 
     @property
     def is_ok(self):
@@ -57,8 +60,7 @@ class ClientResponse:
         if limit is None:
             limit = self._client.read_limit
         if self.content_bytes is not None and self.content_bytes > limit:
-            self._give_up()
-            raise too_much("body", "%d octets of content, and the limit is %d" % (self.content_bytes, limit))
+            self._refuse(too_much("body", "%d octets of content, and the limit is %d" % (self.content_bytes, limit)))
         parts = Parts()
         left = limit
         while True:
@@ -67,8 +69,7 @@ class ClientResponse:
                 break
             left -= len(piece)
             if left < 0:
-                self._give_up()
-                raise too_much("body", "more than %d octets of content" % limit)
+                self._refuse(too_much("body", "more than %d octets of content" % limit))
             parts.add(piece)
         return parts.take()
 
@@ -107,9 +108,10 @@ class ClientResponse:
 
     async def close(self):
         """Ends the response. The connection is kept where little of the content is left, else it is closed."""
+        self._decoder = None
+        self._ready = []
         if self._channel is None:
             return
-        self._decoder = None
         # What has no end that is known may come when it likes: it is not waited for.
         is_short = self.content_bytes is not None and self.content_bytes <= _DRAIN_BYTES
         left = _DRAIN_BYTES
@@ -123,13 +125,40 @@ class ClientResponse:
             pass
         self._give_up()
 
+    def _take_ready(self):
+        """A short response is whole already: the connection is free, whether or not anybody reads it."""
+        http = self._channel.http
+        ready = []
+        try:
+            while True:
+                event = http.next_event()
+                if event is NEED_DATA:
+                    break
+                if isinstance(event, EndOfMessage):
+                    self.trailers = event.trailers
+                    self._finish()
+                    break
+                ready.append(event)
+        except RemoteError as error:
+            self._error = wrong("body", error.reason)
+            self._channel.abort()
+            self._channel = None
+        ready.reverse()
+        self._ready = ready
+
     def _finish(self):
         """The message is complete: the connection may have another one."""
         channel = self._channel
         self._channel = None
         self._client.pool.release(channel)
 
+    def _refuse(self, error):
+        self._give_up()
+        self._error = error
+        raise error
+
     def _give_up(self):
+        self._ready = []
         if self._channel is not None:
             self._channel.abort()
             self._channel = None
@@ -151,12 +180,12 @@ class ClientResponse:
                     return b""
                 decoder.feed(data)
         except TransferError as error:
-            self._give_up()
-            self._error = error
-            raise
+            self._refuse(error)
 
     async def _receive(self, timeout_ms=None):
         """A piece as it came. timeout_ms: body_ms unless given; 0: None where it would have to be waited for."""
+        if self._ready:
+            return self._ready.pop()
         channel = self._channel
         if channel is None:
             if self._error is not None:

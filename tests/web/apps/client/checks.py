@@ -8,10 +8,11 @@ import time
 
 
 class Checks:
-    def __init__(self, client, console, base):
+    def __init__(self, client, console, base, bad):
         self.client = client
         self.console = console
         self.base = base
+        self.bad = [url for url in bad.split(",") if url]
 
     async def start(self):
         checks = [
@@ -30,6 +31,8 @@ class Checks:
             self.server_that_ends_early,
             self.cancelled,
             self.websocket,
+            self.wrong_certificates,
+            self.sessions_are_resumed,
             self.memory_is_what_it_was,
         ]
         for check in checks:
@@ -170,6 +173,31 @@ class Checks:
                 await ws.send(message)
                 assert await ws.receive() == message
         assert ws.close_code == 1000, ws.close_code
+
+    async def wrong_certificates(self):
+        for url in self.bad:
+            try:
+                await self.client.get(url)
+            except OSError as error:
+                print("bad:", error)
+            else:
+                raise AssertionError(url)
+            response = await self.client.get(url, verify=False)
+            assert await response.read() == b"hello"
+            try:
+                await self.client.get(url)
+            except OSError:
+                continue
+            raise AssertionError("the connection that nobody verified was used again: " + url)
+
+    async def sessions_are_resumed(self):
+        if self.base.startswith("https"):
+            counters = self.client.connector.tls.client.counters
+            before = counters["resumed"]
+            for _ in range(3):
+                assert await self.read("/hello") == b"hello"
+                await self.client.close()
+            assert counters["resumed"] >= before + 2, counters
 
     async def memory_is_what_it_was(self):
         async def round_of_requests():
