@@ -217,13 +217,7 @@ class TlsFlow:
             while start < total or self._pending or tls.output:
                 while self._is_flushing:
                     await sleep_ms(10)
-                output = tls.output
-                if self._pending:
-                    out = self._pending
-                    self._pending = b""
-                    if output and len(output[0]) < _LARGE:
-                        out += tls.take_output()
-                elif not output:
+                if start < total and not tls.output:
                     if tls.error is not None:
                         raise tls.error
                     part = data
@@ -231,7 +225,12 @@ class TlsFlow:
                         part = memoryview(data)[start : start + _WRITE_BYTES]
                     tls.send(part)
                     start += len(part)
-                    continue
+                output = tls.output
+                if self._pending:
+                    out = self._pending
+                    self._pending = b""
+                    if output and len(output[0]) < _LARGE:
+                        out += tls.take_output()
                 elif len(output) > 1 and len(output[0]) >= _LARGE:
                     # One after the other: to join them costs a copy, and twice the garbage.
                     out = output.pop(0)
