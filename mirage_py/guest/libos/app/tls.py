@@ -185,7 +185,7 @@ class TlsFlow:
         """
         flow = self._flow
         error = self.tls.error
-        if error is None or error.is_remote or self.is_drained:
+        if error is None or error.is_remote or self.is_drained or not error.alert:
             return
         self.is_drained = True
         watch = core.create_task(_reset(flow, _ALERT_MS))
@@ -346,8 +346,11 @@ class TlsFlow:
         error = self.tls.error
         if error is None or error.is_remote or self.is_drained or self._flow.error is not None:
             self._flow.abort()
-        else:
+        elif error.alert:
             core.create_task(self.drain())
+        else:
+            # The peer's side has ended too early, and what we wrote may still be of use to it.
+            core.create_task(self._flow.close())
 
     def _end(self):
         tell = self.on_end
