@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Every length and count has a limit, its status, and what is just inside of it passes; memory does not grow."""
 
+import sys
+
 import pytest
 
+from libos.http.client import ClientConnection
 from libos.http.connection import CLOSED, NEED_DATA, PAUSED
 from libos.http.errors import LocalError, RemoteError
 from libos.http.limits import Limits
 from libos.http.parts import Parts
 from libos.http.server import ServerConnection
+from libos.http.websocket import WebSocket
 from tests.http.exchange import GET, events, server_events
 
 
@@ -289,3 +293,51 @@ def test_pieces_of_an_octet_take_no_list_of_that_many():
     assert len(parts._pieces) + len(parts._joined) < 700
     assert parts.take() == (bytes(range(256)) * 391)[:100_000]
     assert parts.take() == b""
+
+
+@pytest.mark.parametrize("name", [b"Connection", b"Upgrade", b"Transfer-Encoding"])
+def test_list_that_would_take_more_memory_than_it_has_octets(name):
+    assert status(get(b"/", name + b": " + b"a," * 20_000)) == 431
+    assert status(get(b"/", name + b": " + b"a," * 10_000)) == 400
+    if name != b"Transfer-Encoding":
+        assert status(get(b"/", name + b": " + b"a," * 31)) is None
+    if name == b"Upgrade":
+        assert status(get(b"/", *[name + b": a,b"] * 17)) == 400
+
+
+def test_host_is_no_longer_than_a_name():
+    assert status(b"GET / HTTP/1.1\r\nHost: " + b"a" * 300 + b"\r\n\r\n") is None
+    assert status(b"GET / HTTP/1.1\r\nHost: " + b"a" * 301 + b"\r\n\r\n") == 400
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        get(b"/", b"X: " + b"y" * 30_000),
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n" + bytes(60_000),
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nea60\r\n" + bytes(60_000) + b"\r\n0\r\n\r\n",
+    ],
+    ids=["head", "length", "chunks"],
+)
+def test_idle_connection_keeps_nothing_of_what_has_come(data):
+    for cut in (None, 20_000):
+        conn = ServerConnection()
+        assert events(conn, data, cut, answer=lambda conn: conn.send_response(200))[0][0] == "request"
+        assert conn.is_between
+        assert sys.getsizeof(conn._buf) < 2000
+        held = [value for value in vars(conn).values() if isinstance(value, bytes)]
+        assert sum(map(len, held)) < 2000
+
+
+def test_idle_client_and_websocket_keep_nothing_of_what_has_come():
+    client = ClientConnection()
+    client.send_request("GET", "/", "a")
+    client.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + bytes(60_000))
+    assert [type(client.next_event()) for _ in range(3)][1] is bytes
+    assert client.is_reusable
+    assert not client._buf
+    ws = WebSocket(True, lambda count: b"")
+    ws.receive_data(WebSocket(False).send(bytes(60_000)))
+    assert ws.next_event() == bytes(60_000)
+    assert ws.next_event() is None
+    assert not ws._buf

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Hosts and ports in URLs, in Host and in the targets of CONNECT (RFC 3986 section 3.2, RFC 9110 section 7.2)."""
 
+# A name has at most 253 octets (RFC 1035); those of a percent-encoded one are not looked up by anybody.
+_MAX_BYTES = 300
+
 
 def is_authority(data):
     """Whether data (bytes) is `host [":" port]` and has only octets that those have (RFC 3986 section 3.2)."""
     host = data
+    if len(data) > _MAX_BYTES:
+        return False
     if data.startswith(b"["):
         end = data.find(b"]") + 1
         host = data[:end]

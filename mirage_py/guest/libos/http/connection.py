@@ -15,6 +15,9 @@ from .errors import LocalError, RemoteError
 from .head import MALFORMED, Headers, fields, parse_fields, scan_fields, scan_text
 from .limits import Limits
 
+# Of Connection, Upgrade and the like; nobody has use for ten.
+_MAX_ELEMENTS = const(32)
+
 # What is read next.
 _HEAD = const(0)
 _LENGTH = const(1)
@@ -68,11 +71,14 @@ class Framing:
         self.is_chunked = False
         self.close = self.keep_alive = self.upgrade = False
         self.expects = self.host = None
-        self.upgrades = ()
+        self.upgrades = []
         codings = None
         for name, value in headers.pairs:
             if name not in _FRAMING:
                 continue
+            # An element takes 72 octets of heap, for as little as two of the peer's.
+            if value.count(b",") >= _MAX_ELEMENTS:
+                raise RemoteError(400, "a list of more than %d elements" % _MAX_ELEMENTS)
             if name == b"host":
                 if self.host is not None:
                     raise RemoteError(400, "more than one Host")
@@ -98,7 +104,9 @@ class Framing:
             elif name == b"expect":
                 self.expects = value.lower()
             else:
-                self.upgrades = headers.elements(b"upgrade")
+                self.upgrades += [offer.strip(b" \t") for offer in value.split(b",") if offer.strip(b" \t")]
+                if len(self.upgrades) > _MAX_ELEMENTS:
+                    raise RemoteError(400, "a list of more than %d elements" % _MAX_ELEMENTS)
         if codings is not None:
             codings = [coding.strip(b" \t") for coding in codings]
             if self.length is not None:
@@ -222,6 +230,9 @@ class Connection:
         buf = self._buf
         at = self._at
         have = len(buf) - at
+        if not have:
+            self._buf = buf = b""
+            self._at = at = 0
         if reading == _LENGTH:
             left = self._left
             if self._taken == 0 and self.body_limit is not None and left > self.body_limit:
@@ -255,6 +266,10 @@ class Connection:
         return None
 
     def _ended(self, trailers):
+        if self._at == len(self._buf):
+            # An idle connection keeps no content.
+            self._buf = b""
+            self._at = 0
         self._message_read()
         return EndOfMessage(trailers)
 

@@ -75,6 +75,10 @@ class ServerConnection(Connection):
         if reading == _HEAD:
             buf = self._buf
             if self._at == len(buf) and not self._is_ended:
+                if len(buf) > _KNOWN_BYTES:
+                    # An idle connection keeps no head.
+                    self._buf = b""
+                    self._at = 0
                 return NEED_DATA
             if buf == self._same and self._at == 0:
                 # Octet for octet what was read before: so is its meaning. Clients that poll, and load balancers, send

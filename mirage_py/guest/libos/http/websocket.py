@@ -138,6 +138,10 @@ class WebSocket:
                 return event
         if self._is_ended:
             return self._closed(NO_CLOSE, "the connection ended without a close", True)
+        if self._at == len(self._buf):
+            # Who is silent keeps no message.
+            self._buf = b""
+            self._at = 0
         return None
 
     def _closed(self, code, reason, is_remote):
