@@ -185,7 +185,7 @@ class TlsFlow:
         """
         flow = self._flow
         error = self.tls.error
-        if error is None or error.is_remote or self.is_drained:
+        if error is None or error.is_remote or self.is_drained or not error.alert:
             return
         self.is_drained = True
         watch = core.create_task(_reset(flow, _ALERT_MS))
@@ -217,13 +217,7 @@ class TlsFlow:
             while start < total or self._pending or tls.output:
                 while self._is_flushing:
                     await sleep_ms(10)
-                output = tls.output
-                if self._pending:
-                    out = self._pending
-                    self._pending = b""
-                    if output and len(output[0]) < _LARGE:
-                        out += tls.take_output()
-                elif not output:
+                if start < total and not tls.output:
                     if tls.error is not None:
                         raise tls.error
                     part = data
@@ -231,7 +225,12 @@ class TlsFlow:
                         part = memoryview(data)[start : start + _WRITE_BYTES]
                     tls.send(part)
                     start += len(part)
-                    continue
+                output = tls.output
+                if self._pending:
+                    out = self._pending
+                    self._pending = b""
+                    if output and len(output[0]) < _LARGE:
+                        out += tls.take_output()
                 elif len(output) > 1 and len(output[0]) >= _LARGE:
                     # One after the other: to join them costs a copy, and twice the garbage.
                     out = output.pop(0)
@@ -347,8 +346,11 @@ class TlsFlow:
         error = self.tls.error
         if error is None or error.is_remote or self.is_drained or self._flow.error is not None:
             self._flow.abort()
-        else:
+        elif error.alert:
             core.create_task(self.drain())
+        else:
+            # The peer's side has ended too early, and what we wrote may still be of use to it.
+            core.create_task(self._flow.close())
 
     def _end(self):
         tell = self.on_end
