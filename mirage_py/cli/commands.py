@@ -190,7 +190,7 @@ def build(context: click.Context, output: str, micropython: str | None) -> None:
     from mirage_py.configure import codegen
 
     progress = settings_of(context).progress()
-    for path in codegen.refresh(Path(output), progress.detail):
+    for path in codegen.refresh(Path(output), progress.detail, progress.note):
         progress.note(f"{path} is yours now: it is built as it is")
     image = building.build(Path(output), progress=progress, micropython=Path(micropython) if micropython else None)
     progress.note(f"{os.path.relpath(image)} is built ({image.stat().st_size:,} bytes)")

@@ -171,11 +171,15 @@ def recorded_request(output: Path) -> Request:
     return Request(directory / request["config"], output, document["target"], dict(values))
 
 
-def refresh(output: Path, tell: Callable[[str], None] = lambda _text: None) -> list[Path]:
+def _silent(_text: str) -> None:
+    pass
+
+
+def refresh(output: Path, tell: Callable[[str], None] = _silent, warn: Callable[[str], None] = _silent) -> list[Path]:
     """Configure again as was asked last time, so that what is built fits config.py and the application's imports.
 
-    A generated file that the user took over is left alone; returns those. tell: gets each import that is left open.
-    Raises UserError.
+    A generated file that the user took over is left alone; returns those. tell: gets each import that is left open, and
+    what else `configure` would say; warn: its warnings of what becomes of the image. Raises UserError.
     """
     main = output / _MAIN
     is_own = main.is_file() and not is_generated(main)
@@ -190,8 +194,10 @@ def refresh(output: Path, tell: Callable[[str], None] = lambda _text: None) -> l
         raise UserError(
             f"{error.cause}, as {output / CONFIG_PATH} has it", "run `mirage-py configure` again"
         ) from error
-    for text in (*configuration.resolution.absent, *configuration.notes, *configuration.cautions):
+    for text in (*configuration.resolution.absent, *configuration.notes):
         tell(text)
+    for text in configuration.cautions:
+        warn(f"warning: {text}")
     states = configuration.plan.apply(keep_foreign=True)
     return [output / path for path, state in states.items() if state == KEPT]
 

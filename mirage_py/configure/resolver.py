@@ -286,6 +286,8 @@ class _Walk:
         if shadow is not None and shadow[1]:
             raise UserError(f"{shadow[1]} has the name of a module of the runtime", f"give {shadow[1]} another name")
         self.builtins.add(name)
+        if name in CRYPTO:
+            self.features.add(CRYPTO_FEATURE)
         return True
 
     def _offer_asyncio(self, dotted: str) -> bool:

@@ -577,6 +577,22 @@ def test_the_key_depends_on_everything_that_the_runtime_does() -> None:
     assert runtime.runtime_key("unix", ["b", "a"], "d", "g") == runtime.runtime_key("unix", ["a", "b"], "d", "g")
 
 
+def test_the_key_of_a_runtime_with_cryptography_depends_on_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> tuple[str, str]:
+        return (
+            runtime.runtime_key("unix", ["net"], "digest", "gcc 12"),
+            runtime.runtime_key("unix", ["crypto", "net"], "digest", "gcc 12"),
+        )
+
+    plain, with_cryptography = keys()
+    for name in ("NSS", "BEARSSL"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sources, name, sources.MICROPYTHON)
+            assert keys()[0] == plain
+            assert keys()[1] != with_cryptography
+    assert runtime.further_sources(["net", "socket"]) == ()
+
+
 def test_a_program_that_takes_too_long_is_ended() -> None:
     started = time.monotonic()
     with pytest.raises(UserError, match="sh did not finish in 0 s"):

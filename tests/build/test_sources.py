@@ -3,6 +3,7 @@
 
 import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -288,3 +289,38 @@ def test_the_environment_gives_a_tree_and_the_option_wins(monkeypatch: pytest.Mo
     monkeypatch.setenv("MIRAGE_PY_MICROPYTHON", str(tmp_path))
     assert sources.given_directory(None) == tmp_path
     assert sources.given_directory(Path("/other")) == Path("/other")
+
+
+FURTHER = Fake("nss", "3.110", "trixie", "nss", "MIRAGE_PY_NSS")
+
+
+def test_a_further_source_comes_from_the_tree_that_the_environment_names(
+    cache: Cache, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_apt(monkeypatch)
+    monkeypatch.setenv("MIRAGE_PY_NSS", str(tree))
+    assert files(sources.obtain(FURTHER, cache)) == CONTENT
+    monkeypatch.delenv("MIRAGE_PY_NSS")
+    assert files(sources.obtain(FURTHER, cache)) == CONTENT, "from the cache, without a connection"
+
+
+def test_a_further_source_from_another_tree_is_refused(
+    cache: Cache, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / "py/gc.c").write_bytes(b"int other;\n")
+    monkeypatch.setenv("MIRAGE_PY_NSS", str(tree))
+    with pytest.raises(UserError, match=r"py/gc\.c differs"):
+        sources.obtain(FURTHER, cache)
+
+
+def test_a_further_source_that_cannot_be_fetched_names_the_variable(cache: Cache, fake_apt: FakeApt) -> None:
+    fake_apt.update_error = "E: Failed to fetch http://mirror.example/x  Could not resolve 'mirror.example'\n"
+    with pytest.raises(UserError) as caught:
+        sources.obtain(FURTHER, cache)
+    assert caught.value.remedy.endswith("or give a tree with MIRAGE_PY_NSS=DIR")
+
+
+@pytest.mark.parametrize("source", sources.ALL, ids=lambda source: source.name)
+def test_manifests_are_sorted_and_name_each_file_once(source: PinnedSource) -> None:
+    assert list(source.manifest) == sorted(source.manifest)
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in source.manifest.values())

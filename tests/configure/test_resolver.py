@@ -379,6 +379,12 @@ def test_files_of_asyncio_import_what_is_said_of_them(micropython: Path) -> None
         assert {word for line in absolute for word in line.split(", ")} <= BUILTIN, name
 
 
+def test_cryptography_is_a_feature_of_what_imports_it(tmp_path: Path) -> None:
+    guest = Trees(tmp_path, paths.guest_dir())
+    assert resolve_imports("import libos.hal.x25519\n", guest).features == {"crypto"}
+    assert resolve_imports("import libos.tls.crypto\n", guest).features == set()
+
+
 def test_builtin_modules_are_those_of_the_runtimes_configuration(micropython: Path) -> None:
     registered: dict[str, bool] = {}
     ours = (paths.targets_dir() / "common").glob("mod*.c")

@@ -187,6 +187,20 @@ def test_files_of_a_users_are_not_overwritten(site: Site) -> None:
     with pytest.raises(UserError, match=r"ca\.pem is in the way"):
         site.apply()
     assert [path.name for path in (site.folder / "mirage").iterdir()] == ["ca.pem"]
+    (site.folder / "mirage" / "ca.pem").unlink()
+    site.apply()
+    (site.folder / "mirage" / "server.key").write_text("mine")
+    with pytest.raises(UserError, match=r"server\.key is in the way"):
+        codegen.refresh(site.folder)
+
+
+def test_warnings_come_again_when_it_is_built(site: Site) -> None:
+    site.apply(tls_key_log="on")
+    told: list[str] = []
+    warned: list[str] = []
+    codegen.refresh(site.folder, told.append, warned.append)
+    assert any("certificate for development (kept)" in text for text in told)
+    assert [text for text in warned if "--tls-key-log on" in text] == warned != []
 
 
 def test_nothing_is_written_for_describe_and_dry_run(site: Site) -> None:

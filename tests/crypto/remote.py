@@ -18,12 +18,12 @@ from tests.tls.reference_crypto import Random
 PROGRAMS = Path(__file__).with_name("programs")
 
 
-def link(program: str, folder: Path, features: Sequence[str] = ("crypto",)) -> Path:
-    """An executable for unix of a program and all that it imports."""
+def link(program: str, folder: Path, features: Sequence[str] = ("crypto",), programs: Path = PROGRAMS) -> Path:
+    """An executable for unix, made in `folder`, of a program and all that it imports."""
     engine = images.obtain("unix", features)
-    roots = {APPLICATION: PROGRAMS, MICROPYTHON: engine.source}
-    source = PROGRAMS / f"{program}.py"
-    resolution = resolve_imports(source.read_text(), Trees(PROGRAMS, paths.guest_dir()))
+    roots = {APPLICATION: programs, MICROPYTHON: engine.source}
+    source = programs / f"{program}.py"
+    resolution = resolve_imports(source.read_text(), Trees(programs, paths.guest_dir()))
     modules = [frozen.Module("main.py", source, "app")]
     for module in resolution.modules:
         if module.name != "main.py":

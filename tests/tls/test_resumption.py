@@ -84,6 +84,20 @@ def test_server_without_tickets():
     assert not is_resumed(clients, servers, session)
 
 
+@pytest.mark.parametrize("modes", [None, b"\1\0"])
+def test_client_that_could_not_use_a_ticket_gets_none(modes, monkeypatch):
+    """Section 4.2.9: it does not offer psk_dhe_ke."""
+    real = codec.extension
+
+    def changed(kind: int, data: bytes) -> bytes:
+        if kind == codec.EXT_PSK_MODES:
+            return b"" if modes is None else real(kind, modes)
+        return real(kind, data)
+
+    monkeypatch.setattr("libos.tls.offer.extension", changed)
+    assert first(client_context(), server_context()) is None
+
+
 def test_ticket_of_another_server():
     clients = client_context()
     session = first(clients, server_context())
@@ -137,7 +151,7 @@ def test_ticket_of_any_length(size):
         assert server.is_established
         assert not server.is_resumed
     else:  # no hello is that long
-        assert server.error.alert == errors.ILLEGAL_PARAMETER
+        assert server.error.alert == errors.DECODE_ERROR
 
 
 def test_wrong_binder():

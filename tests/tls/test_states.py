@@ -263,7 +263,7 @@ STATES = {
     client_resuming: {codec.FINISHED},
 }
 CASES = [(state, kind) for state, due in STATES.items() for kind in NAMES if kind not in due]
-ALERTS = {errors.UNEXPECTED_MESSAGE, errors.ILLEGAL_PARAMETER}  # the latter when it is longer than any that is due
+ALERTS = {errors.UNEXPECTED_MESSAGE, errors.DECODE_ERROR}  # the latter when it is longer than any that is due
 
 
 @pytest.mark.parametrize(("state", "kind"), CASES, ids=[f"{state.__name__}-{NAMES[kind]}" for state, kind in CASES])

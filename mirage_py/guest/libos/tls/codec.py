@@ -46,8 +46,8 @@ EXT_SIGNATURE_ALGORITHMS_CERT = const(50)
 EXT_KEY_SHARE = const(51)
 EXT_RENEGOTIATION_INFO = const(0xFF01)
 
-# Of a message; Chrome's hello has 18 with GREASE.
-_MAX_EXTENSIONS = const(64)
+# Of a message: as many as fit the longest hello. Chrome's has 18 with GREASE.
+_MAX_EXTENSIONS = const(4096)
 
 
 def damaged(what):

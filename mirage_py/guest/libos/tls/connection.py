@@ -43,7 +43,6 @@ from .errors import (
     BAD_RECORD_MAC,
     CLOSE_NOTIFY,
     DECODE_ERROR,
-    ILLEGAL_PARAMETER,
     INTERNAL_ERROR,
     PROTOCOL_VERSION,
     RECORD_OVERFLOW,
@@ -355,7 +354,7 @@ class Connection:
         while total - at >= 4:
             length = plain[at + 1] << 16 | plain[at + 2] << 8 | plain[at + 3]
             if length > self.handshake.max_bytes:
-                raise TlsError(ILLEGAL_PARAMETER, "message too long")
+                raise TlsError(DECODE_ERROR, "message too long")
             end = at + 4 + length
             if end > total:
                 break
@@ -373,7 +372,8 @@ class Connection:
 
     def _alert(self, plain):
         if len(plain) != 2:
-            raise TlsError(DECODE_ERROR, "malformed alert")
+            # Section 5.4 names the alert for an empty one.
+            raise TlsError(DECODE_ERROR if plain else UNEXPECTED_MESSAGE, "malformed alert")
         level, number = plain
         if number == CLOSE_NOTIFY:
             if not self.is_established:

@@ -99,6 +99,8 @@ class ServerHandshake:
             return
         if self.transcript is None:
             self.transcript = keys.new_hash()
+        # psk_dhe_ke (section 4.2.9): whom a ticket would serve.
+        self.is_resumable = b"\x01" in found.get(codec.EXT_PSK_MODES, b"")[1:]
         psk = index = None
         if codec.EXT_PRE_SHARED_KEY in found:
             psk, index = self._resume(hello, keys)
@@ -280,7 +282,7 @@ class ServerHandshake:
             ticket = identities.vector(2, 1)
             identities.number(4)  # its age matters to early data only
             binder = binders.vector(1, 32)
-            if chosen[0] is None and index < _MAX_IDENTITIES and b"\x01" in modes[1:]:
+            if chosen[0] is None and index < _MAX_IDENTITIES and self.is_resumable:
                 psk = self._open_ticket(ticket, hello)
                 if psk is not None and len(psk) == keys.size:
                     transcript = self.transcript.copy()
@@ -311,7 +313,7 @@ class ServerHandshake:
         """NewSessionTicket (section 4.6.1). Who has shown a certificate shows it again: tickets hold none."""
         connection = self.connection
         tickets = self.context.tickets
-        if tickets is None or connection.peer_chain:
+        if tickets is None or not self.is_resumable or connection.peer_chain:
             return
         keys = self.schedule
         master = keys.expand(self.master, schedule.RESUMPTION_MASTER, self.transcript.digest())
