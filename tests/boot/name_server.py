@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A name server for tests: `name_server.py ADDRESS [SAYS]` says SAYS (192.0.2.7) for every A, and nothing for the rest."""
+"""A name server for tests: `name_server.py ADDRESS [SAYS]` says SAYS (192.0.2.7) for every A, else nothing."""
 
 from __future__ import annotations
 
