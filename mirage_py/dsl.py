@@ -84,6 +84,7 @@ from mirage_py.configure.devices.stack import configured_stack, direct_stack, ge
 from mirage_py.configure.devices.tap import tap
 from mirage_py.configure.devices.tcp import tcp
 from mirage_py.configure.devices.tls import tls
+from mirage_py.configure.devices.tls_contexts import tls_contexts
 from mirage_py.configure.devices.udp import udp
 from mirage_py.configure.devices.virtio_net import VIRTIO_NET_PCI, virtio_net, virtio_of_pci
 from mirage_py.configure.embedded import Embedded
@@ -185,6 +186,7 @@ __all__ = [
     "tap",
     "tcp",
     "tls",
+    "tls_contexts",
     "udp",
     "unikernel",
     "unnumbered_ipv4",

@@ -6,6 +6,7 @@
 
 #include "crypto.h"
 
+#include "py/gc.h"
 #include "py/objstr.h"
 
 #include <cpuid.h>
@@ -15,6 +16,8 @@
 #define NONCE_BYTES 12
 #define TAG_BYTES 16
 #define STACK_BYTES 1024
+#define LONGEST_PLAINTEXT 16384
+#define SPARES 4
 
 typedef struct {
     mp_obj_base_t base;
@@ -26,6 +29,11 @@ typedef struct {
 } aead_obj_t;
 
 static const mp_obj_type_t type_aes_gcm, type_chacha;
+
+/* Of records that were discarded, all of one length. They stay: what sends in bulk once does so again. */
+MP_REGISTER_ROOT_POINTER(void *aead_spares[4]);
+static size_t spare_len;
+static unsigned spare_count;
 
 /* Asked once: a virtual machine leaves for CPUID, which takes longer than sealing a record. */
 static bool has_aes_instructions(void) {
@@ -103,6 +111,18 @@ static aead_obj_t *usable(mp_obj_t self_in) {
     return self;
 }
 
+/* Room for a record of `len` octets: of one that was discarded, where there is one. */
+static void init_record(vstr_t *result, size_t len) {
+    if (len != spare_len || spare_count == 0) {
+        vstr_init_len(result, len);
+        return;
+    }
+    vstr_init_fixed_buf(result, len + 1, MP_STATE_VM(aead_spares)[--spare_count]);
+    MP_STATE_VM(aead_spares)[spare_count] = NULL;
+    result->fixed_buf = false;
+    result->len = len;
+}
+
 /* seal(nonce, aad, data, head=b"", tail=b"") -> head + encrypted(data + tail) + tag */
 static mp_obj_t aead_seal(size_t n_args, const mp_obj_t *args) {
     aead_obj_t *self = usable(args[0]);
@@ -118,7 +138,7 @@ static mp_obj_t aead_seal(size_t n_args, const mp_obj_t *args) {
     }
     size_t len = data.len + tail.len;
     vstr_t result;
-    vstr_init_len(&result, head.len + len + TAG_BYTES);
+    init_record(&result, head.len + len + TAG_BYTES);
     uint8_t *body = (uint8_t *)result.buf + head.len;
     memcpy(result.buf, head.buf, head.len);
     memcpy(body, data.buf, data.len);
@@ -168,6 +188,32 @@ static mp_obj_t aead_wipe(mp_obj_t self_in) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(aead_wipe_obj, aead_wipe);
 
+/*
+ * discard(record): it is b"" from now on, and what it was is room for a record of its length to come, where it is as long
+ * as records are. Who sends a record by copying it needs it no more, and a bulk transfer of records that the collector
+ * frees goes through all of the heap, and no cache.
+ */
+static mp_obj_t aead_discard(mp_obj_t record) {
+    mp_obj_str_t *bytes = MP_OBJ_TO_PTR(record);
+    if (!mp_obj_is_exact_type(record, &mp_type_bytes) || bytes->len < LONGEST_PLAINTEXT
+        || (uint8_t *)bytes->data < MP_STATE_MEM(area).gc_pool_start
+        || (uint8_t *)bytes->data >= MP_STATE_MEM(area).gc_pool_end) {
+        return mp_const_none;
+    }
+    if (bytes->len != spare_len) {
+        spare_count = 0;
+        spare_len = bytes->len;
+    }
+    if (spare_count < SPARES) {
+        MP_STATE_VM(aead_spares)[spare_count++] = (void *)bytes->data;
+    }
+    bytes->hash = 0;
+    bytes->len = 0;
+    bytes->data = (const byte *)"";
+    return mp_const_none;
+}
+static MP_DEFINE_CONST_FUN_OBJ_1(aead_discard_obj, aead_discard);
+
 static const mp_rom_map_elem_t aead_locals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_seal), MP_ROM_PTR(&aead_seal_obj)},
     {MP_ROM_QSTR(MP_QSTR_open), MP_ROM_PTR(&aead_open_obj)},
@@ -182,6 +228,7 @@ static MP_DEFINE_CONST_OBJ_TYPE(
 
 static const mp_rom_map_elem_t aead_table[] = {
     {MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__aead)},
+    {MP_ROM_QSTR(MP_QSTR_discard), MP_ROM_PTR(&aead_discard_obj)},
     {MP_ROM_QSTR(MP_QSTR_has_aes), MP_ROM_PTR(&aead_has_aes_obj)},
     {MP_ROM_QSTR(MP_QSTR_AesGcm), MP_ROM_PTR(&type_aes_gcm)},
     {MP_ROM_QSTR(MP_QSTR_ChaCha20Poly1305), MP_ROM_PTR(&type_chacha)},

@@ -141,3 +141,22 @@ def test_ciphers_come_with_the_processors_instructions(crypto) -> None:
     has_aes = {"aes", "pclmulqdq", "ssse3", "sse4_1"} <= set(flags)
     gcm = ("aes128gcm", "aes256gcm") if has_aes else ()
     assert crypto.aeads == (*gcm, "chacha20poly1305")
+
+
+@pytest.mark.parametrize(("name", "key_length"), CIPHERS)
+def test_discarded_record_is_room_for_the_next(crypto, agent, reference, name: str, key_length: int) -> None:
+    """Of full length; whatever is in it is overwritten, and nobody gets it twice."""
+    key = bytes(key_length)
+    ours, theirs = crypto.aead(name, key), reference.aead(name, key)
+    kept = []
+    for length in (16384, 16384, 16400, 16384, 100, 16384):
+        for filling in (b"\xff", b"\x00"):
+            crypto.discard(filling * (length + 16))
+        for _ in range(6):
+            data = os.urandom(length)
+            kept.append((ours.seal(NONCE, b"aad", data), theirs.seal(NONCE, b"aad", data)))
+    assert all(found == expected for found, expected in kept)
+    assert agent.call("checks", "discarded", 16384) == b""
+    assert len(agent.call("checks", "discarded", 100)) == 116  # too short to be worth it
+    for other in (bytearray(20000), None, 5, "text"):
+        assert crypto.discard(other) is None

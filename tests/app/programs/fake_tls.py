@@ -20,8 +20,13 @@ def record(kind, payload):
     return bytes([kind]) + len(payload).to_bytes(3, "big") + bytes(payload)
 
 
+class Crypto:
+    discard = None
+
+
 class Engine:
     version = 0x0304
+    crypto = Crypto
 
     def __init__(self, context, is_server, session=None):
         self.context = context
@@ -32,7 +37,7 @@ class Engine:
         self.session = session
         self.is_resumed = session is not None
         self._in = b""
-        self._out = [] if is_server else [record(HELLO, session or b"")]
+        self.output = [] if is_server else [record(HELLO, session or b"")]
 
     def receive_data(self, data):
         if self.error is not None:
@@ -56,21 +61,21 @@ class Engine:
         if kind == HELLO and not self.is_established:
             if self.is_server:
                 self.is_resumed = bool(payload)
-                self._out.append(record(HELLO, b""))
+                self.output.append(record(HELLO, b""))
             else:
-                self._out.append(record(FINISHED, b""))
+                self.output.append(record(FINISHED, b""))
                 self.is_established = True
         elif kind == FINISHED and self.is_server:
             self.is_established = True
             self.context.counters["handshakes"] += 1
-            self._out.append(record(TICKET, b"ticket"))
+            self.output.append(record(TICKET, b"ticket"))
         elif kind == TICKET and not self.is_server:
             self.session = payload
         elif kind == DATA and self.is_established:
             if payload:
                 self.data.append(payload)
         elif kind == UPDATE and self.is_established:
-            self._out.append(record(TICKET, b"ticket") if self.is_server else record(DATA, b""))
+            self.output.append(record(TICKET, b"ticket") if self.is_server else record(DATA, b""))
         elif kind == ALERT:
             if payload[0] == 0:
                 self.is_peer_closed = True
@@ -85,23 +90,23 @@ class Engine:
         self.is_closed = True
         self.context.counters["failures"] += 1
         if alert:
-            self._out.append(record(ALERT, bytes([alert])))
+            self.output.append(record(ALERT, bytes([alert])))
 
     def take_output(self):
-        out = b"".join(self._out)
-        self._out = []
+        out = b"".join(self.output)
+        self.output = []
         return out
 
     def send(self, data):
         if self.is_closed or not self.is_established:
             raise TlsError(80, "closed for writing")
         for at in range(0, len(data), RECORD):
-            self._out.append(record(DATA, data[at : at + RECORD]))
+            self.output.append(record(DATA, data[at : at + RECORD]))
 
     def close(self):
         if not self.is_closed:
             self.is_closed = True
-            self._out.append(record(ALERT, b"\0"))
+            self.output.append(record(ALERT, b"\0"))
 
 
 class Context:

@@ -19,7 +19,21 @@ from libos.hal.p384_full import P384Full
 from libos.hal.rsa_full import RsaFull
 from libos.hal.x25519 import X25519
 
+
+class Checks:
+    """What only shows in here."""
+
+    def discarded(self, length):
+        """What a record is when it has been discarded."""
+        aeads = TARGETS["aeads"]
+        record = aeads.make("chacha20poly1305", bytes(32)).seal(bytes(12), b"", bytes(length))
+        aeads.discard(record)
+        aeads.discard(record)
+        return record
+
+
 TARGETS = {
+    "checks": Checks(),
     "hashes": Hashes(),
     "aeads": Aeads(),
     "x25519": X25519(),

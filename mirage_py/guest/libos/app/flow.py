@@ -16,6 +16,7 @@ class Waiters:
     """The task that waits to read, and the one that waits to write. Base of the flows."""
 
     unsent = b""  # what a write() that was cancelled did not take
+    is_copying = False  # whether what write() has taken is nobody's any more
 
     def __init__(self):
         self.reader = None

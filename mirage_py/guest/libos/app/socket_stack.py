@@ -22,6 +22,8 @@ _ACCEPT_RETRY_MS = 100  # when the system has no descriptors left
 class SocketFlow(Waiters):
     """A TCP connection of the system; see app.stack.Flow."""
 
+    is_copying = True
+
     def __init__(self, sockets, fd, remote):
         self.reader = None
         self.writer = None

@@ -16,8 +16,10 @@ from .flow import WRITE_TWICE, serve
 _TLS13 = const(0x0304)
 _EPROTO = const(71)  # a flow's `error` when TLS failed
 _READ_BYTES = const(65536)
-# As many records as are sealed before they go down in one write.
+# What is sealed before it goes down: four records.
 _WRITE_BYTES = const(65536)
+# Records from this size on are handed down one by one.
+_LARGE = const(8192)
 # Answers that wait for a peer that does not read: above this nothing more is read from it.
 _MAX_PENDING = const(2048)
 # So many reads in a row that brought no data, and others get their turn.
@@ -209,12 +211,19 @@ class TlsFlow:
         total = len(data)
         start = 0
         is_below = False
+        discard = tls.crypto.discard if total >= _LARGE and getattr(flow, "is_copying", False) else None
         self._is_writing = True
         try:
-            while start < total or self._pending:
+            while start < total or self._pending or tls.output:
                 while self._is_flushing:
                     await sleep_ms(10)
-                if start < total:
+                output = tls.output
+                if self._pending:
+                    out = self._pending
+                    self._pending = b""
+                    if output and len(output[0]) < _LARGE:
+                        out += tls.take_output()
+                elif not output:
                     if tls.error is not None:
                         raise tls.error
                     part = data
@@ -222,20 +231,23 @@ class TlsFlow:
                         part = memoryview(data)[start : start + _WRITE_BYTES]
                     tls.send(part)
                     start += len(part)
-                    out = tls.take_output()
-                    if self._pending:
-                        out = self._pending + out
+                    continue
+                elif len(output) > 1 and len(output[0]) >= _LARGE:
+                    # One after the other: to join them costs a copy, and twice the garbage.
+                    out = output.pop(0)
                 else:
-                    out = self._pending
-                self._pending = b""
+                    out = tls.take_output()
                 is_below = True
                 await flow.write(out)
                 is_below = False
+                if discard is not None:
+                    discard(out)
         except core.CancelledError:
             self.unsent = bytes(memoryview(data)[start:])
             if is_below:
                 self._pending = flow.unsent + self._pending
-                self._flush_soon()
+            self._pending += tls.take_output()
+            self._flush_soon()
             raise
         finally:
             self._is_writing = False

@@ -11,6 +11,7 @@ class Aeads:
         self.names = ("chacha20poly1305",)
         if _aead.has_aes():
             self.names = ("aes128gcm", "aes256gcm", "chacha20poly1305")
+        self.discard = _aead.discard  # discard(record): it is b"" from now on, its memory for another one
 
     def make(self, name, key):
         """A cipher with seal, open and wipe. ValueError for a key of another length, and for what `names` lacks."""

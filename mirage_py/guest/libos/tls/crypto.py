@@ -29,6 +29,7 @@ class Crypto:
         self.wipe = hashes.wipe
         self.aeads = aeads.names
         self.aead = aeads.make
+        self.discard = getattr(aeads, "discard", None)  # as hal.aead has it
         self._mlkem768 = mlkem768
         self._curves = {X25519: x25519, SECP256R1: p256}
         self._kinds = {"p256": p256, "p384": p384, "rsa": rsa, "ed25519": ed25519}
