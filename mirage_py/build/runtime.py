@@ -129,7 +129,7 @@ def runtime_key(target: str, features: Iterable[str], targets_digest: str, compi
 
 def further_sources(features: Iterable[str]) -> tuple[sources.PinnedSource, ...]:
     """What a runtime with these features is compiled from beside MicroPython."""
-    return (sources.NSS, sources.BEARSSL) if "crypto" in features else ()
+    return (sources.NSS, sources.BEARSSL, sources.RING) if "crypto" in features else ()
 
 
 def obtain(target: str, features: Iterable[str], cache: Cache, micropython: Path | None = None) -> Runtime:

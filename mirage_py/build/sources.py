@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The pinned sources: from a tree that the user has, from the cache, or from Debian.
 
-MicroPython; and for images with cryptography NSS, of which only HACL* is used, and BearSSL (docs/crypto.md). What is
-pinned is the content of the files that we use: `NAME-VERSION.sha256` beside this file lists them in the format of
-sha256sum. So any archive or tree with the same files will do, and nothing else is ever compiled: only the
-listed files are copied into the cache, each verified on the way.
+MicroPython; and for images with cryptography NSS, of which only HACL* is used, BearSSL, and a file of ring
+(docs/crypto.md). What is pinned is the content of the files that we use: `NAME-VERSION.sha256` beside this file lists
+them in the format of sha256sum. So any archive or tree with the same files will do, and nothing else is ever compiled:
+only the listed files are copied into the cache, each verified on the way.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class PinnedSource:
 MICROPYTHON = PinnedSource("micropython", "1.25.0", "trixie", "micropython", MICROPYTHON_ENV, option="--micropython")
 NSS = PinnedSource("nss", "3.110", "trixie", "nss", "MIRAGE_PY_NSS", "90 MB, of which 1 MB is kept")
 BEARSSL = PinnedSource("bearssl", "0.6", "trixie", "bearssl", "MIRAGE_PY_BEARSSL", "10 MB with the package list")
-ALL = (MICROPYTHON, NSS, BEARSSL)
+RING = PinnedSource("ring", "0.17.14", "trixie", "rust-ring", "MIRAGE_PY_RING", "12 MB with the package list")
+ALL = (MICROPYTHON, NSS, BEARSSL, RING)
 
 
 def is_cached(source: PinnedSource, cache: Cache) -> bool:

@@ -9,7 +9,7 @@
 
 #define RSA_BITS_MIN 1024
 #define RSA_BYTES_MAX 512
-#define RSA_STACK_BYTES 8192
+#define RSA_STACK_BYTES 20480
 
 /* Bits of the modulus, whose leading zeros are taken away; 0 where it is too short, too long or even. */
 size_t rsa_modulus_bits(mp_buffer_info_t *modulus);
