@@ -158,6 +158,8 @@ def test_authority_that_is_none(tmp_path: Path) -> None:
         (["not a host"], "is not a host name or an address", 1),
         (["*.com"], "all of a registry", 1),
         (["a..b"], "is not a host name", 1),
+        (["999.1.1.1"], "is not a host name", 1),
+        (["10.0.0"], "is not a host name", 1),
         (["bücher.example"], "is not a host name", 1),
         (["--days", "0"], "not a number of days", 2),
         (["--days", "99999"], "not a number of days", 2),

@@ -275,6 +275,9 @@ def test_files_that_do_not_fit(site: Site) -> None:
         ('trust="nothing.pem"', "there is no certificate"),
         ('pins=["12"]', "is not a pin"),
         ('alpn=["é"]', "is not the name of a protocol"),
+        ('alpn="h2"', "is one name"),
+        ('timeout_ms="3s"', "timeout_ms='3s'"),
+        ("half_open=0", "half_open=0"),
         ('peer_keys=["dsa"]', "peer_keys="),
     ]:
         assert cause in site.config(arguments).refused(), arguments

@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
+from libos.http import cookies, media
 from libos.http.client import ClientConnection
 from libos.http.connection import CLOSED, NEED_DATA, PAUSED
 from libos.http.errors import LocalError, RemoteError
+from libos.http.head import Headers
 from libos.http.limits import Limits
 from libos.http.parts import Parts
 from libos.http.server import ServerConnection
@@ -341,3 +343,14 @@ def test_idle_client_and_websocket_keep_nothing_of_what_has_come():
     assert ws.next_event() == bytes(60_000)
     assert ws.next_event() is None
     assert not ws._buf
+
+
+def test_lists_of_which_nobody_needs_all():
+    long = b"a," * 16_000
+    headers = Headers([(b"x", long), (b"cookie", b"c=1;" * 8_000)])
+    assert len(headers.elements(b"x")) == 64
+    assert len(media.weights(long)) == 64
+    assert len(media.weights(long + b'"')) == 64
+    assert cookies.parse(headers) == {b"c": b"1"}
+    with pytest.raises(ValueError, match="too many parameters"):
+        media.parse(b"a/b" + b";c=d" * 8_000)

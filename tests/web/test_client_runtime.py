@@ -43,6 +43,19 @@ def origin(host: str, *files: Path, prefix: list[str] | None = None) -> Iterator
             process.wait(10)
 
 
+@contextmanager
+def name_server(namespace: Namespace, address: str) -> Iterator[None]:
+    """Says this address for every name, and is at this address."""
+    command = [*namespace.prefix, sys.executable, str(guests.HERE / "name_server.py"), address, address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield
+        finally:
+            process.kill()
+
+
 def finished(command: list[str]) -> str:
     """What the application says until it ends."""
     done = subprocess.run(
@@ -102,8 +115,8 @@ class Built:
     authority: Authority
 
 
-def build(tmp_path: Path, host: str, *configure: str) -> Built:
-    authority = Authority(tmp_path, host)
+def build(tmp_path: Path, hosts: list[str], *configure: str) -> Built:
+    authority = Authority(tmp_path, *hosts)
     return Built(guests.build(tmp_path / "app", tmp_path / "built", *configure), authority)
 
 
@@ -130,7 +143,7 @@ def check_https(
 
 @pytest.fixture(scope="module")
 def sockets(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return build(tmp_path_factory.mktemp("client"), "127.0.0.1", "-t", "unix", "--net", "socket")
+    return build(tmp_path_factory.mktemp("client"), ["127.0.0.1"], "-t", "unix", "--net", "socket")
 
 
 @pytest.mark.xdist_group("processes")
@@ -157,17 +170,20 @@ def test_through_a_proxy(sockets: Built, scheme: str) -> None:
 @pytest.mark.tap
 @pytest.mark.xdist_group("processes")
 def test_over_our_own_stack(tmp_path: Path) -> None:
-    built = build(tmp_path, HOST_IP, "-t", "unix", "--net", "direct")
+    built = build(tmp_path, [HOST_IP, "origin.test"], "-t", "unix", "--net", "direct")
     with Namespace() as namespace:
         command = [*namespace.prefix, str(built.path), "--interface", "tap0", "--ipv4", f"{GUEST_IP}/24"]
         with origin(HOST_IP, prefix=namespace.prefix) as (port, _):
             assert_passed(finished([*command, "--base", f"http://{HOST_IP}:{port}"]))
-        check_https(command, built.authority, HOST_IP, namespace.prefix)
+        # By a name, which only the test's name server knows.
+        with name_server(namespace, HOST_IP):
+            command += ["--resolver", HOST_IP]
+            check_https(command, built.authority, HOST_IP, namespace.prefix, seen="origin.test")
 
 
 @pytest.mark.qemu
 @pytest.mark.xdist_group("machine")
 def test_in_a_machine(tmp_path: Path) -> None:
     # Where QEMU's user-mode network has this computer.
-    built = build(tmp_path, "10.0.2.2", "-t", "hvt")
+    built = build(tmp_path, ["10.0.2.2"], "-t", "hvt")
     check_https([*TOOL, "run", str(built.path), "--"], built.authority, "127.0.0.1", seen="10.0.2.2")

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -334,11 +335,24 @@ def test_in_a_machine(tmp_path: Path) -> None:
 def test_the_example_serves_its_page_and_its_chat(tmp_path: Path) -> None:
     need("curl", "curl")
     binary = guests.build(EXAMPLE, tmp_path / "site", "-t", "unix", "--net", "socket")
-    with unix(binary) as guest:
-        page = curl(guest, "/")
+    ca = tmp_path / "site" / "mirage" / "ca.pem"
+    with guests.start_socket(binary, {"port": 8443}) as guest:
+
+        def curl(path: str, *options: str) -> str:
+            url = f"https://localhost:{guest.ports[8443]}{path}"
+            command = ["curl", "-s", "-m", "20", "--cacert", str(ca), *options, url]
+            return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+        def status(path: str) -> int:
+            return int(curl(path, "-o", os.devnull, "-w", "%{http_code}"))
+
+        page = curl("/")
         for path in ("style.css", "script.js", "logo.svg"):
             assert f'"{path}"' in page
-            assert status(guest, f"/{path}") == 200
-        assert [json.loads(curl(guest, "/api/visits"))["visits"] for _ in range(3)] == [1, 2, 3]
-        assert json.loads(curl(guest, "/api/hello/you")) == {"hello": "you"}
-        assert status(guest, "/nope") == 404
+            assert status(f"/{path}") == 200
+        assert [json.loads(curl("/api/visits"))["visits"] for _ in range(3)] == [1, 2, 3]
+        assert json.loads(curl("/api/hello/you")) == {"hello": "you"}
+        assert status("/nope") == 404
+        chat = ("-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Version: 13")
+        key = base64.b64encode(b"k" * 16).decode()
+        assert "101 Switching" in curl("/chat", "-i", "-m", "1", *chat, "-H", f"Sec-WebSocket-Key: {key}")

@@ -213,6 +213,11 @@ def tls(
     signs = {identity.kind for identity in (*identities, *own)}
     verifies = _peer_keys(peer_keys, clients, servers, bool(pinned))
     node = crypto or _crypto(signs, verifies, group, is_client=bool(servers or pinned))
+    for what, value in (("timeout_ms", timeout_ms), ("half_open", half_open)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise UserError(f"tls: {what}={value!r}", "give a number from 1 on")
+    if isinstance(alpn, str):
+        raise UserError(f"tls: alpn={alpn!r} is one name", 'give a list of them, as ["http/1.1"]')
     protocols = [_protocol(name) for name in alpn] or None
 
     def server() -> Node | None:

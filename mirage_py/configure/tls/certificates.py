@@ -321,7 +321,9 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
             continue
         text = name.lower()
         labels = text.removeprefix("*.").split(".")
-        if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or not text.isascii():
+        # A name that ends in a number is an address with a slip of the pen: no client looks for it as a name.
+        is_name = all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdigit()
+        if len(text) > 253 or not is_name or not text.isascii():
             raise UserError(
                 f"{name!r} is not a host name or an address",
                 "give one such as www.example.org, *.example.org or 10.0.0.2",

@@ -16,7 +16,7 @@ def parse(headers):
     """
     found = {}
     for line in headers.get_all(b"cookie"):
-        for pair in line.split(b";"):
+        for pair in line.split(b";", 2 * MAX_COOKIES):
             name, equals, value = pair.strip(b" \t").partition(b"=")
             if len(value) > 1 and value[0] == 34 and value[-1] == 34:
                 value = value[1:-1]

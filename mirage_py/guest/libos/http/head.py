@@ -5,10 +5,12 @@ Names and values are octets. A name is kept in lower case; a value as it came, w
 """
 
 import micropython
+from micropython import const
 
 from .errors import LocalError
 
 MALFORMED = -1
+_MAX_ELEMENTS = const(64)
 
 # RFC 9110 section 5.6.2, a bit for each octet below 128: the octets of a token.
 _TOKEN = b"\x00\x00\x00\x00\xfa\x6c\xff\x03\xfe\xff\xff\xc7\xff\xff\xff\x57"
@@ -153,9 +155,9 @@ class Headers:
     def elements(self, name):
         """The elements of a list (RFC 9110 section 5.6.1) over all its lines; empty ones are left out.
 
-        Only for fields without quoted strings.
+        Only for fields without quoted strings. Of more than 64 the rest is left out: each is an object.
         """
-        parts = b",".join(self.get_all(name)).split(b",")
+        parts = b",".join(self.get_all(name)).split(b",", _MAX_ELEMENTS)[:_MAX_ELEMENTS]
         return [part.strip(b" \t") for part in parts if part.strip(b" \t")]
 
 

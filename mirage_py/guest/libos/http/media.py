@@ -12,7 +12,7 @@ def parse(value):
 
     ValueError for what is malformed. The first of two parameters of one name counts nothing: it is an error.
     """
-    parts = split(value, b";")
+    parts = split(value, b";", _MAX_PARAMETERS)
     kind = parts[0].strip(b" \t").lower()
     if len(parts) > _MAX_PARAMETERS:
         raise ValueError("too many parameters")
@@ -56,10 +56,10 @@ def unquoted(value):
     return bytes(out)
 
 
-def split(value, separator):
-    """The parts of value between separators (one octet) that are not in quoted strings."""
+def split(value, separator, most):
+    """The parts of value between separators (one octet) that are not in quoted strings; behind `most` all the rest."""
     if b'"' not in value:
-        return value.split(separator)
+        return value.split(separator, most)
     parts = []
     start = 0
     is_quoted = False
@@ -70,7 +70,7 @@ def split(value, separator):
             is_quoted = not is_quoted
         elif octet == 92 and is_quoted:
             index += 1
-        elif octet == separator[0] and not is_quoted:
+        elif octet == separator[0] and not is_quoted and len(parts) < most:
             parts.append(value[start:index])
             start = index + 1
         index += 1
@@ -84,8 +84,8 @@ def weights(value):
     What is malformed is left out, and so are elements beyond the 64th.
     """
     found = []
-    for element in split(value, b",")[:_MAX_ELEMENTS]:
-        name, *parameters = split(element, b";")
+    for element in split(value, b",", _MAX_ELEMENTS)[:_MAX_ELEMENTS]:
+        name, *parameters = split(element, b";", _MAX_PARAMETERS)
         name = name.strip(b" \t").lower()
         weight = 1000
         for parameter in parameters:

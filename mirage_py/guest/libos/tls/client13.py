@@ -287,6 +287,8 @@ class ClientHandshake:
         connection = self.connection
         keys = self.schedule
         transcript = self.transcript
+        if len(data) != 4 + keys.size:
+            raise codec.damaged("Finished")
         if not connection.crypto.equal(data[4:], keys.finished(self.server_secret, transcript.digest())):
             raise TlsError(DECRYPT_ERROR, "Finished wrong")
         transcript.update(data)

@@ -365,6 +365,8 @@ class ServerHandshake:
     def _finished(self, data):
         connection = self.connection
         keys = self.schedule
+        if len(data) != 4 + keys.size:
+            raise codec.damaged("Finished")
         if not connection.crypto.equal(data[4:], keys.finished(self.client_secret, self.transcript.digest())):
             raise TlsError(DECRYPT_ERROR, "Finished wrong")
         self.transcript.update(data)
