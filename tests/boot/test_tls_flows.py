@@ -151,6 +151,17 @@ def test_silent_clients_are_bounded_and_timed_out(secure: Secure) -> None:
     assert dropped + after["handshake_timeouts"] - before["handshake_timeouts"] == count
 
 
+@VERSIONS
+def test_idle_connection_takes_less_than_8_kb(secure: Secure, version: str) -> None:
+    count = 20 if secure.host == "10.0.2.2" else 100
+    options = {"count": count, "text": secure.guest.ports[9]}
+    plain = secure.run("idle", **options)["each"]
+    each = secure.run("idle", version=version, **options)["each"]
+    print(f"{each:.0f} octets, {plain:.0f} of them TCP's")
+    # A connection of our own stack is in the heap as well.
+    assert plain + 1000 < each < 8000 + (0 if secure.host == "127.0.0.1" else plain)
+
+
 def test_heap_is_flat_after_many_handshakes(secure: Secure) -> None:
     count = 5 if secure.host == "10.0.2.2" else 20
     for _ in range(3):

@@ -101,6 +101,31 @@ def garbage(options: argparse.Namespace) -> dict[str, Any]:
     return {"answer": answer.hex()}
 
 
+def idle(options: argparse.Namespace) -> dict[str, Any]:
+    """The guest's heap in octets for each of many connections that do nothing, or have not even begun with TLS.
+
+    text: the control port. Without a version they are connections to there.
+    """
+    there = argparse.Namespace(host=options.host, port=int(options.text), text="heap")
+    held: list[socket.socket] = []
+
+    def hold(count: int) -> int:
+        for _ in range(count):
+            if options.version:
+                held.append(connect(options))
+                held[-1].sendall(b"x")
+                read_exactly(held[-1], 1)
+            else:
+                held.append(socket.create_connection((there.host, there.port), timeout=60))
+        return int(ask(there)["answer"])
+
+    before = hold(5)  # what the first one brings with it is not an idle connection's
+    after = hold(options.count)
+    for stream in held:
+        stream.close()
+    return {"each": (after - before) / options.count}
+
+
 def ask(options: argparse.Namespace) -> dict[str, Any]:
     with socket.create_connection((options.host, options.port), timeout=60) as stream:
         stream.sendall(options.text.encode())
@@ -130,7 +155,7 @@ def serve(options: argparse.Namespace) -> dict[str, Any]:
     return {}
 
 
-SCENARIOS = {function.__name__: function for function in (echo, line, name, silent, garbage, ask, serve)}
+SCENARIOS = {function.__name__: function for function in (echo, line, name, silent, garbage, idle, ask, serve)}
 
 
 def main() -> None:

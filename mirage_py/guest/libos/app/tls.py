@@ -476,10 +476,7 @@ class _Tcp:
         if stack.server is None:
             raise ValueError("this TLS has no certificate: it can only connect")
 
-        async def accept(flow):
-            await stack.serve(flow, handler)
-
-        self._below.listen(port, accept, backlog)
+        self._below.listen(port, lambda flow: stack.serve(flow, handler), backlog)
 
     async def connect(self, ip, port, timeout_ms=_CONNECT_TIMEOUT_MS, hostname=None, verify=True):
         """A TlsFlow to ("10.0.0.1", port). hostname: whom its certificate must name; without one it is the address."""

@@ -139,6 +139,7 @@ class Keys:
     def __init__(self, crypto, aead, key, iv):
         self.crypto = crypto
         self.aead = crypto.aead(aead, key)
+        crypto.wipe(key)
         self.nonce = bytearray(iv)
         self.explicit = 12 - len(iv)
         self.overhead = self.explicit + _TAG_BYTES

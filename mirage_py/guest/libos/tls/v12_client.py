@@ -247,7 +247,10 @@ class Handshake:
         flight += message(_CLIENT_KEY_EXCHANGE, vector8(self.share))
         self._note(flight)
         hashed = self.transcript.digest()
-        self.master = v12.master_secret(crypto, self.bits, self.shared, hashed)
+        master = v12.master_secret(crypto, self.bits, self.shared, hashed)
+        # A copy, as a Session has one of its own.
+        self.master = connection.keep(bytearray(master))
+        crypto.wipe(master)
         if credential is not None:
             number, algorithm = chosen
             signed = credential.signer.sign(algorithm, bytes(self.log))

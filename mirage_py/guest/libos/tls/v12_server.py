@@ -184,7 +184,7 @@ class Handshake:
         if not ticket or context.tickets is None:
             return None
         state = context.tickets.open(ticket, connection.now_ms)
-        if state is None or state[:1] != _TICKET_VERSION:
+        if state is None or connection.keep(state)[:1] != _TICKET_VERSION:
             return None
         issued_ms, number = struct.unpack_from(">QH", state, 1)
         if connection.now_ms - issued_ms > LIFETIME_S * 1000 or number not in hello.suites:
@@ -208,12 +208,14 @@ class Handshake:
 
     def _ticket(self):
         connection = self.connection
-        state = b"".join(
-            (
-                _TICKET_VERSION,
-                struct.pack(">QH", connection.now_ms, self.number),
-                self.master,
-                (connection.server_name or "").encode(),
+        state = connection.keep(
+            b"".join(
+                (
+                    _TICKET_VERSION,
+                    struct.pack(">QH", connection.now_ms, self.number),
+                    self.master,
+                    (connection.server_name or "").encode(),
+                )
             )
         )
         ticket = self.context.tickets.seal(state, connection.now_ms)
