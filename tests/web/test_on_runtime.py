@@ -329,6 +329,52 @@ def test_in_a_machine(tmp_path: Path) -> None:
         check_all(guest, tmp_path)
 
 
+@pytest.mark.slow
+def test_over_tls(tmp_path: Path) -> None:
+    """The same handlers behind TLS, and a port without it that leads there."""
+    need("curl", "curl")
+    app = source(tmp_path / "source")
+    config = (app / "config.py").read_text()
+    config = config.replace("register, unikernel", "register, tls, unikernel")
+    config = config.replace("http_server(generic_stack(), ", "http_server(tls(generic_stack()), https_only=True, ")
+    (app / "config.py").write_text(config)
+    binary = guests.build(app, tmp_path / "app", "-t", "unix", "--net", "socket")
+    ca = str(tmp_path / "app" / "mirage" / "ca.pem")
+    with guests.start_socket(binary, {"port": 8443, "http-port": PORT}) as guest:
+
+        def secure(path: str, *options: str) -> str:
+            url = f"https://localhost:{guest.ports[8443]}{path}"
+            command = ["curl", "-s", "-m", "20", "--cacert", ca, *options, url]
+            return guests.run_beside(guest, *command).stdout
+
+        assert secure("/hello") == "hello, world\n"
+        assert "Strict-Transport-Security: max-age=31536000" in secure("/hello", "-I")
+        target = tmp_path / "got"
+        secure("/photo.bin", "-o", str(target))
+        assert target.read_bytes() == PHOTO
+        secure("/lines.txt", "-o", str(target), "-H", "Accept-Encoding: gzip")
+        assert gzip.decompress(target.read_bytes()) == LINES
+        (tmp_path / "photo").write_bytes(PHOTO)
+        secure("/echo", "--data-binary", f"@{tmp_path / 'photo'}", "-o", str(target))
+        assert target.read_bytes() == PHOTO
+        assert secure("/stream").endswith("part 4\n")
+        assert secure("/events").count("data: tick") == 3
+        assert status(guest, "/hello?a=b") == 308
+        location = f"Location: https://{guest.host}:{guest.ports[8443]}/hello?a=b"
+        assert location in curl(guest, "/hello?a=b", "-i")
+        assert "mirage_http_requests" in secure("/metrics")
+        slow = subprocess.Popen(
+            ["curl", "-s", "-m", "20", "--cacert", ca, f"https://localhost:{guest.ports[8443]}/stream"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(0.1)
+        guest.process.send_signal(signal.SIGTERM)
+        out, _ = slow.communicate(timeout=20)
+        assert out in ("", "".join(f"part {number}\n" for number in range(5)))  # before it began, or all of it
+        assert guest.wait(10) == 128 + signal.SIGTERM
+
+
 # --- the example ------------------------------------------------------------------------------------------------------
 
 

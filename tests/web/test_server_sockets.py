@@ -434,6 +434,7 @@ def redirected(request: bytes, to_port: int = 8443) -> tuple[int, str | None]:
         answer = await client.answer()
         await site.server.close()
         assert below.listeners == {}
+        assert list(below.more_counters) == ["http_redirect"]
         await settle(5)
         return answer.status, answer.headers.get("location")
 

@@ -10,7 +10,7 @@ class Redirect:
     """stack: the one below TLS. port: TCP, without TLS. log, clock: as for HttpServer."""
 
     def __init__(self, stack, log, clock, port=8080):
-        self._server = HttpServer(stack, log, clock, port)
+        self._server = HttpServer(stack, log, clock, port, name="http_redirect")
         self._server.find = self._find
         self._server.limits.body_bytes = 0
         self._to_port = 443

@@ -33,14 +33,17 @@ class HttpServer:
 
     stack: tcp.listen, tcp.unlisten. log: app.log.Log. clock: wall_ns(). port: TCP. health: a path that answers 200
     while the server serves. metrics, access, redirect: Metrics, AccessLog, Redirect of libos.web.metrics, .access,
-    .redirect; None for without. hsts_s: for so long browsers come over HTTPS only (RFC 6797); 0: not said.
+    .redirect; None for without. hsts_s: for so long browsers come over HTTPS only (RFC 6797); 0: not said. name: of
+    its counters.
 
     Attributes that may be changed before start(): limits (http.limits.Limits), max_connections, and in seconds head_s
     (a head has come), body_s (a body has come; 500 octets give a second more), write_s (each 64 KiB of an answer have
     been taken), idle_s (the next request begins), drain_s (what is in flight at the end).
     """
 
-    def __init__(self, stack, log, clock, port=8080, health=None, metrics=None, access=None, redirect=None, hsts_s=0):
+    def __init__(
+        self, stack, log, clock, port=8080, health=None, metrics=None, access=None, redirect=None, hsts_s=0, name="http"
+    ):
         self.stack = stack
         self.log = log
         self.clock = clock
@@ -79,7 +82,7 @@ class HttpServer:
         self._sweeper = None
         more = getattr(stack, "more_counters", None)
         if more is not None:
-            more["http" if "http" not in more else "http_%d" % port] = self.counters
+            more[name if name not in more else "%s_%d" % (name, port)] = self.counters
         if health is not None:
             self.route("GET", health, self._health)
         if metrics is not None:
