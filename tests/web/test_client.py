@@ -8,7 +8,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
-from errno import ECONNREFUSED, EIO, ENOMEM, ETIMEDOUT
+from errno import ECONNREFUSED, EIO, ENETUNREACH, ENOMEM, ETIMEDOUT
 from typing import Any
 
 import pytest
@@ -780,6 +780,14 @@ def test_tls_that_fails_later_is_the_step_tls(error: OSError, reason: str) -> No
     run(main())
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_localhost_is_this_computer(address: str) -> None:
+    server = Script([answer(b"here")])
+    assert fetch({(address, 80): server}, url="http://localhost/")[1] == b"here"
+    assert server.asked[0].headers["host"] == "localhost"
+    assert failure({("::1", 80): OSError(ENETUNREACH)}, "http://localhost/").errno == ECONNREFUSED
+
+
 def test_https_without_tls_says_so() -> None:
     error = failure({}, "https://a.test/")
     assert (error.step, error.reason) == ("tls", "this client has no TLS: make it with https_client(...)")
@@ -975,3 +983,10 @@ def test_bad_proxy_is_a_line_and_the_exit_code_of_a_bad_argument(
         HttpClient(net, net, Clock(), proxy=proxy)
     assert caught.value.code == 64
     assert capsys.readouterr().out.startswith("error: --proxy: ")
+
+
+def test_counters_of_each_client_are_the_stack_s() -> None:
+    net = Net({})
+    first, second = HttpClient(net, net, Clock()), HttpClient(net, net, Clock())
+    assert net.more_counters == {"http_client": first.counters, "http_client_": second.counters}
+    assert first.counters is not second.counters

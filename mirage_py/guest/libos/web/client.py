@@ -74,7 +74,10 @@ class HttpClient:
         self.counters = self.pool.counters
         for name in ("requests", "redirects", "retries", "failures"):
             self.counters[name] = 0
-        stack.more_counters["http_client"] = self.counters
+        name = "http_client"
+        while name in stack.more_counters:
+            name += "_"
+        stack.more_counters[name] = self.counters
         self.connect_ms = 15000
         self.proxy_ms = 15000
         self.tls_ms = 15000

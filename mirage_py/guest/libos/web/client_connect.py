@@ -83,11 +83,8 @@ class Connector:
         if url.is_secure and self.tls is None:
             raise TransferError(95, "tls", "this client has no TLS: make it with https_client(...)")
         proxy = self.proxy_for(url)
-        way = proxy or url
-        # RFC 6761 section 6.3: a name that nobody need be asked for.
-        host = "127.0.0.1" if way.host == "localhost" else way.host
         try:
-            flow = await self.eyeballs.connect(host, way.port, self.times.connect_ms)
+            flow = await self._reach(proxy or url)
         except OSError as error:
             # app.dns, which is no room of ours, tells what is wrong with a name by a class of its own.
             raise failed("name" if type(error).__name__ == "ResolveError" else "connect", error)
@@ -105,6 +102,21 @@ class Connector:
             tls_flow.abort()
             raise wrong("tls", "the server speaks another protocol than HTTP/1.1")
         return tls_flow
+
+    async def _reach(self, way):
+        connect = self.eyeballs.connect
+        timeout_ms = self.times.connect_ms
+        if way.host != "localhost":
+            return await connect(way.host, way.port, timeout_ms)
+        # RFC 6761 section 6.3: a name that nobody need be asked for.
+        try:
+            return await connect("127.0.0.1", way.port, timeout_ms)
+        except OSError as error:
+            first = error
+        try:
+            return await connect("::1", way.port, timeout_ms)
+        except OSError:
+            raise first
 
     async def _tunnel(self, flow, url, proxy):
         """RFC 9110 section 9.3.6."""
