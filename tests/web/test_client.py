@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from libos.hal.inflate import Inflate
+from libos.tls.errors import TlsError
 from libos.web.client import HttpClient
 from libos.web.failure import TransferError
 from tests.web.scripted import Asked, Script, answer, read_request
@@ -746,6 +747,37 @@ def test_refused_and_silent_connections() -> None:
 
     error = failure({HOST: ResolveError(2, "a.test: there is no such name")})
     assert str(error) == "name: a.test: there is no such name"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TlsError(116, "alert 116 from the peer", True), "tls: the server refuses: certificate_required (alert 116)"),
+        (TlsError(99, "alert 99 from the peer", True), "tls: the server refuses: it does not say why (alert 99)"),
+        (TlsError(20, "a record's tag is wrong"), "tls: a record's tag is wrong"),
+    ],
+)
+def test_tls_that_fails_later_is_the_step_tls(error: OSError, reason: str) -> None:
+    """A server of TLS 1.3 looks at a client's certificate when the client takes the handshake for done."""
+
+    async def main() -> None:
+        client, net = make(silent)
+        task = asyncio.create_task(client.get("http://a.test/"))
+        await settle(1)
+
+        async def read(n: int) -> bytes:
+            raise error
+
+        net.flows[0].read = read  # type: ignore[method-assign]
+        net.flows[0].peer.written = b""
+        await net.flows[0].peer.write(b"H")
+        with pytest.raises(TransferError) as caught:
+            await task
+        assert str(caught.value) == reason
+        await settle()
+        assert len(client.pool) == 0
+
+    run(main())
 
 
 def test_https_without_tls_says_so() -> None:

@@ -24,6 +24,22 @@ _REASONS = {
 }
 
 
+# Alerts with which servers refuse clients (RFC 8446 section 6.2).
+_ALERTS = {
+    40: "handshake_failure",
+    42: "bad_certificate",
+    45: "certificate_expired",
+    46: "certificate_unknown",
+    48: "unknown_ca",
+    49: "access_denied",
+    70: "protocol_version",
+    80: "internal_error",
+    112: "unrecognized_name",
+    116: "certificate_required",
+    120: "no_application_protocol",
+}
+
+
 class TransferError(OSError):
     """step: "name", "pool", "connect", "proxy", "tls", "send", "head", "body", "decode", "redirect" or "websocket".
 
@@ -44,6 +60,13 @@ def failed(step, error):
     """The TransferError of what a flow, a resolver or TLS raised."""
     if isinstance(error, TransferError):
         return error
+    alert = getattr(error, "alert", None)
+    if alert is not None:
+        # TLS failed, in its handshake or later.
+        reason = error.reason
+        if error.is_remote:
+            reason = "the server refuses: %s (alert %d)" % (_ALERTS.get(alert, "it does not say why"), alert)
+        return TransferError(EIO, "tls", reason)
     number = error.args[0] if error.args and isinstance(error.args[0], int) else EIO
     reason = _REASONS.get(number)
     if reason is None or len(error.args) > 1:
