@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine import QEMU
+from bench.web_servers import make_files
 from mirage_py.build import build, frozen, runtime
 from mirage_py.configure.resolver import APPLICATION, MICROPYTHON, Trees, resolve_imports
 from mirage_py.support import paths
@@ -22,7 +23,8 @@ from mirage_py.support.cache import Cache
 
 ROOT = Path(__file__).resolve().parent.parent
 ECHO = ROOT / "examples" / "echo"
-SERVICES = ROOT / "bench" / "guests" / "services"
+GUESTS = ROOT / "bench" / "guests"
+SERVICES = GUESTS / "services"
 BUILD_TIMEOUT_S = 900
 PLUGIN_UNKNOWN_FROM = 11  # the major version of QEMU whose callbacks have other arguments
 # A function of the C module that an image's own modules do not call while it starts: a call of it makes a mark.
@@ -36,15 +38,21 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Build:
-    """An application's source, what configure is told, and the image's name."""
+    """An application's source, what configure is told, and the image's name.
+
+    has_web_files: the folder `www` and the certificates of bench/web_servers.py lie beside it. more: further sources.
+    """
 
     source: Path
     arguments: tuple[str, ...]
     image: str
+    has_web_files: bool = False
+    more: tuple[Path, ...] = ()
 
 
 _HVT, _DIRECT, _SOCKET = ("-t", "hvt"), ("-t", "unix", "--net", "direct"), ("-t", "unix", "--net", "socket")
 _PORT = ("--port", "7")
+_SERVER_ONLY = ("--tls-min", "1.3")
 BUILDS = {
     "hvt": Build(ECHO, (*_HVT, *_PORT), "echo.hvt"),
     "ixgbe": Build(ECHO, (*_HVT, "--nic", "ixgbe", *_PORT), "echo.hvt"),
@@ -54,6 +62,12 @@ BUILDS = {
     "start": Build(ECHO, (*_HVT, *_PORT), "echo.hvt"),
     "services-hvt": Build(SERVICES, _HVT, "services.hvt"),
     "services-direct": Build(SERVICES, _DIRECT, "services"),
+    "web-socket": Build(GUESTS / "web", _SOCKET, "web", True),
+    "web-direct": Build(GUESTS / "web", _DIRECT, "web", True),
+    "web-hvt": Build(GUESTS / "web", _HVT, "web.hvt", True),
+    # What a server takes, and what all of TLS does, beside the echo server without ("hvt").
+    "secure": Build(GUESTS / "secure", (*_HVT, *_PORT, *_SERVER_ONLY), "echo.hvt", True, (ECHO / "echo.py",)),
+    "both": Build(GUESTS / "both", (*_HVT, *_PORT), "echo.hvt", True, (ECHO / "echo.py",)),
 }
 
 
@@ -92,6 +106,7 @@ class Application:
     def __init__(self, name: str, work: Path) -> None:
         self.build = BUILDS[name]
         self.directory = work / name
+        self.files = work / "web-files"
         self.path = self.directory / "dist" / self.build.image
 
     @property
@@ -104,6 +119,11 @@ class Application:
         shutil.rmtree(self.directory, ignore_errors=True)
         ignored = shutil.ignore_patterns("mirage", "dist", "__pycache__", "Makefile")
         shutil.copytree(self.build.source, self.directory, ignore=ignored)
+        for source in self.build.more:
+            shutil.copy(source, self.directory)
+        if self.build.has_web_files:
+            make_files(self.files)
+            shutil.copytree(self.files, self.directory, dirs_exist_ok=True)
         _run([sys.executable, "-m", "mirage_py", "configure", *self.build.arguments], self.directory)
 
     def make(self) -> None:

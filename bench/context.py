@@ -27,6 +27,11 @@ class Context:
         return self.work / "client"
 
     @property
+    def web_files(self) -> Path:
+        """What web servers serve, and their certificates (bench/web_servers.py)."""
+        return self.work / "apps" / "web-files"
+
+    @property
     def plugin(self) -> Path:
         """bench/count.c."""
         return self.work / "count.so"

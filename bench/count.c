@@ -35,7 +35,7 @@
 #define PAGE_BITS 12
 #define CACHE_SLOTS 4096
 #define MARK_SHIFT 56 /* above it, a mark has the number of its address */
-#define CODE_BYTES (1 << 19)
+#define CODE_BYTES (1 << 20)
 #define CB_NO_REGS 0
 #define MEM_ANY 3 /* QEMU 7.2 gives reads only to those who ask for writes too */
 

@@ -15,7 +15,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 # struct counts in bench/count.c.
-MARKS, BLOCKS, CODE_BYTES = 8192, 131072, 1 << 19
+MARKS, BLOCKS, CODE_BYTES = 8192, 131072, 1 << 20
 # What mpy-tool calls the bytecode of a frozen function.
 _BYTECODE = "fun_data_"
 _HEAD = struct.Struct("<6Q")

@@ -11,21 +11,27 @@ import gzip
 import json
 import shutil
 import subprocess
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.cpio import Archive
-from bench.packages import Suite
+from bench.packages import PackageError, Suite
 
 KERNEL_SUITE, MICROPYTHON_SUITE = "bookworm", "trixie"
-VERSION = 2  # of what is assembled here; a cache of another version is assembled again
+VERSION = 3  # of what is assembled here; a cache of another version is assembled again
 
 # MicroPython's read(n) makes a buffer of n octets for each call: small reads are cheap for short messages, large ones
 # for bulk. The port chooses, so that the table can show both.
 READ_BYTES = {7: 4096, 8: 65536}
 
-ECHO = """\
+PAGE_BYTES = 100_000
+
+SERVER = """\
 import asyncio
+import tls
+
+PAGE = b"." * PAGE_BYTES
 
 
 def echo(size):
@@ -42,7 +48,25 @@ def echo(size):
     return handle
 
 
+async def page(reader, writer):
+    # Any request is answered with PAGE.
+    try:
+        while await reader.readline() not in (b"\\r\\n", b""):
+            pass
+        writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n" % len(PAGE))
+        writer.write(PAGE)
+        await writer.drain()
+    except OSError:
+        pass
+    writer.close()
+    await writer.wait_closed()
+
+
 async def main():
+    context = tls.SSLContext(tls.PROTOCOL_TLS_SERVER)
+    with open("/certificate.der", "rb") as chain, open("/key.der", "rb") as key:
+        context.load_cert_chain(chain.read(), key.read())
+    await asyncio.start_server(page, "0.0.0.0", 443, backlog=128, ssl=context)
     for port, size in SIZES.items():
         server = await asyncio.start_server(echo(size), "0.0.0.0", port, backlog=128)
     print("listening on tcp port 7")
@@ -57,7 +81,7 @@ INIT = """\
 for module in {modules}; do /bin/busybox insmod /modules/$module.ko; done
 /bin/busybox ifconfig lo 127.0.0.1 up
 /bin/busybox ifconfig eth0 $ip netmask 255.255.255.0 up
-exec /bin/ld.so --library-path /lib /bin/micropython /echo.py
+exec /bin/ld.so --library-path /lib /bin/micropython /server.py
 """
 
 MODULES = (
@@ -104,6 +128,21 @@ def _libraries(binary: Path, folder: Path) -> list[Path]:
     return [Path(line.split("=>")[1].split()[0]) for line in listed.splitlines() if "=> /" in line]
 
 
+def _certificate() -> tuple[bytes, bytes]:
+    """A certificate and its key, P-256, DER. PackageError where there is no openssl."""
+    with tempfile.TemporaryDirectory() as folder:
+        key, chain = Path(folder) / "key", Path(folder) / "certificate"
+        make = ["openssl", "req", "-x509", "-nodes", "-days", "3650", "-subj", "/CN=bench.test", "-outform", "DER"]
+        make += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", str(key), "-out", str(chain)]
+        convert = ["openssl", "ec", "-in", str(key), "-outform", "DER"]
+        try:
+            subprocess.run(make, capture_output=True, timeout=30, check=True)
+            der = subprocess.run(convert, capture_output=True, timeout=30, check=True).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise PackageError(f"openssl: {error}") from None
+        return chain.read_bytes(), der
+
+
 def initramfs(system: Path, modules: Path, micropython: Path) -> bytes:
     """The archive. system: where busybox was unpacked; modules: lib/modules/VERSION/kernel; micropython: its root."""
     archive = Archive()
@@ -114,7 +153,10 @@ def initramfs(system: Path, modules: Path, micropython: Path) -> bytes:
         archive.file(f"modules/{Path(name).name}.ko", (modules / f"{name}.ko").read_bytes())
     names = " ".join(Path(name).name for name in MODULES)
     archive.file("init", INIT.format(modules=names).encode(), 0o755)
-    archive.file("echo.py", f"SIZES = {READ_BYTES}\n{ECHO}".encode())
+    archive.file("server.py", f"SIZES = {READ_BYTES}\nPAGE_BYTES = {PAGE_BYTES}\n{SERVER}".encode())
+    chain, key = _certificate()
+    archive.file("certificate.der", chain)
+    archive.file("key.der", key)
     archive.file("bin/busybox", (system / "bin" / "busybox").read_bytes(), 0o755)
     folder = micropython / "usr" / "lib" / "x86_64-linux-gnu"
     binary = micropython / "usr" / "bin" / "micropython"

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
@@ -210,6 +211,12 @@ class Machine:
         wall = run_client(client, self.host, self.ports[port], *arguments)
         after = self._processor_times()
         return Spent(wall, *(new - old for new, old in zip(after, before, strict=True)))
+
+    def spent_on(self, work: Callable[[], None]) -> float:
+        """QEMU's processor time, in seconds, while `work` talks to the guest."""
+        before_s = self._processor_times()[0]
+        work()
+        return self._processor_times()[0] - before_s
 
     def _processor_times(self) -> tuple[float, float, float]:
         assert self.process is not None

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench import cards, connections, driver, images, instructions, linux_card, native, primitives
+from bench import cards, connections, driver, images, instructions, linux_card, native, primitives, web
 from bench.apps import Application, build_client, build_plugin, build_program
 from bench.context import Context, work_folder
 from bench.row import Row
@@ -46,6 +46,11 @@ PARTS: dict[str, Part] = {
     "beside-linux": Part(instructions.beside_linux, (CLIENT, PLUGIN, LINUX, "image hvt"), 600),
     "start": Part(instructions.start, (CLIENT, PLUGIN, "image start"), 120),
     "connections": Part(connections.open_connections, (CLIENT, PLUGIN, "image services-hvt"), 1800, has_namespace=True),
+    "tls": Part(web.handshakes, ("image web-socket",), has_namespace=True),
+    "tls-memory": Part(web.memory, ("image web-socket",), 120, has_namespace=True),
+    "tls-size": Part(web.images, ("image hvt", "image secure", "image both"), 60),
+    "http": Part(web.requests, ("image web-direct", "image web-socket"), has_namespace=True),
+    "pages": Part(web.pages, (LINUX, "image web-hvt"), 1200),
     "change": Part(images.change, ("image change",), 300),
     "profile": Part(instructions.profile, (CLIENT, PLUGIN, "image services-hvt"), has_namespace=True, by_name=True),
 }

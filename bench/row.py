@@ -105,6 +105,11 @@ class Effort:
     packets: int = 64_000
     counted_echoes: int = 1000
     connections: tuple[int, ...] = (1, 1000, 10_000)
+    handshakes: int = 400
+    downloads: int = 100
+    wrk_s: int = 3
+    idle_connections: int = 200
+    pages: int = 60
 
 
 QUICK = Effort(
@@ -119,4 +124,9 @@ QUICK = Effort(
     packets=16_000,
     counted_echoes=300,
     connections=(1, 1000),
+    handshakes=150,
+    downloads=50,
+    wrk_s=1,
+    idle_connections=100,
+    pages=20,
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import driver, images, linux_card, linux_guest, machine, parts, record, runner
+from bench import driver, images, linux_card, linux_guest, machine, parts, primitives, record, runner
 from bench.__main__ import COLUMNS, chosen, line, measure, parse_arguments
 from bench.apps import BUILDS, BuildError
 from bench.context import Context
@@ -211,7 +211,7 @@ def test_parts_are_chosen_in_their_order() -> None:
 
 def test_every_part_has_a_timeout_and_needs_that_are_known() -> None:
     known = {parts.CLIENT, parts.PLUGIN, parts.LINUX, parts.LINUX_CARD, parts.NEWER_QEMU}
-    known |= {f"image {name}" for name in BUILDS} | {f"program {driver.PROGRAM}"}
+    known |= {f"image {name}" for name in BUILDS} | {f"program {it.PROGRAM}" for it in (driver, primitives)}
     for part in parts.PARTS.values():
         assert 0 < part.timeout_s <= 3600
         assert set(part.needs) <= known

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from tests.conftest import need
 from tests.interop.network import Namespace
+from tests.interop.servers import end
 from tests.interop.tls import nss
 
 START_S = 60.0
@@ -39,7 +40,12 @@ SWITCHES = (
 
 
 class Browser:
-    """trust: the one authority beside its own that it believes. events: all that came, as (method, parameters)."""
+    """trust: the one authority beside its own that it believes. events: all that came, as (method, parameters).
+
+    name: for the names of what is left of a test.
+    """
+
+    name = "chromium"
 
     def __init__(self, near: Namespace, trust: Path, folder: Path) -> None:
         self.near = near
@@ -57,9 +63,9 @@ class Browser:
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
         program = need("chromium", "chromium")
-        # The protocol has its pipes as 3 and 4.
+        # The protocol has its pipes as 3 and 4; dash knows no numbers above 9.
         script = f'exec "$@" 3<&{to_read} 4>&{to_write}'
-        command = ["sh", "-c", script, "sh", program, *SWITCHES, f"--user-data-dir={self.folder / 'profile'}"]
+        command = ["bash", "-c", script, "bash", program, *SWITCHES, f"--user-data-dir={self.folder / 'profile'}"]
         self._log = (self.folder / "chromium.log").open("wb")
         home = self.folder / "home"
         environment = {**os.environ, "HOME": str(home), "XDG_DATA_HOME": str(home / ".local/share")}
@@ -88,8 +94,6 @@ class Browser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from tests.interop.servers import end
-
         end(self._process)
         for fd in (self._read, self._write):
             os.close(fd)

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.interop.network import Network
 from tests.interop.tls import pki
+from tests.interop.tls.image import Builds
 from tests.interop.tls.peers import Place
 from tests.interop.tls.pki import Authority
 
@@ -19,13 +18,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return pki.make(tmp_path_factory.mktemp("pki"))
 
 
+@pytest.fixture(scope="session")
+def tls_builds(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Builds:
+    """The application on images, for each target."""
+    return Builds(tmp_path_factory.mktemp("tls"), authority)
+
+
 @pytest.fixture(scope="module")
 def loopback(network: Network, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """The loopback of a namespace."""
     return Place(network.near, "127.0.0.1", authority, tmp_path_factory.mktemp("peers"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """For what a test leaves."""
-    return tmp_path

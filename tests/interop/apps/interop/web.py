@@ -15,8 +15,8 @@ HEADERS_LIMIT = 50
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
 
 
-async def serve(flow):
-    """A connection with any number of requests."""
+async def serve(flow, about=None):
+    """A connection with any number of requests. about: a function; GET / answers with the octets that it returns."""
     reader = Reader(flow)
     while line := await reader.line(LINE_LIMIT):
         words = line.decode().split(" ")
@@ -28,7 +28,10 @@ async def serve(flow):
         if headers.get("expect", "").lower() == "100-continue":
             await flow.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         count, digest = await read_body(reader, headers, False)
-        is_last = await answer(flow, words[0], words[1], count, digest, is_last)
+        if words[1] == "/" and about is not None:
+            await respond(flow, 200, about(), is_last)
+        else:
+            is_last = await answer(flow, words[0], words[1], count, digest, is_last)
         if is_last:
             return
 
