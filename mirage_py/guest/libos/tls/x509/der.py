@@ -154,7 +154,7 @@ class Reader:
 def oid_text(content):
     """ "2.5.29.17" of an OBJECT IDENTIFIER's content, for messages. What is no such thing is shown in hexadecimal."""
     if not 1 <= len(content) <= 32 or content[-1] > 127:
-        return content.hex()
+        return content.hex() or ""  # MicroPython: b"".hex() is bytes
     numbers = []
     value = 0
     for octet in content:

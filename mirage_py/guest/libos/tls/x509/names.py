@@ -129,7 +129,7 @@ def _show(tag, content):
     if tag in (_DNS, _EMAIL):
         return str(content[:80], "ascii")
     if tag != _IP:
-        return content[:40].hex()
+        return content[:40].hex() or ""  # MicroPython: b"".hex() is bytes
     if len(content) == 4:
         return ".".join([str(octet) for octet in content])
     return ":".join(["%x" % (content[at] << 8 | content[at + 1]) for at in range(0, 16, 2)])
