@@ -105,9 +105,9 @@ class Effort:
     packets: int = 64_000
     counted_echoes: int = 1000
     connections: tuple[int, ...] = (1, 1000, 10_000)
-    handshakes: int = 400
-    downloads: int = 100
-    wrk_s: int = 3
+    handshakes: int = 150
+    downloads: int = 40
+    wrk_s: int = 1
     idle_connections: int = 200
     pages: int = 60
 
@@ -124,9 +124,8 @@ QUICK = Effort(
     packets=16_000,
     counted_echoes=300,
     connections=(1, 1000),
-    handshakes=150,
-    downloads=50,
-    wrk_s=1,
+    handshakes=60,
+    downloads=20,
     idle_connections=100,
     pages=20,
 )
