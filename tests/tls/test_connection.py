@@ -17,6 +17,7 @@ from tests.tls.engines import (
     established,
     exchange,
     quick_crypto,
+    record_lengths,
     server_context,
     take_data,
 )
@@ -80,15 +81,6 @@ def test_messages_in_fragments():
         server.receive_data(b"\x16\x03\x01\x00" + bytes([len(part)]) + part)
     exchange(client, server)
     assert client.is_established
-
-
-def record_lengths(output):
-    """Of the data in sealed records."""
-    octets, lengths = b"".join(output), []
-    while octets:
-        lengths.append(int.from_bytes(octets[3:5], "big") - 17)
-        octets = octets[lengths[-1] + 22 :]
-    return lengths
 
 
 def sealed(keys: Keys, inner: bytes) -> bytes:
