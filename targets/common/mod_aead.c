@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mod_aead.c: the module _aead: AES-GCM on AES-NI and PCLMULQDQ (NIST SP 800-38D), ChaCha20-Poly1305 (RFC 8439). A record is
- * made in one new object: what comes before it, the encrypted octets, the tag.
+ * made in one new object: what comes before it, the encrypted octets, the tag. So are many that go out together.
  */
 
 #include "crypto.h"
@@ -18,6 +18,9 @@
 #define STACK_BYTES 1024
 #define LONGEST_PLAINTEXT 16384
 #define SPARES 4
+/* A record of TLS 1.3 (RFC 8446 section 5.2). */
+#define APPLICATION_DATA 23
+#define HEADER_BYTES 5
 
 typedef struct {
     mp_obj_base_t base;
@@ -148,6 +151,52 @@ static mp_obj_t aead_seal(size_t n_args, const mp_obj_t *args) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(aead_seal_obj, 4, 6, aead_seal);
 
+/*
+ * seal_records(nonce, tail, sequence, data, limit) -> application data as records of TLS 1.3, one behind the other, of
+ * `limit` octets each but for the last. The first one's nonce ends with tail ^ sequence, in four octets, the second one's
+ * with tail ^ (sequence + 1). To have them in one object saves joining them, or a write for each.
+ */
+static mp_obj_t aead_seal_records(size_t n_args, const mp_obj_t *args) {
+    (void)n_args;
+    aead_obj_t *self = usable(args[0]);
+    uint8_t nonce[NONCE_BYTES];
+    memcpy(nonce, crypto_octets(args[1], NONCE_BYTES), NONCE_BYTES);
+    uint32_t tail = (uint32_t)mp_obj_get_int(args[2]), sequence = (uint32_t)mp_obj_get_int(args[3]);
+    mp_buffer_info_t data;
+    crypto_buffer(args[4], &data);
+    mp_int_t limit = mp_obj_get_int(args[5]);
+    if (limit < 1 || limit > LONGEST_PLAINTEXT) {
+        crypto_raise(MP_ERROR_TEXT("length"));
+    }
+    size_t left = data.len, count = (left + (size_t)limit - 1) / (size_t)limit;
+    const uint8_t *from = data.buf;
+    vstr_t result;
+    init_record(&result, left + count * (HEADER_BYTES + 1 + TAG_BYTES));
+    uint8_t *record = (uint8_t *)result.buf;
+    while (left > 0) {
+        size_t len = MIN(left, (size_t)limit), length = len + 1 + TAG_BYTES;
+        record[0] = APPLICATION_DATA;
+        record[1] = record[2] = 3;
+        record[3] = (uint8_t)(length >> 8);
+        record[4] = (uint8_t)length;
+        uint8_t *body = record + HEADER_BYTES;
+        memcpy(body, from, len);
+        body[len] = APPLICATION_DATA; /* TLSInnerPlaintext.type */
+        uint32_t last = tail ^ sequence++;
+        for (int i = 0; i < 4; i++) {
+            nonce[NONCE_BYTES - 1 - i] = (uint8_t)(last >> 8 * i);
+        }
+        mp_buffer_info_t header = {.buf = record, .len = HEADER_BYTES};
+        run(self, nonce, &header, body, len + 1, body + len + 1, true);
+        record = body + length;
+        from += len;
+        left -= len;
+    }
+    crypto_wipe(nonce, sizeof(nonce));
+    return mp_obj_new_bytes_from_vstr(&result);
+}
+static MP_DEFINE_CONST_FUN_OBJ_VAR_BETWEEN(aead_seal_records_obj, 6, 6, aead_seal_records);
+
 /* open(nonce, aad, data) -> bytes, or None: then nothing of what was decrypted is left */
 static mp_obj_t aead_open(size_t n_args, const mp_obj_t *args) {
     (void)n_args;
@@ -189,7 +238,7 @@ static mp_obj_t aead_wipe(mp_obj_t self_in) {
 static MP_DEFINE_CONST_FUN_OBJ_1(aead_wipe_obj, aead_wipe);
 
 /*
- * discard(record): it is b"" from now on, and what it was is room for a record of its length to come, where it is as long
+ * discard(record), or discard(records): it is b"" from now on, and what it was is room for a record of its length to come, where it is as long
  * as records are. Who sends a record by copying it needs it no more, and a bulk transfer of records that the collector
  * frees goes through all of the heap, and no cache.
  */
@@ -204,7 +253,7 @@ static mp_obj_t aead_discard(mp_obj_t record) {
         spare_count = 0;
         spare_len = bytes->len;
     }
-    if (spare_count < SPARES) {
+    if (spare_count < (bytes->len < 2 * LONGEST_PLAINTEXT ? SPARES : 1)) {
         MP_STATE_VM(aead_spares)[spare_count++] = (void *)bytes->data;
     }
     bytes->hash = 0;
@@ -216,6 +265,7 @@ static MP_DEFINE_CONST_FUN_OBJ_1(aead_discard_obj, aead_discard);
 
 static const mp_rom_map_elem_t aead_locals_table[] = {
     {MP_ROM_QSTR(MP_QSTR_seal), MP_ROM_PTR(&aead_seal_obj)},
+    {MP_ROM_QSTR(MP_QSTR_seal_records), MP_ROM_PTR(&aead_seal_records_obj)},
     {MP_ROM_QSTR(MP_QSTR_open), MP_ROM_PTR(&aead_open_obj)},
     {MP_ROM_QSTR(MP_QSTR_wipe), MP_ROM_PTR(&aead_wipe_obj)},
 };

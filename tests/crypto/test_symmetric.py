@@ -93,6 +93,33 @@ def test_cipher_with_head_and_tail(crypto, reference, name: str, key_length: int
 
 
 @pytest.mark.parametrize(("name", "key_length"), CIPHERS)
+def test_records_in_one_object(crypto, reference, name: str, key_length: int) -> None:
+    key, nonce, data = os.urandom(key_length), os.urandom(12), os.urandom(65536)
+    ours, theirs = crypto.aead(name, key), reference.aead(name, key)
+    tail = int.from_bytes(nonce[8:], "big")
+    for length in (0, 1, 100, 16383, 16384, 16385, 65535, 65536):
+        for limit in (100, 501, 16383, 16384):
+            for sequence in (0, 0x7FFFFE):
+                arguments = (nonce, tail, sequence, data[:length], limit)
+                assert ours.seal_records(*arguments) == theirs.seal_records(*arguments), (length, limit, sequence)
+    # Each is what seal() makes of its part: the second one, under its nonce.
+    header = b"\x17\x03\x03\x00\x75"
+    second = ours.seal(nonce[:8] + (tail ^ 8).to_bytes(4, "big"), header, data[100:200], header, b"\x17")
+    assert ours.seal_records(nonce, tail, 7, memoryview(data)[:250], 100)[122:244] == second
+
+
+@pytest.mark.parametrize(("name", "key_length"), CIPHERS)
+def test_records_of_wrong_lengths(crypto, name: str, key_length: int) -> None:
+    cipher = crypto.aead(name, bytes(key_length))
+    for nonce_length, limit in ((11, 100), (13, 100), (0, 100), (12, 0), (12, -1), (12, 16385)):
+        with pytest.raises(ValueError, match="length"):
+            cipher.seal_records(bytes(nonce_length), 0, 0, b"data", limit)
+    cipher.wipe()
+    with pytest.raises(ValueError, match="wiped"):
+        cipher.seal_records(NONCE, 0, 0, b"data", 100)
+
+
+@pytest.mark.parametrize(("name", "key_length"), CIPHERS)
 def test_damaged_or_cut_is_none(crypto, name: str, key_length: int) -> None:
     cipher = crypto.aead(name, os.urandom(key_length))
     sealed = cipher.seal(NONCE, b"aad", b"seventeen octets!")
@@ -149,7 +176,7 @@ def test_discarded_record_is_room_for_the_next(crypto, agent, reference, name: s
     key = bytes(key_length)
     ours, theirs = crypto.aead(name, key), reference.aead(name, key)
     kept = []
-    for length in (16384, 16384, 16400, 16384, 100, 16384):
+    for length in (16384, 16384, 16400, 65608, 16384, 100, 65608, 16384):
         for filling in (b"\xff", b"\x00"):
             crypto.discard(filling * (length + 16))
         for _ in range(6):

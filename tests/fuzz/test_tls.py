@@ -46,6 +46,10 @@ class Aead:
     def seal(self, nonce: bytes, aad: bytes, data: bytes, head: bytes = b"", tail: bytes = b"") -> bytes:
         return bytes(head) + bytes(data) + bytes(tail) + TAG
 
+    def seal_records(self, nonce: bytes, tail: int, sequence: int, data: bytes, limit: int) -> bytes:
+        parts = [bytes(data[at : at + limit]) for at in range(0, len(data), limit)]
+        return b"".join(b"\x17\x03\x03" + (len(part) + 17).to_bytes(2, "big") + part + b"\x17" + TAG for part in parts)
+
     def open(self, nonce: bytes, aad: bytes, data: bytes) -> bytes | None:
         return bytes(data[:-16]) if bytes(data[-16:]) == TAG else None
 

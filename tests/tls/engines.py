@@ -174,6 +174,15 @@ def established(clients: ClientContext, servers: ServerContext, **options: Any) 
     return client, server
 
 
+def record_lengths(output: Sequence[bytes]) -> list[int]:
+    """Octets of data in each sealed record of TLS 1.3; an object may have many records."""
+    octets, lengths = b"".join(output), []
+    while octets:
+        lengths.append(int.from_bytes(octets[3:5], "big") - 17)
+        octets = octets[lengths[-1] + 22 :]
+    return lengths
+
+
 def take_data(engine: Any) -> bytes:
     data = b"".join(engine.data)
     engine.data.clear()

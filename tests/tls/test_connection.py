@@ -17,6 +17,7 @@ from tests.tls.engines import (
     established,
     exchange,
     quick_crypto,
+    record_lengths,
     server_context,
     take_data,
 )
@@ -144,7 +145,7 @@ def test_data_of_any_length(pair, count):
     client, server = pair
     data = bytes(range(256)) * 400
     server.send(data[:count])
-    assert len(server.output) == (count + 16383) // 16384
+    assert len(record_lengths(server.output)) == (count + 16383) // 16384
     exchange(client, server)
     assert take_data(client) == data[:count]
 
@@ -395,6 +396,39 @@ def test_keys_are_updated_at_the_limit_of_records(pair):
     assert take_data(client) == b"".join(b"%d" % number for number in range(20))
     assert secrets(client)[0] != keys
     assert server.writer.sequence <= 5
+
+
+@pytest.mark.parametrize("limit", [100, 5000, 16384])
+def test_data_in_many_records(pair, limit):
+    client, server = pair
+    server.write_limit = limit
+    data = bytes(range(256)) * 800 + b"odd"
+    server.send(data)
+    assert max(len(octets) for octets in server.output) <= 65536 + 22 * (65536 // limit)
+    assert record_lengths(server.output) == [limit] * (len(data) // limit) + [len(data) % limit]
+    exchange(client, server)
+    assert take_data(client) == data
+    server.send(b"and")
+    server.send(b"on")
+    exchange(client, server)
+    assert take_data(client) == b"andon"
+
+
+def test_no_memory_for_what_is_sent(pair, monkeypatch):
+    """Nothing was sent, no number used up: it can be sent once there is memory."""
+    client, server = pair
+
+    def refuse(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.writer.aead, "seal_records", refuse)
+        with pytest.raises(MemoryError):
+            server.send(bytes(40000))
+    assert server.output == []
+    server.send(bytes(40000))
+    exchange(client, server)
+    assert take_data(client) == bytes(40000)
 
 
 def test_peer_that_never_updates_its_keys(pair):

@@ -232,7 +232,7 @@ class TlsFlow:
                     if output and len(output[0]) < _LARGE:
                         out += tls.take_output()
                 elif len(output) > 1 and len(output[0]) >= _LARGE:
-                    # One after the other: to join them costs a copy, and twice the garbage.
+                    # Of TLS 1.2, one after the other: to join them costs a copy, and twice the garbage.
                     out = output.pop(0)
                 else:
                     out = tls.take_output()

@@ -14,7 +14,7 @@ class Aeads:
         self.discard = _aead.discard  # discard(record): it is b"" from now on, its memory for another one
 
     def make(self, name, key):
-        """A cipher with seal, open and wipe. ValueError for a key of another length, and for what `names` lacks."""
+        """A cipher: seal, seal_records, open, wipe. ValueError for a key of another length, or what `names` lacks."""
         if name not in self.names or len(key) != (16 if name == "aes128gcm" else 32):
             raise ValueError("cipher")
         return _aead.ChaCha20Poly1305(key) if name[0] == "c" else _aead.AesGcm(key)

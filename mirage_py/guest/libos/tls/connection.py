@@ -31,8 +31,8 @@ The seam to TLS 1.2 is the object that a context has as `v12`, or None where an 
 
 Both may use codec, record, signatures, authentication; a server's part nothing that only a client needs, and the other
 way round. They set version, cipher, group, alpn, is_resumed, peer_chain, session of the connection. `version` must be
-set before set_reader(). Their Keys have what record.Keys has: overhead, sequence, kind, seal, open, wipe. Secrets are
-wiped when they went through keep(). A record_size_limit is negotiated by write_limit and read_limit.
+set before set_reader(). Their Keys have what record.Keys has: overhead, sequence, kind, seal, seal_data, open, wipe.
+Secrets are wiped when they went through keep(). A record_size_limit is negotiated by write_limit and read_limit.
 """
 
 import struct
@@ -58,6 +58,8 @@ _ALERT = const(21)
 _HANDSHAKE = const(22)
 _APPLICATION_DATA = const(23)
 _MAX_PLAINTEXT = const(16384)
+# Plaintext of the records that are sealed into one object.
+_SEALED_BYTES = const(65536)
 _MAX_CIPHERTEXT = const(16640)
 _TLS13 = const(0x0304)
 _FATAL = const(2)
@@ -73,8 +75,8 @@ _MAX_OPENED = const((1 << 32) - 1)
 class Connection:
     """What context.engine() returns.
 
-    data: list of bytes, received plaintext; the caller pops from its front. output: list of records to be sent, for
-    those who would rather write one after the other than have take_output() join them.
+    data: list of bytes, received plaintext; the caller pops from its front. output: list of records to be sent, some of
+    them several in one object, for those who would rather write one after the other than have take_output() join them.
     error: None, or the TlsError that ended the connection. is_established: data may be sent. is_peer_closed: its
     close_notify came; no more data will. is_closed: close() was called, or it failed.
     version: 0x0304, 0x0303, None before it is known. cipher: the suite's IANA name. group: number, None without
@@ -161,10 +163,9 @@ class Connection:
                 self.output.append(self.writer.seal(_APPLICATION_DATA, data))
             return
         view = memoryview(data)
-        seal = self.writer.seal
-        output = self.output
-        for at in range(0, count, limit):
-            output.append(seal(_APPLICATION_DATA, view[at : at + limit]))
+        step = _SEALED_BYTES // limit * limit
+        for at in range(0, count, step):
+            self.writer.seal_data(view[at : at + step], limit, self.output)
 
     def close(self):
         """Sends close_notify, once. What the peer still sends can be received."""

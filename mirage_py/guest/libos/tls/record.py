@@ -73,6 +73,12 @@ class Keys:
         header = pack(">BHH", _APPLICATION_DATA, 0x0303, len(data) + 17)
         return self.aead.seal(nonce, header, data, header, _KINDS[kind - _FIRST_KIND])
 
+    def seal_data(self, data, limit, output):
+        """Appends records with `data`, `limit` octets of it in each but the last, to `output`: in one object."""
+        sequence = self.sequence
+        output.append(self.aead.seal_records(self.nonce, self.tail, sequence, data, limit))
+        self.sequence = sequence + (len(data) + limit - 1) // limit
+
     def open(self, record):
         """The plaintext of a record (memoryview, header included), its type in `kind`; None: not authentic."""
         sequence = self.sequence

@@ -21,6 +21,7 @@ SPEC = const(-1)
 
 _X25519MLKEM768 = const(0x11EC)
 _TAG_BYTES = const(16)
+_APPLICATION_DATA = const(23)
 _MAX_HELLO = const(16384)
 _FINISHED_BYTES = const(12)
 
@@ -163,6 +164,11 @@ class Keys:
             head = struct.pack(">BHH", kind, 0x0303, size + 16)
             struct.pack_into(">I", nonce, 8, self.tail ^ sequence)
         return self.aead.seal(nonce, aad, data, head)
+
+    def seal_data(self, data, limit, output):
+        """As record.Keys has it, in an object for each record."""
+        for at in range(0, len(data), limit):
+            output.append(self.seal(_APPLICATION_DATA, data[at : at + limit]))
 
     def open(self, record):
         """The plaintext of a record (a memoryview, header included), its type in `kind`; None: it is not authentic."""
