@@ -238,9 +238,9 @@ static mp_obj_t aead_wipe(mp_obj_t self_in) {
 static MP_DEFINE_CONST_FUN_OBJ_1(aead_wipe_obj, aead_wipe);
 
 /*
- * discard(record), or discard(records): it is b"" from now on, and what it was is room for a record of its length to come, where it is as long
- * as records are. Who sends a record by copying it needs it no more, and a bulk transfer of records that the collector
- * frees goes through all of the heap, and no cache.
+ * discard(records): they are b"" from now on, and what they were is room for an object of that length to come, where it is as long
+ * as a record or more. Who sends records by copying them needs them no more, and a bulk transfer of records that the
+ * collector frees goes through all of the heap, and no cache.
  */
 static mp_obj_t aead_discard(mp_obj_t record) {
     mp_obj_str_t *bytes = MP_OBJ_TO_PTR(record);
