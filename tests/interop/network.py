@@ -83,6 +83,7 @@ class Namespace:
         self.name = f"{PREFIX}-{os.getpid()}-{next(_numbers)}"
         # Not `ip netns exec`: that mounts a /sys of its own, which a container may not.
         self.prefix = ["nsenter", f"--net={_NAMESPACES / self.name}"]
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         subprocess.run(["ip", "netns", "add", self.name], check=True, timeout=30)
@@ -99,6 +100,10 @@ class Namespace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # One that has just been started may not have entered yet, and would do so behind our back.
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
         _end_members(_NAMESPACES / self.name)
         subprocess.run(["ip", "netns", "delete", self.name], check=False, timeout=30)
 
@@ -132,13 +137,15 @@ class Namespace:
     def popen(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         """Starts a program in it, its output in `log`."""
         with log.open("ab") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*self.prefix, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._started.append(process)
+        return process
 
     def add_tap(self, name: str = "tap0", mtu: int = 1500) -> None:
         """A TAP interface that is up, with near's addresses."""
