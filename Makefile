@@ -50,7 +50,7 @@ demo: setup
 	@$(PYTHON) scripts/demo.py
 
 test: test-setup
-	@MIRAGE_PY_REQUIRE_ALL=1 $(PYTEST) -m "not nightly"
+	@MIRAGE_PY_REQUIRE_ALL=1 MIRAGE_PY_FUZZ_PROTOCOL_SECONDS=60 $(PYTEST) -m "not nightly"
 
 check: test-setup
 	@$(PYTHON) -m ruff format --check --quiet --output-format=concise . || { echo "run: $(PYTHON) -m ruff format ."; exit 1; }

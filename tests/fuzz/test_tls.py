@@ -2,7 +2,7 @@
 """Engines of TLS that anything is said to: they answer with data or an alert, and never with an exception.
 
 Two ways: with primitives that protect nothing, so that what is changed gets past the records and into each state; and
-with real ones. In the suite for MIRAGE_PY_FUZZ_SECONDS, in make nightly for a million steps. A failure prints its seed.
+with real ones. In the suite for PROTOCOL_SECONDS, in make nightly for a million steps. A failure prints its seed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from libos.tls.errors import TlsError
 from libos.tls.server import ServerContext
 from libos.tls.v12_client import ClientVersion12
 from libos.tls.v12_server import ServerVersion12
+from tests.fuzz.duration import PROTOCOL_SECONDS
 from tests.tls.engines import NOW_MS, WALL_S, Credential, Leaf, Verifier, quick_crypto
 
-SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "1.5"))
 STEPS = int(os.environ.get("MIRAGE_PY_FUZZ_STEPS", "1_000_000"))
 LEAST = 300
 X25519, SECP256R1 = 0x001D, 0x0017
@@ -335,7 +335,7 @@ def fuzz(is_real: bool, goes_on: Any) -> Fuzzer:
 
 @pytest.mark.parametrize("is_real", [False, True], ids=["messages", "records"])
 def test_engines_take_anything(is_real):
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + PROTOCOL_SECONDS
     fuzz(is_real, lambda steps: steps < LEAST or time.monotonic() < end)
 
 

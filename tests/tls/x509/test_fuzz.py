@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Certificates, keys and chains that somebody has been at: a CertificateError (of keys, a ValueError), or a value.
 
-In the suite for MIRAGE_PY_FUZZ_SECONDS each, in make nightly MIRAGE_PY_FUZZ_STEPS times: a million. A failure prints
+In the suite for PROTOCOL_SECONDS each, in make nightly MIRAGE_PY_FUZZ_STEPS times: a million. A failure prints
 seed and step.
 """
 
@@ -17,11 +17,11 @@ from libos.tls.x509.der import CertificateError
 from libos.tls.x509.keys import private_key
 from libos.tls.x509.pack import pack
 from libos.tls.x509.trust import Trust
+from tests.fuzz.duration import PROTOCOL_SECONDS
 from tests.tls.reference_crypto import reference_crypto
 from tests.tls.x509 import authority, chains
 from tests.tls.x509.authority import NOW_S, key, pem_of_key
 
-SECONDS = float(os.environ.get("MIRAGE_PY_FUZZ_SECONDS", "1.5"))
 STEPS = int(os.environ.get("MIRAGE_PY_FUZZ_STEPS", "1_000_000"))
 # What malformed octets may be called: bad, unsupported.
 ALERTS = (42, 43)
@@ -184,7 +184,7 @@ def fuzz(name, seed, goes_on):
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_damage(name):
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + PROTOCOL_SECONDS
     alerts = fuzz(name, 1, lambda step: step < 200 or time.monotonic() < end)
     assert 42 in alerts
     # A chain may break for other reasons: a damaged name has no issuer.
